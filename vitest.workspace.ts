@@ -1,0 +1,38 @@
+import * as path from "node:path"
+import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config"
+
+const root = import.meta.dirname
+
+const project = (directory: string): TestProjectInlineConfiguration => ({
+  root: path.join(root, directory),
+  resolve: { tsconfigPaths: true },
+  test: {
+    name: directory.replace("packages/", ""),
+    include: ["test/**/*.test.ts"],
+    setupFiles: [path.join(root, "vitest.setup.ts")],
+    sequence: { concurrent: true },
+    testTimeout: 30_000
+  }
+})
+
+export default defineConfig({
+  test: {
+    projects: [
+      project("packages/core"),
+      project("packages/iam/datalayer"),
+      project("packages/iam/genomcore"),
+      project("packages/iam/oidc"),
+      project("packages/platform/node"),
+      project("packages/storage/keyring"),
+      project("packages/testing"),
+      project("scripts")
+    ],
+    coverage: {
+      provider: "v8",
+      reporter: ["text-summary", "json-summary"],
+      reportsDirectory: "coverage",
+      include: ["packages/core/src/**/*.ts"],
+      exclude: ["**/index.ts"]
+    }
+  }
+})
