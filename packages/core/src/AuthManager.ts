@@ -1,0 +1,254 @@
+/**
+ * One account's view of its session: sign in, ask for a token, sign out.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type * as Stream from "effect/Stream"
+import {
+  type AuthError,
+  type IamError,
+  InvalidCredentials,
+  NotAuthenticated,
+  ReauthenticationRequired,
+  type SessionLockError,
+  type TokenStorageError
+} from "./AuthError.ts"
+import * as AuthStrategy from "./AuthStrategy.ts"
+import { IamClient, type Revocation } from "./IamClient.ts"
+import * as JwtCodec from "./JwtCodec.ts"
+import * as Selection from "./Selection.ts"
+import * as Session from "./Session.ts"
+import * as SessionKeeper from "./SessionKeeper.ts"
+import type { SessionState } from "./SessionState.ts"
+import * as TokenSet from "./TokenSet.ts"
+import { TokenStorage } from "./TokenStorage.ts"
+import * as User from "./User.ts"
+
+/**
+ * What the IAM says of a token: `Valid` with its user, or `Invalid` with the reason.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const TokenValidation = Schema.TaggedUnion({
+  Valid: { user: Schema.Option(User.User) },
+  Invalid: { reason: Schema.String }
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type TokenValidation = typeof TokenValidation.Type
+
+/**
+ * - `store` (default true): whether the session outlives the program.
+ * - `selection`: the organization, project, resource or scope to sign in to.
+ * - `revokePrevious` (default false): whether the IAM is told to end the session that this login replaces; otherwise the
+ *   old one is left to its expiry.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface LoginOptions {
+  readonly store?: boolean
+  readonly selection?: Selection.Input
+  readonly revokePrevious?: boolean
+}
+
+/**
+ * Signs one account in and out of one IAM and hands out tokens that are valid now.
+ *
+ * - `login` obtains a session by a strategy and puts it in the place of the earlier one; without a strategy it takes the
+ *   IAM's environment variables, then the stored session. A login that fails leaves the earlier session as it was. When
+ *   the new session cannot be stored it fails with `TokenStorageError`, and the session lives on in this program.
+ * - `logout` ends the session at the IAM, or says why the IAM was not told, and always here.
+ * - `whoami` is `None` only when nobody is signed in; the known user, else the IAM is asked. `refreshUser` always asks.
+ * - `validate` asks the IAM about any token and never touches the session.
+ * - `token`, `bearer` (the value of an `Authorization` header) and `claims` (unverified) are for the current selection
+ *   of the session; they use the stored session if there was no login, and renew what is due.
+ * - `tokenFor` is for another selection of the same session, which does not become current.
+ * - `refresh` renews now; a selection becomes the current one.
+ * - `rejected` tells that an API refused a token, and answers with another one, renewed if it must be.
+ * - `session` is what is known of the session; `changes` its state, now and whenever it changes.
+ * - `isAuthenticated` is whether there is a valid token or a grant that can renew; no request.
+ * - `export` writes the session as the plain document of its dialect, which shows the tokens; `import` puts such a
+ *   document's session in the place of the earlier one, without a request. The account is this manager's own.
+ * - `storedToken`, `storeToken` (which asks nobody) and `clearStoredToken` (which tells nobody) are about the storage.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class AuthManager extends Context.Service<AuthManager, {
+  readonly key: Session.SessionKey
+  readonly login: <R = never>(
+    strategy?: AuthStrategy.AuthStrategy<R>,
+    options?: LoginOptions
+  ) => Effect.Effect<Session.Session, AuthError, R>
+  readonly logout: Effect.Effect<Revocation, TokenStorageError | SessionLockError>
+  readonly whoami: Effect.Effect<Option.Option<User.User>, AuthError>
+  readonly refreshUser: Effect.Effect<User.User, AuthError>
+  readonly validate: (token: Redacted.Redacted) => Effect.Effect<TokenValidation, IamError>
+  readonly token: Effect.Effect<TokenSet.TokenSet, AuthError>
+  readonly bearer: Effect.Effect<Redacted.Redacted, AuthError>
+  readonly claims: Effect.Effect<JwtCodec.Decoded["claims"], AuthError>
+  readonly tokenFor: (selection: Selection.Input) => Effect.Effect<TokenSet.TokenSet, AuthError>
+  readonly refresh: (selection?: Selection.Input) => Effect.Effect<Session.Session, AuthError>
+  readonly rejected: (tokens: TokenSet.TokenSet) => Effect.Effect<TokenSet.TokenSet, AuthError>
+  readonly session: Effect.Effect<Option.Option<Session.Session>, TokenStorageError>
+  readonly changes: Stream.Stream<SessionState>
+  readonly isAuthenticated: Effect.Effect<boolean, TokenStorageError>
+  readonly export: Effect.Effect<Schema.JsonObject, NotAuthenticated | TokenStorageError>
+  readonly import: (
+    document: unknown,
+    options?: Pick<LoginOptions, "store">
+  ) => Effect.Effect<Session.Session, IamError | TokenStorageError | SessionLockError>
+  readonly storedToken: Effect.Effect<Option.Option<Redacted.Redacted>, TokenStorageError>
+  readonly storeToken: (token: Redacted.Redacted) => Effect.Effect<void, AuthError>
+  readonly clearStoredToken: Effect.Effect<void, TokenStorageError | SessionLockError>
+}>()("@effect-authn/core/AuthManager") {}
+
+/**
+ * The manager of one account, `default` unless told.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function*(options?: { readonly account?: string }) {
+  const iam = yield* IamClient
+  const storage = yield* TokenStorage
+  const keeper = yield* SessionKeeper.SessionKeeper
+  const key = Session.SessionKey.make({
+    issuer: iam.issuer,
+    client: iam.client,
+    account: options?.account ?? "default"
+  })
+  const kept = keeper.open(key)
+  const token = keeper.token(kept)
+  const context = (selection?: Selection.Input): AuthStrategy.StrategyContext => ({
+    key,
+    selection: Selection.make(selection ?? {}),
+    iam,
+    storage
+  })
+
+  const login = Effect.fn("AuthManager.login")(function*<R = never>(
+    strategy?: AuthStrategy.AuthStrategy<R>,
+    options?: LoginOptions
+  ): Effect.fn.Return<Session.Session, AuthError, R> {
+    const chosen = strategy ?? AuthStrategy.firstOf(AuthStrategy.environment, AuthStrategy.stored)
+    const obtained = yield* chosen.obtain(context(options?.selection))
+    const previous = options?.revokePrevious === true ? yield* keeper.session(kept) : Option.none()
+    const session = yield* keeper.replace(
+      kept,
+      options?.store === false ? Session.update(obtained, { durable: false }) : obtained
+    )
+    if (Option.isSome(previous) && previous.value.generation !== session.generation) {
+      yield* Effect.ignore(iam.revoke(previous.value), { log: "Warn" })
+    }
+    return session
+  })
+
+  const askUser = (session: Session.Session) => iam.whoami(session)
+
+  /** Asks the IAM, once more with a renewed token if the IAM refuses the one at hand. */
+  const refreshUser = Effect.gen(function*() {
+    const tokens = yield* token
+    const user = yield* currentSession.pipe(
+      Effect.flatMap(askUser),
+      Effect.catchReason("IamError", "CredentialsRefused", (refusal) =>
+        Effect.gen(function*() {
+          const renewed = yield* keeper.renew(kept, { rejected: tokens })
+          return yield* Effect.catchReason(askUser(renewed), "IamError", "CredentialsRefused", () =>
+            Effect.fail(new ReauthenticationRequired({ key, detail: refusal.detail, answerLost: false })))
+        }))
+    )
+    yield* keeper.amend(kept, (session) => Session.update(session, { user: Option.some(user) }))
+    return user
+  })
+
+  const currentSession = Effect.flatMap(keeper.session(kept), Effect.fromOption).pipe(
+    Effect.catchTag("NoSuchElementError", () => Effect.fail(new NotAuthenticated({ key })))
+  )
+
+  return AuthManager.of({
+    key,
+    login,
+    logout: keeper.remove(kept, { revoke: true }).pipe(Effect.withSpan("AuthManager.logout")),
+    whoami: Effect.flatMap(keeper.session(kept), (session) => {
+      if (Option.isNone(session)) return Effect.succeedNone
+      return Option.isSome(session.value.user) ? Effect.succeed(session.value.user) : Effect.asSome(refreshUser)
+    }),
+    refreshUser,
+    validate: (candidate) =>
+      AuthStrategy.token(candidate).obtain(context()).pipe(
+        Effect.map((session) => TokenValidation.cases.Valid.make({ user: session.user })),
+        Effect.catchTag("InvalidCredentials", (error) =>
+          Effect.succeed(TokenValidation.cases.Invalid.make({ reason: error.detail })))
+      ),
+    token,
+    bearer: Effect.map(token, TokenSet.authorization),
+    claims: Effect.flatMap(
+      token,
+      (tokens) =>
+        Effect.fromResult(
+          Result.map(JwtCodec.decodeUnverified(Redacted.value(tokens.accessToken)), (decoded) => decoded.claims)
+        )
+    ),
+    tokenFor: (selection) => keeper.tokenFor(kept, selection),
+    refresh: (selection) => keeper.renew(kept, selection === undefined ? {} : { selection }),
+    rejected: (tokens) =>
+      Effect.flatMap(
+        keeper.renew(kept, { rejected: tokens }),
+        (session) => Option.match(Session.currentToken(session), { onNone: () => token, onSome: Effect.succeed })
+      ),
+    session: keeper.session(kept),
+    changes: keeper.changes(kept),
+    isAuthenticated: keeper.isAlive(kept),
+    export: Effect.map(currentSession, iam.document.encode),
+    import: Effect.fn("AuthManager.import")(function*(document, options) {
+      const imported = yield* iam.document.decode(document)
+      const session = Session.fromIssued(key, imported, {
+        strategy: "import",
+        selection: imported.selection,
+        durable: options?.store !== false
+      })
+      return yield* keeper.replace(kept, session)
+    }),
+    storedToken: Effect.map(
+      storage.get(key),
+      (session) => Option.map(Option.flatMap(session, Session.currentToken), (tokens) => tokens.accessToken)
+    ),
+    storeToken: Effect.fn("AuthManager.storeToken")(function*(given) {
+      const issued = yield* Effect.catchReason(
+        iam.adopt(given),
+        "IamError",
+        "CredentialsRefused",
+        (reason) => Effect.fail(new InvalidCredentials({ key, detail: reason.detail }))
+      )
+      yield* keeper.replace(
+        kept,
+        Session.fromIssued(key, issued, { strategy: "token", selection: Selection.none })
+      )
+    }),
+    clearStoredToken: Effect.asVoid(keeper.remove(kept, { revoke: false }))
+  })
+})
+
+/**
+ * The manager of one account, `default` unless told.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (
+  options?: { readonly account?: string }
+): Layer.Layer<AuthManager, never, IamClient | TokenStorage | SessionKeeper.SessionKeeper> =>
+  Layer.effect(AuthManager, make(options))

@@ -1,0 +1,215 @@
+/**
+ * Ways to obtain a session.
+ *
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { type AuthError, type IamError, InvalidCredentials, NoCredentials } from "./AuthError.ts"
+import { Credentials, type IamClient } from "./IamClient.ts"
+import { ending } from "./internal/renewal.ts"
+import * as Selection from "./Selection.ts"
+import * as Session from "./Session.ts"
+import type { TokenStorage } from "./TokenStorage.ts"
+
+/**
+ * What a strategy works with: which session is wanted, for which selection, the IAM, and what is stored already.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StrategyContext {
+  readonly key: Session.SessionKey
+  readonly selection: Selection.Selection
+  readonly iam: IamClient["Service"]
+  readonly storage: TokenStorage["Service"]
+}
+
+/**
+ * One way to obtain a session, as a value: a program's own strategy is as good as these.
+ *
+ * `obtain` fails with `NoCredentials` when it has nothing to try, so that a combination moves on; any other failure ends
+ * the login. It writes nothing. `R` is what it needs beside its context: a missing service is a compile error.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface AuthStrategy<out R = never, out E extends AuthError = AuthError> {
+  readonly name: string
+  readonly obtain: (context: StrategyContext) => Effect.Effect<Session.Session, E, R>
+}
+
+/**
+ * The failure of a strategy that has nothing to try, with the reason in a few words.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const nothing = (context: StrategyContext, strategy: string, reason: string): NoCredentials =>
+  new NoCredentials({ key: context.key, tried: [{ strategy, reason }] })
+
+/** What the IAM refuses at a login are the credentials of the one who asks. */
+const refused = (context: StrategyContext) =>
+<A, R>(
+  effect: Effect.Effect<A, IamError, R>
+): Effect.Effect<A, IamError | InvalidCredentials, R> =>
+  Effect.catchReason(
+    effect,
+    "IamError",
+    "CredentialsRefused",
+    (reason) => Effect.fail(new InvalidCredentials({ key: context.key, detail: reason.detail }))
+  )
+
+/**
+ * Signs in with a handle (or whatever the IAM calls a name) and a password. `organization` and `project` narrow the
+ * selection of the login.
+ *
+ * @category strategies
+ * @since 0.1.0
+ */
+export const password = (options: {
+  readonly handle: string
+  readonly password: Redacted.Redacted
+  readonly organization?: string
+  readonly project?: string
+}): AuthStrategy => ({
+  name: "password",
+  obtain: Effect.fnUntraced(function*(context) {
+    if (options.handle === "" || Redacted.value(options.password) === "") {
+      const missing = options.handle === "" ? "handle" : "password"
+      return yield* new InvalidCredentials({ key: context.key, detail: `the ${missing} is empty` })
+    }
+    const selection = Selection.make({
+      ...context.selection,
+      ...(options.organization === undefined ? {} : { organization: options.organization }),
+      ...(options.project === undefined ? {} : { project: options.project })
+    })
+    const credentials = Credentials.cases.Password.make({ handle: options.handle, password: options.password })
+    const issued = yield* refused(context)(context.iam.login(credentials, selection))
+    const session = Session.fromIssued(context.key, issued, { strategy: "password", selection })
+    // The password was accepted: not to know the name yet is no reason to throw the session away.
+    return yield* Effect.catch(withUser(context, session), () => Effect.succeed(session))
+  })
+})
+
+/**
+ * Presents a token that was obtained elsewhere. It is checked by asking the IAM whose it is, and stored as it was given.
+ *
+ * @category strategies
+ * @since 0.1.0
+ */
+export const token = (accessToken: Redacted.Redacted): AuthStrategy<never, IamError | InvalidCredentials> => ({
+  name: "token",
+  obtain: (context) => presented(context, accessToken, "token")
+})
+
+/**
+ * Presents the token that the first of the IAM's environment variables holds, through the program's `ConfigProvider`. It
+ * is never stored, exchanged or revoked.
+ *
+ * @category strategies
+ * @since 0.1.0
+ */
+export const environment: AuthStrategy = {
+  name: "environment",
+  obtain: Effect.fnUntraced(function*(context) {
+    const names = context.iam.environment
+    for (const name of names) {
+      const value = yield* Config.Redacted(name).pipe(
+        Config.option,
+        Effect.catch((error) =>
+          Effect.fail(new InvalidCredentials({ key: context.key, detail: `${name} cannot be read: ${error.message}` }))
+        )
+      )
+      if (Option.isNone(value) || Redacted.value(value.value).trim() === "") continue
+      const session = yield* presented(context, value.value, "environment").pipe(
+        Effect.catchTag(
+          "InvalidCredentials",
+          ({ detail, key }) => Effect.fail(new InvalidCredentials({ key, detail: `the token in ${name}: ${detail}` }))
+        )
+      )
+      return Session.update(session, { durable: false, grant: { _tag: "None" } })
+    }
+    return yield* nothing(
+      context,
+      "environment",
+      names.length === 0
+        ? "this IAM names no variables"
+        : `${names.join(" and ")} ${names.length === 1 ? "is" : "are"} not set`
+    )
+  })
+}
+
+/**
+ * Takes up the session of an earlier login, if it can still produce a token. It sends nothing.
+ *
+ * @category strategies
+ * @since 0.1.0
+ */
+export const stored: AuthStrategy = {
+  name: "stored",
+  obtain: Effect.fnUntraced(function*(context) {
+    const { description } = context.storage
+    const session = yield* Effect.catchReason(
+      context.storage.get(context.key),
+      "TokenStorageError",
+      "StorageCorrupt",
+      (reason) => Effect.fail(nothing(context, "stored", reason.message))
+    )
+    if (Option.isNone(session)) return yield* nothing(context, "stored", `no session in ${description}`)
+    if (!Session.isAlive(session.value, yield* DateTime.now)) {
+      return yield* nothing(context, "stored", `the session in ${description} ended: ${ending(session.value).detail}`)
+    }
+    return session.value
+  })
+}
+
+/**
+ * Tries strategies in order and takes the first that has something to try. If none has, `NoCredentials` lists each with
+ * its reason.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const firstOf = <R = never>(
+  ...strategies: ReadonlyArray<AuthStrategy<R>>
+): AuthStrategy<R> => ({
+  name: strategies.map((strategy) => strategy.name).join(", "),
+  obtain: Effect.fnUntraced(function*(context) {
+    const tried: Array<NoCredentials["tried"][number]> = []
+    for (const strategy of strategies) {
+      const obtained = yield* strategy.obtain(context).pipe(
+        Effect.asSome,
+        Effect.catchTag("NoCredentials", (error) => {
+          tried.push(...error.tried)
+          return Effect.succeedNone
+        })
+      )
+      if (Option.isSome(obtained)) return obtained.value
+    }
+    return yield* new NoCredentials({ key: context.key, tried })
+  })
+})
+
+/** A session around a token that somebody else obtained. */
+const presented = Effect.fnUntraced(function*(
+  context: StrategyContext,
+  accessToken: Redacted.Redacted,
+  strategy: string
+): Effect.fn.Return<Session.Session, IamError | InvalidCredentials> {
+  const issued = yield* refused(context)(context.iam.adopt(accessToken))
+  const session = Session.fromIssued(context.key, issued, { strategy, selection: context.selection })
+  return yield* refused(context)(withUser(context, session))
+})
+
+const withUser = (context: StrategyContext, session: Session.Session): Effect.Effect<Session.Session, IamError> =>
+  Option.isSome(session.user)
+    ? Effect.succeed(session)
+    : context.iam.whoami(session).pipe(
+      Effect.map((user) => Session.update(session, { user: Option.some(user) })),
+      // Some IAMs have no way to tell: then the session goes without.
+      Effect.catchReason("IamError", "Unsupported", () => Effect.succeed(session))
+    )

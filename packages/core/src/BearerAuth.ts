@@ -1,0 +1,277 @@
+/**
+ * The other side of the wire: an `HttpApi` that takes bearer tokens (RFC 6750) which are JWTs.
+ *
+ * Put `BearerAuth` on an API, a group or an endpoint, read the `Identity` in the handlers, and provide `layer`. For an
+ * identity of your own, declare a middleware with `security` and `errors`, and provide `layerFor` it.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
+import type * as HttpApiGroup from "effect/http-api/HttpApiGroup"
+import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
+import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
+import * as HttpApiSecurity from "effect/http-api/HttpApiSecurity"
+import type * as HttpRouter from "effect/http/HttpRouter"
+import type { HttpServerResponse } from "effect/http/HttpServerResponse"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import type { unhandled } from "effect/Types"
+import * as JwtCodec from "./JwtCodec.ts"
+
+/**
+ * There was no bearer token, or (with a `description`) it is not valid: 401, `invalid_token`.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Unauthorized extends Schema.TaggedError<Unauthorized>("@effect-authn/core/BearerAuth/Unauthorized")(
+  "Unauthorized",
+  { realm: Schema.optionalKey(Schema.String), description: Schema.optionalKey(Schema.String) }
+) {
+  override get message(): string {
+    return this.description ?? "no bearer token was sent"
+  }
+}
+
+/**
+ * The token is valid, and does not allow this: 403, `insufficient_scope`. `scope` has what would.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InsufficientScope
+  extends Schema.TaggedError<InsufficientScope>("@effect-authn/core/BearerAuth/InsufficientScope")(
+    "InsufficientScope",
+    {
+      realm: Schema.optionalKey(Schema.String),
+      scope: Schema.optionalKey(Schema.String),
+      description: Schema.String
+    }
+  )
+{
+  override get message(): string {
+    return this.description
+  }
+}
+
+/**
+ * This server has no key to check tokens with at the moment: 503. The token may be a good one.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class KeysUnavailable
+  extends Schema.TaggedError<KeysUnavailable>("@effect-authn/core/BearerAuth/KeysUnavailable")(
+    "KeysUnavailable",
+    {},
+    { httpApiStatus: 503 }
+  )
+{
+  override get message(): string {
+    return "tokens cannot be checked at the moment: try again later"
+  }
+}
+
+/**
+ * The value of `WWW-Authenticate` (RFC 6750, section 3) for a refusal.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const challenge = (error: Unauthorized | InsufficientScope): string => {
+  const parameters: { readonly [name: string]: string | undefined } = error._tag === "InsufficientScope"
+    ? { realm: error.realm, error: "insufficient_scope", error_description: error.description, scope: error.scope }
+    : error.description === undefined && error.realm !== undefined
+    ? { realm: error.realm }
+    : { realm: error.realm, error: "invalid_token", error_description: error.description }
+  const written = Object.entries(parameters).flatMap(([name, value]) =>
+    value === undefined ? [] : [`${name}="${value.replaceAll(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, "'")}"`]
+  )
+  return `Bearer ${written.join(", ")}`
+}
+
+const headers = { "www-authenticate": Schema.optionalKey(Schema.String) }
+
+/**
+ * The errors of a middleware that takes bearer tokens, with their `WWW-Authenticate`. A handler may fail with them as
+ * well. An API with bodies of its own encodes the same errors in its own way.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const errors = [
+  Unauthorized.pipe(HttpApiSchema.encodeToWithHeaders({
+    body: Schema.TaggedStruct("Unauthorized", Unauthorized.fields).pipe(HttpApiSchema.status(401)),
+    headers
+  }, {
+    decode: ({ body }) => new Unauthorized(body),
+    encode: (error) => ({ body: { ...error }, headers: { "www-authenticate": challenge(error) } })
+  })),
+  InsufficientScope.pipe(HttpApiSchema.encodeToWithHeaders({
+    body: Schema.TaggedStruct("InsufficientScope", InsufficientScope.fields).pipe(HttpApiSchema.status(403)),
+    headers
+  }, {
+    decode: ({ body }) => new InsufficientScope(body),
+    encode: (error) => ({ body: { ...error }, headers: { "www-authenticate": challenge(error) } })
+  })),
+  KeysUnavailable
+] as const
+
+/**
+ * The security scheme of a middleware that takes bearer tokens.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const security = { bearer: HttpApiSecurity.bearer }
+
+/**
+ * Who calls, by a token that was verified. `scopes` are the words of its `scope` (RFC 8693, section 4.2) or `scp`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Caller<out Claims> extends JwtCodec.Jwt<Claims> {
+  readonly token: Redacted.Redacted
+  readonly scopes: ReadonlyArray<string>
+}
+
+/**
+ * Who calls the handler.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Identity
+  extends Context.Service<Identity, Caller<JwtCodec.Claims>>()("@effect-authn/core/BearerAuth/Identity")
+{}
+
+/**
+ * The middleware that lets only valid tokens pass, and gives the handlers an `Identity`.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class BearerAuth extends HttpApiMiddleware.Service<BearerAuth, { provides: Identity }>()(
+  "@effect-authn/core/BearerAuth",
+  { security, error: errors }
+) {}
+
+/**
+ * The scope that a token must have: an annotation of an endpoint or a group. Several words are all required.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const RequiredScope = Context.Reference<string>("@effect-authn/core/BearerAuth/RequiredScope", {
+  defaultValue: () => ""
+})
+
+/**
+ * What is called.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Route {
+  readonly endpoint: HttpApiEndpoint.Top
+  readonly group: HttpApiGroup.Top
+}
+
+/**
+ * What a middleware with these `errors` and this `security` is implemented by.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Implementation<Provides> {
+  readonly bearer: (
+    handler: Effect.Effect<HttpServerResponse, unhandled, Provides>,
+    options: Route & { readonly credential: Redacted.Redacted }
+  ) => Effect.Effect<
+    HttpServerResponse,
+    unhandled | Unauthorized | InsufficientScope | KeysUnavailable,
+    HttpRouter.Provided
+  >
+}
+
+/**
+ * Implements a middleware of your own: `identify` makes its identity of a token that was verified. It is the place to
+ * refuse a token that was revoked (`Unauthorized` with a `description`) or is for another project (`InsufficientScope`).
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerFor = <Id, IdentityId, A, R, S extends Schema.ConstraintDecoder<unknown> = typeof JwtCodec.Claims>(
+  middleware: Context.Service<Id, Implementation<IdentityId>>,
+  identity: Context.Key<IdentityId, A>,
+  options: JwtCodec.VerifyOptions<S> & {
+    readonly realm: string
+    readonly identify: (
+      caller: Caller<S["Type"]>,
+      route: Route
+    ) => Effect.Effect<A, Unauthorized | InsufficientScope, R>
+  }
+): Layer.Layer<Id, never, JwtCodec.JwtCodec | R> =>
+  Layer.effect(
+    middleware,
+    Effect.gen(function*() {
+      const codec = yield* JwtCodec.JwtCodec
+      const services = yield* Effect.context<R>()
+      const { realm } = options
+
+      const identify = Effect.fnUntraced(function*(token: Redacted.Redacted, { endpoint, group }: Route) {
+        if (Redacted.value(token) === "") return yield* new Unauthorized({ realm })
+        const jwt = yield* Effect.catch(codec.verify(token, options), (error) => refuse(error, realm))
+        const scopes = words(jwt.payload["scope"] ?? jwt.payload["scp"])
+        const required = Context.get(Context.merge(group.annotations, endpoint.annotations), RequiredScope)
+        if (!words(required).every((word) => scopes.includes(word))) {
+          return yield* new InsufficientScope({ realm, scope: required, description: "the token's scope is too small" })
+        }
+        return yield* options.identify({ ...jwt, token, scopes }, { endpoint, group }).pipe(
+          Effect.provideContext(services),
+          Effect.catchTags({
+            Unauthorized: (error) => Effect.fail(new Unauthorized({ realm, ...error })),
+            InsufficientScope: (error) => Effect.fail(new InsufficientScope({ realm, ...error }))
+          })
+        )
+      })
+
+      return middleware.of({
+        bearer: (handler, { credential, ...route }) =>
+          Effect.flatMap(identify(credential, route), (who) => Effect.provideService(handler, identity, who))
+      })
+    })
+  )
+
+/**
+ * Implements `BearerAuth`. `validate` may refuse a token that was verified, for example one that was revoked.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = <R = never>(
+  options: JwtCodec.VerifyOptions & {
+    readonly realm: string
+    readonly validate?: (
+      caller: Caller<JwtCodec.Claims>,
+      route: Route
+    ) => Effect.Effect<void, Unauthorized | InsufficientScope, R>
+  }
+): Layer.Layer<BearerAuth, never, JwtCodec.JwtCodec | R> =>
+  layerFor(BearerAuth, Identity, {
+    ...options,
+    identify: (caller, route) => Effect.as(options.validate?.(caller, route) ?? Effect.void, caller)
+  })
+
+const words = (scope: unknown): ReadonlyArray<string> =>
+  (Array.isArray(scope) ? scope.map(String) : String(scope ?? "").split(" ")).filter((word) => word !== "")
+
+// A server without keys knows nothing about the token: a 401 would make its holder throw a good one away.
+const refuse = (error: JwtCodec.JwtError, realm: string): Effect.Effect<never, Unauthorized | KeysUnavailable> =>
+  error.reason._tag === "JwksUnavailable" || error.reason._tag === "KeyNotUsable"
+    ? Effect.andThen(Effect.logError(error.message), new KeysUnavailable({}))
+    : Effect.fail(new Unauthorized({ realm, description: error.message }))

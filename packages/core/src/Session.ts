@@ -1,0 +1,194 @@
+/**
+ * One grant, the access tokens made from it, and what is known about both.
+ *
+ * @since 0.1.0
+ */
+import * as DateTime from "effect/DateTime"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type { Issued } from "./IamClient.ts"
+import * as Selection from "./Selection.ts"
+import * as TokenSet from "./TokenSet.ts"
+import * as User from "./User.ts"
+
+/**
+ * Which session: the issuer's exact name, the client, and the account (`default` unless told).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class SessionKey extends Schema.Class<SessionKey>("@effect-authn/core/Session/SessionKey")({
+  issuer: Schema.NonEmptyString,
+  client: Schema.NonEmptyString,
+  account: Schema.NonEmptyString
+}) {
+  /** The key as one string, for maps and messages. */
+  get id(): string {
+    return JSON.stringify([this.issuer, this.client, this.account])
+  }
+  override toString(): string {
+    return `${this.account} at ${this.issuer}`
+  }
+}
+
+/**
+ * What can make new access tokens:
+ *
+ * - `RefreshToken`: a refresh token (RFC 6749, section 6). Sending it may consume it.
+ * - `ExchangeAccessToken`: the access token itself, while it is valid.
+ * - `Reissue`: credentials that stay at hand (client credentials, a workload's token file).
+ * - `None`: nothing; when the access token ends, the session ends.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Grant = Schema.TaggedUnion({
+  RefreshToken: { refreshToken: Schema.RedactedFromValue(Schema.NonEmptyString) },
+  ExchangeAccessToken: {},
+  Reissue: {},
+  None: {}
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Grant = typeof Grant.Type
+
+/**
+ * The mark on a session whose grant the IAM refused for good: what the IAM said, when, and whether the answer to an
+ * earlier renewal had been lost (then a rotated refresh token was probably lost with it).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Tombstone extends Schema.Class<Tombstone>("@effect-authn/core/Session/Tombstone")({
+  at: Schema.DateTimeUtcFromMillis,
+  cause: Schema.String,
+  answerLost: Schema.Boolean
+}) {}
+
+/**
+ * The mark that a renewal was sent, written before sending, so that a survivor can tell what was under way.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Intent extends Schema.Class<Intent>("@effect-authn/core/Session/Intent")({
+  at: Schema.DateTimeUtcFromMillis,
+  selection: Selection.Selection,
+  holder: Schema.String
+}) {}
+
+/**
+ * A session, as it is held in memory and in a storage.
+ *
+ * - `generation` only grows, also across removal; 0 means that the session was never written.
+ * - `durable` is false for a session that lives in memory only (`store: false`, a token of the environment).
+ * - `strategy` is the name of the way in which it was obtained.
+ * - `tokens` has an access token for each selection that was asked for, by `Selection.id`.
+ * - `dead` is the tombstone of a refused grant; `intent` tells of a renewal whose answer is not known.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Session extends Schema.Class<Session>("@effect-authn/core/Session")({
+  key: SessionKey,
+  generation: Schema.Natural,
+  durable: Schema.Boolean,
+  strategy: Schema.NonEmptyString,
+  user: Schema.OptionFromOptionalKey(User.User),
+  grant: Grant,
+  tokens: Schema.Record(Schema.String, TokenSet.TokenSet),
+  current: Selection.Selection,
+  dead: Schema.OptionFromOptionalKey(Tombstone),
+  intent: Schema.OptionFromOptionalKey(Intent)
+}) {}
+
+/**
+ * A session that was just obtained and is not written anywhere yet.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromIssued = (key: SessionKey, issued: Issued, options: {
+  readonly strategy: string
+  readonly selection: Selection.Selection
+  readonly durable?: boolean
+}): Session =>
+  Session.make({
+    key,
+    generation: 0,
+    durable: options.durable ?? true,
+    strategy: options.strategy,
+    user: issued.user,
+    grant: issued.grant,
+    tokens: { [Selection.id(options.selection)]: issued.tokens },
+    current: options.selection,
+    dead: Option.none(),
+    intent: Option.none()
+  })
+
+/**
+ * The generation that follows `previous`. It is at least the epoch milliseconds of `now`, so that it grows across the
+ * removal of a session, which leaves nothing behind to count from.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const nextGeneration = (previous: number, now: DateTime.Utc): number =>
+  Math.max(previous + 1, DateTime.toEpochMillis(now))
+
+/**
+ * A copy of a session with some fields replaced.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const update = (self: Session, fields: Partial<Omit<typeof Session.Type, "key">>): Session =>
+  Session.make({ ...self, ...fields }, { disableChecks: true })
+
+/**
+ * The access token for a selection, whether or not it is still valid.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const tokenFor = (self: Session, selection: Selection.Selection): Option.Option<TokenSet.TokenSet> =>
+  Option.fromNullishOr(self.tokens[Selection.id(selection)])
+
+/**
+ * The access token for the current selection, whether or not it is still valid.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const currentToken = (self: Session): Option.Option<TokenSet.TokenSet> => tokenFor(self, self.current)
+
+/**
+ * Whether the session's grant can make a new access token at `now`, as far as this side can tell.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const canRenew = (self: Session, now: DateTime.Utc): boolean => {
+  if (Option.isSome(self.dead)) return false
+  switch (self.grant._tag) {
+    case "RefreshToken":
+    case "Reissue":
+      return true
+    case "ExchangeAccessToken":
+      return Option.exists(currentToken(self), (tokens) => TokenSet.isValid(tokens, now))
+    case "None":
+      return false
+  }
+}
+
+/**
+ * Whether the session can still produce an access token at `now`: it holds a valid one, or can renew.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isAlive = (self: Session, now: DateTime.Utc): boolean =>
+  Option.exists(currentToken(self), (tokens) => TokenSet.isValid(tokens, now)) || canRenew(self, now)

@@ -1,0 +1,56 @@
+/**
+ * One session as this process holds it: what `SessionKeeper` knows about it between two calls. Only the keeper writes it.
+ */
+import type * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
+import type { AuthError, TokenStorageError } from "../AuthError.ts"
+import type { SelectionId } from "../Selection.ts"
+import type { Session, SessionKey } from "../Session.ts"
+import type { TokenSet } from "../TokenSet.ts"
+
+export class Kept {
+  readonly key: SessionKey
+  /** The session, or nothing: not loaded, or signed out. */
+  session: Session | undefined = undefined
+  loaded = false
+  /** The generation that was last seen in the storage; 0: absent. */
+  base = 0
+  /** Why the newest answer is in memory only, if it is. */
+  unsaved: string | undefined = undefined
+  /** When writing it is tried again. */
+  flushAt = Number.POSITIVE_INFINITY
+  /** A memory-only session was dropped here: the stored one, if any, is not taken up before the next login. */
+  detached = false
+  /** Grows when the session is replaced or dropped: what was begun for an earlier one is not published. */
+  epoch = 0
+  /** Removals under way: nobody is handed a token meanwhile. */
+  leaving = 0
+  /** Why nobody is signed in, if anything happened. */
+  detail: string | undefined = undefined
+  /** The last epoch millisecond at which `hit` may be handed out without a further look. */
+  freshUntil = Number.NEGATIVE_INFINITY
+  hit: Effect.Effect<TokenSet, AuthError> = Effect.never
+  /** In [0, 1): where in its window the scheduler renews this session. */
+  jitter = 0
+  flights: Map<SelectionId, Deferred.Deferred<Session, AuthError>> | undefined = undefined
+  loading: Deferred.Deferred<void, TokenStorageError> | undefined = undefined
+  /** Failed attempts in a row, the reason of the last one, and when the next may be made. */
+  failures = 0
+  failure: AuthError | undefined = undefined
+  retryAt = Number.NEGATIVE_INFINITY
+  #semaphore: Semaphore.Semaphore | undefined = undefined
+
+  constructor(key: SessionKey) {
+    this.key = key
+  }
+
+  /** In place of the storage's lock for a session that touches no storage. */
+  get semaphore(): Semaphore.Semaphore {
+    return this.#semaphore ??= Semaphore.makeUnsafe(1)
+  }
+
+  get isRenewing(): boolean {
+    return this.flights !== undefined && this.flights.size > 0
+  }
+}

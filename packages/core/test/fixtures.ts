@@ -1,0 +1,78 @@
+import { AuthError, AuthManager, AuthStrategy, Nap, SessionKeeper, TokenStorage } from "@effect-authn/core"
+import { ScriptedIam } from "@effect-authn/testing"
+import { Context, Effect, Layer, Ref } from "effect"
+
+/** A storage whose writes or reads can be made to fail, over the memory storage; two managers may share one. */
+export class Faults extends Context.Service<Faults, {
+  readonly failing: Ref.Ref<"nothing" | "writes" | "reads">
+  readonly writes: Ref.Ref<number>
+}>()("@effect-authn/core/test/fixtures/Faults") {}
+
+const faulty = Layer.effectContext(Effect.gen(function*() {
+  const inner = yield* TokenStorage.TokenStorage
+  const failing = yield* Ref.make<"nothing" | "writes" | "reads">("nothing")
+  const writes = yield* Ref.make(0)
+  const fail = (method: string): Effect.Effect<never, AuthError.TokenStorageError> =>
+    Effect.fail(
+      new AuthError.TokenStorageError({
+        storage: "memory",
+        method,
+        reason: new AuthError.StorageUnavailable({ detail: "no space left on device: free some" })
+      })
+    )
+  const when =
+    (mode: "writes" | "reads", method: string) => <A>(effect: Effect.Effect<A, AuthError.TokenStorageError>) =>
+      Effect.flatMap(Ref.get(failing), (now) => now === mode ? fail(method) : effect)
+  const storage = TokenStorage.TokenStorage.of({
+    ...inner,
+    get: (key) => when("reads", "get")(inner.get(key)),
+    put: (key, next, expected) =>
+      when("writes", "put")(Effect.andThen(Ref.update(writes, (n) => n + 1), inner.put(key, next, expected))),
+    remove: (key, expected) => when("writes", "remove")(inner.remove(key, expected))
+  })
+  return Context.make(TokenStorage.TokenStorage, storage).pipe(Context.add(Faults, Faults.of({ failing, writes })))
+})).pipe(Layer.provideMerge(TokenStorage.layerMemory))
+
+/** One program: manager and keeper over whatever IAM and storage are there. */
+export const program = Layer.fresh(AuthManager.layer()).pipe(Layer.provideMerge(Layer.fresh(SessionKeeper.layer)))
+
+/** A scripted IAM, a storage that can fail, and one program with its scheduler. */
+export const scheduled = (options: ScriptedIam.Options = {}) =>
+  program.pipe(Layer.provideMerge(Layer.mergeAll(ScriptedIam.layer(options), faulty)))
+
+/** The same without the scheduler: only callers renew. */
+export const setup = (options: ScriptedIam.Options = {}) =>
+  scheduled(options).pipe(Layer.provide(Layer.succeed(Nap.Nap, () => Effect.never)))
+
+export const passwordLogin = AuthStrategy.password({ handle: "ada", password: ScriptedIam.password })
+
+/** A second program over the same IAM and storage, as another process would be. */
+export const sibling = Effect.map(Layer.build(program), (context) => Context.get(context, AuthManager.AuthManager))
+
+/** What the program sees of its environment variables. */
+export const variables = (env: Record<string, string>) => ConfigProvider.layer(ConfigProvider.fromUnknown(env))
+
+/** What lies in the storage under the manager's key. */
+export const stored = Effect.gen(function*() {
+  const storage = yield* TokenStorage.TokenStorage
+  return yield* storage.get((yield* AuthManager.AuthManager).key)
+})
+
+/** Puts whatever an earlier program or an accident could have left in the storage. */
+export const leave = Effect.fnUntraced(function*(session: Session.Session) {
+  const storage = yield* TokenStorage.TokenStorage
+  const found = yield* storage.get(session.key)
+  const expected = Option.match(found, { onNone: () => 0, onSome: ({ generation }) => generation })
+  const next = Session.update(session, { generation: expected + 1 })
+  yield* storage.put(session.key, next, expected)
+  return next
+})
+
+/** An IAM that differs from the scripted one in a few members. */
+export const altered = (
+  options: ScriptedIam.Options,
+  change: (iam: IamClient.IamClient["Service"]) => Partial<IamClient.IamClient["Service"]>
+) =>
+  Layer.updateService(IamClient.IamClient, (iam) => IamClient.IamClient.of({ ...iam, ...change(iam) }))(
+    ScriptedIam.layer(options)
+  )
