@@ -1,0 +1,187 @@
+/**
+ * The two known requests of a Genomcore-style IAM, read tolerantly: fields may be added, spelled otherwise or missing.
+ *
+ * @since 0.1.0
+ */
+import * as AuthError from "@effect-authn/core/AuthError"
+import * as IamHttp from "@effect-authn/core/IamHttp"
+import * as TokenSet from "@effect-authn/core/TokenSet"
+import type * as User from "@effect-authn/core/User"
+import type * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Redacted from "effect/Redacted"
+import * as GenomcoreClaims from "./GenomcoreClaims.ts"
+import * as GenomcoreDialect from "./GenomcoreDialect.ts"
+
+/**
+ * What a login sends. An absent project is the user's default project.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Login {
+  readonly username: string
+  readonly password: Redacted.Redacted
+  readonly organization: string
+  readonly project?: string | undefined
+}
+
+/**
+ * What a renewal sends: the current pair, of which the access token may have expired, and the project to go to.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Refresh {
+  readonly token: Redacted.Redacted
+  readonly refreshToken: Redacted.Redacted
+  readonly project?: string | undefined
+}
+
+/**
+ * What the IAM answers.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Answer {
+  readonly token: Redacted.Redacted
+  readonly refreshToken: Redacted.Redacted | undefined
+  readonly user: Option.Option<User.User>
+  readonly serverTime: Option.Option<DateTime.Utc>
+  readonly receivedAt: DateTime.Utc
+}
+
+/**
+ * An access token and the refresh token that came with it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Pair {
+  readonly token: Redacted.Redacted
+  readonly refreshToken: Redacted.Redacted
+}
+
+/**
+ * The two requests. Each is sent once: a second login could lock the account, and a renewal whose answer was lost may
+ * have spent the refresh token.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface GenomcoreClient {
+  readonly login: (input: Login) => Effect.Effect<Answer & Pair, AuthError.IamError>
+  readonly refresh: (input: Refresh) => Effect.Effect<Answer, AuthError.IamError>
+}
+
+/**
+ * Makes the client of a dialect's host.
+ *
+ * A refusal counts as the IAM's own word only when it is JSON or empty. Then, on a login, 401 and 404 are
+ * `CredentialsRefused`, in the same words, so that nobody learns which accounts exist; on a renewal, 401 is `GrantDead`
+ * and 404 `SelectionRefused`, where a project was asked for. 403 is `SelectionRefused`, 400 and 422 are `Misconfigured`
+ * with the IAM's details. A 200 or 201 without a usable token is `Malformed`, as is any other 2xx.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (
+  dialect: GenomcoreDialect.Dialect
+): Effect.Effect<GenomcoreClient, never, HttpClient.HttpClient> =>
+  Effect.map(HttpClient.HttpClient, (http) => {
+    const post = (path: string, call: IamHttp.Call, body: { readonly [name: string]: string }) =>
+      HttpClientRequest.post(`${dialect.host}${path}`).pipe(
+        HttpClientRequest.acceptJson,
+        HttpClientRequest.bodyJsonUnsafe(body),
+        (request) => IamHttp.execute(request, call),
+        Effect.provideService(HttpClient.HttpClient, http)
+      )
+
+    return {
+      login: Effect.fn("GenomcoreClient.login")(function*({ organization, password, project, username }: Login) {
+        const path = dialect.paths.login
+        const call = callOf(dialect, "login", [password])
+        const answer = yield* post(path, call, {
+          username,
+          password: Redacted.value(password),
+          organization,
+          ...(project && { project })
+        })
+        if (!isSuccess(answer)) return yield* refusal(answer, call, path, loginRefusals)
+        const { refreshToken, ...rest } = yield* read(answer, call)
+        if (refreshToken !== undefined) return { ...rest, refreshToken }
+        return yield* IamHttp.error(call, new AuthError.Malformed({ detail: `${answer.shape} but no refresh token` }))
+      }),
+
+      refresh: Effect.fn("GenomcoreClient.refresh")(function*({ project, refreshToken, token }: Refresh) {
+        const path = dialect.paths.refresh
+        const call = callOf(dialect, "renew", [token, refreshToken])
+        const answer = yield* post(path, call, {
+          token: Redacted.value(token),
+          refreshToken: Redacted.value(refreshToken),
+          ...(project && { project })
+        })
+        if (isSuccess(answer)) return yield* read(answer, call)
+        return yield* refusal(answer, call, path, project ? scopedRefreshRefusals : refreshRefusals)
+      })
+    }
+  })
+
+const callOf = (
+  dialect: GenomcoreDialect.Dialect,
+  method: string,
+  secrets: ReadonlyArray<Redacted.Redacted>
+): IamHttp.Call => ({ issuer: dialect.host, method, secrets, timeLimit: dialect.policy.timeLimit })
+
+const isSuccess = ({ body, status }: IamHttp.Answer): boolean =>
+  (status === 200 || status === 201) && Option.isSome(body)
+
+const read = Effect.fnUntraced(function*(
+  answer: IamHttp.Answer,
+  call: IamHttp.Call
+): Effect.fn.Return<Answer, AuthError.IamError> {
+  const body: { readonly [name: string]: unknown } = Option.getOrElse(answer.body, () => ({}))
+  const token = TokenSet.accessTokenFrom(first(body, ["token", "accessToken", "access_token"]))
+  if (Option.isNone(token)) {
+    return yield* IamHttp.error(call, new AuthError.Malformed({ detail: `${answer.shape} but no usable token` }))
+  }
+  const refreshToken = first(body, ["refreshToken", "refresh_token"])
+  return {
+    token: token.value,
+    refreshToken: refreshToken === "" ? undefined : Redacted.make(refreshToken, { label: "refresh_token" }),
+    user: GenomcoreClaims.userFrom(body["user"]),
+    serverTime: answer.serverTime,
+    receivedAt: answer.receivedAt
+  }
+})
+
+const first = (body: { readonly [name: string]: unknown }, names: ReadonlyArray<string>): string =>
+  names.map((name) => body[name]).filter(Predicate.isString).find((value) => value !== "") ?? ""
+
+type Refusals = { readonly [status: number]: (detail: string) => AuthError.IamErrorReason }
+
+const selectionRefused = (detail: string) => new AuthError.SelectionRefused({ detail })
+const formRefused = (detail: string) =>
+  new AuthError.Misconfigured({ detail: `the IAM does not accept the form of the request: ${detail}` })
+const credentialsRefused = () =>
+  new AuthError.CredentialsRefused({ detail: "the username, the password or the organization is wrong" })
+
+const refusals: Refusals = { 400: formRefused, 403: selectionRefused, 422: formRefused }
+const loginRefusals: Refusals = { ...refusals, 401: credentialsRefused, 404: credentialsRefused }
+const refreshRefusals: Refusals = { ...refusals, 401: (detail) => new AuthError.GrantDead({ detail }) }
+const scopedRefreshRefusals: Refusals = { ...refreshRefusals, 404: selectionRefused }
+
+const refusal = (answer: IamHttp.Answer, call: IamHttp.Call, path: string, refusals: Refusals): AuthError.IamError => {
+  const isProxyPage = Option.isNone(answer.body) && !answer.shape.endsWith("an empty body")
+  // A web framework that has no such route names it: that says nothing about the user or the project.
+  const isNoRoute = answer.status === 404 && Option.exists(answer.message, (message) => message.includes(path))
+  const reason = isProxyPage || isNoRoute ? undefined : refusals[answer.status]
+  return reason === undefined
+    ? IamHttp.unexpected(answer, call)
+    : IamHttp.error(call, reason(Option.getOrElse(answer.message, () => answer.shape)))
+}

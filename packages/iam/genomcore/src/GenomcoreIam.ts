@@ -1,0 +1,252 @@
+/**
+ * A Genomcore-style IAM as an `IamClient`, and what this dialect has besides: its environment, project ids, and the bare
+ * pair of a login. No host of the vendor is built in, and no compatibility with its service is claimed.
+ *
+ * @since 0.1.0
+ */
+import * as AuthError from "@effect-authn/core/AuthError"
+import * as IamClient from "@effect-authn/core/IamClient"
+import type * as JwtCodec from "@effect-authn/core/JwtCodec"
+import * as Session from "@effect-authn/core/Session"
+import * as TokenSet from "@effect-authn/core/TokenSet"
+import * as User from "@effect-authn/core/User"
+import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Struct from "effect/Struct"
+import * as GenomcoreClaims from "./GenomcoreClaims.ts"
+import * as GenomcoreClient from "./GenomcoreClient.ts"
+import * as GenomcoreDialect from "./GenomcoreDialect.ts"
+import * as GenomcoreDocument from "./GenomcoreDocument.ts"
+
+/**
+ * What `GenomcoreIam.login` takes. Numeric ids are sent as text; an absent, null or empty project is the user's default.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface LoginInput {
+  readonly username: string
+  readonly password: Redacted.Redacted
+  readonly organizationId: string | number
+  readonly projectId?: string | number | null | undefined
+}
+
+/**
+ * What this dialect has besides an `IamClient`.
+ *
+ * - `env`, `host`, `tokenType`: the environment's name, its auth origin, the word before the token.
+ * - `projectId`: the integer project id that the current token of a session, or a token, names. No request, nothing
+ *   verified; it need not resemble the name by which the project was asked for.
+ * - `login`: the bare pair. It touches no session; to sign in and stay signed in, use `AuthManager.login`.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class GenomcoreIam extends Context.Service<GenomcoreIam, {
+  readonly env: string
+  readonly host: string
+  readonly tokenType: string
+  readonly projectId: (
+    of: Session.Session | Redacted.Redacted
+  ) => Effect.Effect<number, JwtCodec.JwtError | GenomcoreClaims.ProjectIdError>
+  readonly login: (input: LoginInput) => Effect.Effect<GenomcoreClient.Pair, AuthError.IamError>
+}>()("@effect-authn/iam-genomcore/GenomcoreIam") {}
+
+const make = Effect.fnUntraced(function*(options: GenomcoreDialect.Options) {
+  const dialect = yield* GenomcoreDialect.make(options)
+  const client = yield* GenomcoreClient.make(dialect)
+  const fail = (method: string, reason: AuthError.IamErrorReason) =>
+    Effect.fail(new AuthError.IamError({ issuer: dialect.host, method, reason }))
+
+  const login = Effect.fnUntraced(function*(input: GenomcoreClient.Login) {
+    if (input.username.trim() === "") {
+      return yield* fail("login", new AuthError.CredentialsRefused({ detail: "the username is blank: give one" }))
+    }
+    if (Redacted.value(input.password) === "") {
+      return yield* fail("login", new AuthError.CredentialsRefused({ detail: "the password is empty: give one" }))
+    }
+    if (input.organization.trim() === "") {
+      return yield* fail(
+        "login",
+        new AuthError.Misconfigured({
+          detail: `this IAM signs in to an organization: name it in the selection, { organization: "…" }`
+        })
+      )
+    }
+    return yield* client.login(input)
+  })
+
+  const tokenSet = (accessToken: Redacted.Redacted, answer: {
+    readonly tokenType: string
+    readonly receivedAt: DateTime.Utc
+    readonly serverTime: Option.Option<DateTime.Utc>
+  }) => TokenSet.fromAnswer({ ...answer, accessToken, defaultLifetime: dialect.policy.defaultLifetime })
+
+  const iam = IamClient.IamClient.of({
+    issuer: dialect.host,
+    client: "genomcore",
+    policy: dialect.policy,
+    // The known programs read `TOKEN`: too common a name to send what it holds to somebody.
+    environment: [],
+
+    login: ({ handle, password }, { organization = "", project }) =>
+      Effect.map(login({ username: handle, password, organization, project }), (answer) => ({
+        tokens: tokenSet(answer.token, { ...answer, tokenType: dialect.tokenType }),
+        grant: grantOf(answer.refreshToken),
+        user: answer.user.pipe(
+          Option.orElse(() => GenomcoreClaims.userOf(answer.token)),
+          withHandle(Option.some(handle)),
+          Option.orElse(() => GenomcoreClaims.userFrom({ username: handle }))
+        ),
+        serverTime: answer.serverTime
+      })),
+
+    adopt: Effect.fnUntraced(function*(text) {
+      const refuse = (detail: string) => fail("adopt", new AuthError.CredentialsRefused({ detail }))
+      const token = TokenSet.accessTokenFrom(Redacted.value(text))
+      if (Option.isNone(token)) return yield* refuse("this is no access token: it is empty, or no header can carry it")
+      const receivedAt = yield* DateTime.now
+      const tokens = tokenSet(token.value, { tokenType: dialect.tokenType, receivedAt, serverTime: Option.none() })
+      if (!TokenSet.isValid(tokens, receivedAt)) return yield* refuse("the access token has expired: get a new one")
+      if (
+        Option.exists(
+          TokenSet.timeClaim(token.value, "nbf"),
+          (from) => DateTime.isGreaterThan(from, DateTime.addDuration(receivedAt, clockTolerance))
+        )
+      ) {
+        return yield* refuse("the access token is not valid yet: wait, or set this machine's clock")
+      }
+      return { tokens, grant: Session.Grant.make({ _tag: "None" }), user: Option.none(), serverTime: Option.none() }
+    }),
+
+    renew: Effect.fnUntraced(function*(session, target) {
+      const { grant } = session
+      if (grant._tag !== "RefreshToken") {
+        return yield* fail(
+          "renew",
+          new AuthError.Unsupported({ detail: "the session has no refresh token: sign in again" })
+        )
+      }
+      const named = dialect.stickyProject || target.project !== session.current.project ? target.project : undefined
+      // An IAM that is not told the project may take it from the token that is sent.
+      const own = named === undefined ? Session.tokenFor(session, target) : Option.none()
+      const sent = Option.getOrUndefined(Option.orElse(own, () => newest(session)))
+      if (sent === undefined) {
+        return yield* fail(
+          "renew",
+          new AuthError.Unsupported({
+            detail: "the session has no access token, which a renewal must send: sign in again"
+          })
+        )
+      }
+      const answer = yield* client.refresh({
+        token: sent.accessToken,
+        refreshToken: grant.refreshToken,
+        project: named
+      })
+      return {
+        tokens: tokenSet(answer.token, { ...answer, tokenType: sent.tokenType }),
+        grant: answer.refreshToken === undefined ? grant : grantOf(answer.refreshToken),
+        user: answer.user.pipe(
+          withHandle(Option.flatMap(session.user, (user) => user.handle)),
+          Option.orElse(() => session.user)
+        ),
+        serverTime: answer.serverTime
+      }
+    }),
+
+    whoami: (session) =>
+      Option.match(
+        Option.orElse(session.user, () =>
+          Option.flatMap(Session.currentToken(session), (tokens) => GenomcoreClaims.userOf(tokens.accessToken))),
+        {
+          onNone: () =>
+            fail(
+              "whoami",
+              new AuthError.Unsupported({
+                detail: "this IAM has no known route that says who a token belongs to, and the token names nobody"
+              })
+            ),
+          onSome: Effect.succeed
+        }
+      ),
+
+    revoke: () =>
+      Effect.succeed(IamClient.Revocation.make({
+        _tag: "NotRevoked",
+        reason:
+          "this IAM has no known route to sign out: only this side forgot the session, its tokens live until they expire"
+      })),
+
+    document: GenomcoreDocument.make(dialect),
+
+    present: (_session, tokens, request) =>
+      Effect.succeed(
+        HttpClientRequest.setHeader(request, "authorization", Redacted.value(TokenSet.authorization(tokens)))
+      )
+  })
+
+  const genomcore = GenomcoreIam.of({
+    env: dialect.env,
+    host: dialect.host,
+    tokenType: dialect.tokenType,
+    projectId: (of) => {
+      const token = Redacted.isRedacted(of)
+        ? Option.some(of)
+        : Option.map(Session.currentToken(of), (tokens) => tokens.accessToken)
+      return Option.isSome(token)
+        ? GenomcoreClaims.projectId(token.value, dialect.projectIdClaims)
+        : Effect.fail(
+          new GenomcoreClaims.ProjectIdError({
+            reason: "MissingToken",
+            detail: "the session has no access token for its current selection: sign in first"
+          })
+        )
+    },
+    login: ({ organizationId, password, projectId, username }) =>
+      Effect.map(
+        login({ username, password, organization: `${organizationId}`, project: `${projectId ?? ""}` }),
+        ({ refreshToken, token }) => ({ token, refreshToken })
+      )
+  })
+
+  return Context.make(IamClient.IamClient, iam).pipe(Context.add(GenomcoreIam, genomcore))
+})
+
+/**
+ * A Genomcore-style IAM. Its sessions are named by its auth origin and the client `genomcore`. Building the layer sends
+ * nothing; a wrong set-up is `Misconfigured`.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (
+  options: GenomcoreDialect.Options
+): Layer.Layer<IamClient.IamClient | GenomcoreIam, AuthError.IamError, HttpClient.HttpClient> =>
+  Layer.effectContext(make(options))
+
+// A clock that is a little slow must not refuse a token that was made a moment ago.
+const clockTolerance = Duration.minutes(1)
+
+const grantOf = (refreshToken: Redacted.Redacted): Session.Grant =>
+  Session.Grant.make({ _tag: "RefreshToken", refreshToken })
+
+// The answers of this IAM name people by number and e-mail address only.
+const withHandle = (handle: Option.Option<string>) =>
+  Option.map((user: User.User) => Option.isSome(user.handle) ? user : User.User.make(Struct.assign(user, { handle })))
+
+const newest = (session: Session.Session): Option.Option<TokenSet.TokenSet> =>
+  Object.values(session.tokens).reduce(
+    (newest, tokens) =>
+      Option.exists(newest, (found) => !DateTime.isLessThan(found.issuedAt, tokens.issuedAt))
+        ? newest
+        : Option.some(tokens),
+    Session.currentToken(session)
+  )
