@@ -1,0 +1,126 @@
+/**
+ * The lock of sessions for all programs of one user on one machine.
+ *
+ * @since 0.1.0
+ */
+import { SessionLockError } from "@effect-authn/core/AuthError"
+import type { SessionKey } from "@effect-authn/core/Session"
+import * as SessionLock from "@effect-authn/core/SessionLock"
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import * as Os from "node:os"
+import * as KernelLock from "./internal/kernelLock.ts"
+import * as SessionFiles from "./internal/sessionFiles.ts"
+
+/**
+ * `directory` is where the sessions are; the locks are in `locks` below it. Default: `effect-authn/sessions` in the
+ * user's data directory (`XDG_DATA_HOME` first, on every system).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly directory?: string | undefined
+}
+
+// a renewal takes 30 seconds at most, a person at a browser five minutes
+const patience: Record<SessionLock.Purpose, Duration.Duration> = {
+  renew: Duration.seconds(60),
+  login: Duration.minutes(6)
+}
+
+const Holder = Schema.fromJsonString(Schema.Struct({
+  name: Schema.optionalKey(Schema.String),
+  pid: Schema.Int,
+  host: Schema.String,
+  since: Schema.DateTimeUtcFromString
+}))
+const encodeHolder = Schema.encodeEffect(Holder)
+const decodeHolder = Schema.decodeEffect(Holder)
+
+/**
+ * Makes the lock, with no file touched before its first use.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function*(options?: Options) {
+  const fs = yield* FileSystem.FileSystem
+  const directory = yield* SessionFiles.directory(options)
+  const locks = yield* KernelLock.make(directory)
+  const fileOf = (lock: string) => `${lock}.holder`
+
+  // The locked file itself cannot be read without losing the lock, so the holder signs beside it; for people only, so
+  // that nothing of it can fail the lock.
+  const sign = Effect.fnUntraced(function*(lock: string) {
+    const name = yield* SessionLock.Holder
+    const text = yield* encodeHolder({
+      ...(name === SessionLock.Holder.defaultValue() ? {} : { name }),
+      pid: process.pid,
+      host: Os.hostname(),
+      since: yield* DateTime.now
+    })
+    yield* Effect.acquireRelease(
+      fs.writeFileString(fileOf(lock), text, { mode: 0o600 }),
+      () => Effect.ignore(fs.remove(fileOf(lock), { force: true }))
+    )
+  }, Effect.ignore())
+
+  const holderOf = (lock: string) =>
+    fs.readFileString(fileOf(lock)).pipe(
+      Effect.flatMap(decodeHolder),
+      Effect.map(({ host, name, pid, since }) =>
+        `${name === undefined ? "" : `${name}, `}process ${pid} on ${host}, since ${DateTime.formatIso(since)}`
+      ),
+      Effect.orElseSucceed(() => "another process")
+    )
+
+  const enter = (key: SessionKey, purpose: SessionLock.Purpose) =>
+    locks.acquire(`${SessionFiles.nameOf(key)}.${purpose}`, patience[purpose]).pipe(
+      Effect.tap(sign),
+      Effect.catchTags({
+        FileFailure: ({ detail }) => Effect.fail(new SessionLockError({ key, purpose, holder: "nobody", detail })),
+        LockBusy: ({ path }) =>
+          Effect.flatMap(holderOf(path), (holder) =>
+            Effect.fail(
+              new SessionLockError({
+                key,
+                purpose,
+                holder,
+                detail: `gave up after ${Duration.format(patience[purpose])}; end that process, or try again`
+              })
+            ))
+      })
+    )
+
+  return SessionLock.SessionLock.of({
+    withLock: (key, purpose) => (effect) =>
+      Effect.scopedWith((scope) => Effect.andThen(Scope.provide(enter(key, purpose), scope), effect))
+  })
+})
+
+/**
+ * The lock over whatever `FileSystem` is given.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerNoDeps = (options?: Options): Layer.Layer<SessionLock.SessionLock, never, FileSystem.FileSystem> =>
+  Layer.effect(SessionLock.SessionLock, make(options))
+
+/**
+ * The lock of sessions for all programs of one user on one machine. The operating system releases it with its holder,
+ * however that one ends. Each call makes a new layer: call it once. Waits 60 seconds at most to renew, 6 minutes to log
+ * in; the error names the holder.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options?: Options): Layer.Layer<SessionLock.SessionLock> =>
+  Layer.provide(layerNoDeps(options), NodeFileSystem.layer)

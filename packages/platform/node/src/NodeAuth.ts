@@ -1,0 +1,82 @@
+/**
+ * Everything that a Node program needs beside its dialect, in one line.
+ *
+ * @since 0.1.0
+ */
+import * as AuthManager from "@effect-authn/core/AuthManager"
+import type { IamClient } from "@effect-authn/core/IamClient"
+import * as SessionKeeper from "@effect-authn/core/SessionKeeper"
+import * as SessionLock from "@effect-authn/core/SessionLock"
+import type { TokenStorage } from "@effect-authn/core/TokenStorage"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import * as Effect from "effect/Effect"
+import type * as HttpClient from "effect/http/HttpClient"
+import * as Layer from "effect/Layer"
+import * as Os from "node:os"
+import * as FileTokenStorage from "./FileTokenStorage.ts"
+import * as NodeNap from "./NodeNap.ts"
+
+/**
+ * - `account` (default `default`): which of several sessions at the same IAM.
+ * - `storage`: where sessions live. Default: files of the user, `FileTokenStorage.layer()`; `TokenStorage.description`
+ *   says where.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly account?: string
+  readonly storage?: Layer.Layer<TokenStorage | SessionLock.SessionLock>
+}
+
+/**
+ * An `HttpClient` that honours `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. It follows no redirects.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerHttpClient: Layer.Layer<HttpClient.HttpClient> = Layer.provide(
+  NodeHttpClient.layerUndiciNoDispatcher,
+  Layer.effect(
+    NodeHttpClient.Dispatcher,
+    Effect.acquireRelease(
+      Effect.map(
+        Effect.promise(() => import("@effect/platform-node/Undici")),
+        (Undici) => new Undici.EnvHttpProxyAgent()
+      ),
+      (dispatcher) => Effect.promise(() => dispatcher.destroy())
+    )
+  )
+)
+
+/**
+ * The manager of one account, with the services of the dialect, a storage, and an HTTP client. Building it reads and
+ * sends nothing. Background renewals do not keep the process alive; one that is under way when the program ends is
+ * waited for.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = <Services, E>(
+  dialect: Layer.Layer<IamClient | Services, E, HttpClient.HttpClient>,
+  options?: Options
+): Layer.Layer<
+  | AuthManager.AuthManager
+  | SessionKeeper.SessionKeeper
+  | TokenStorage
+  | SessionLock.SessionLock
+  | HttpClient.HttpClient
+  | IamClient
+  | Services,
+  E
+> =>
+  AuthManager.layer(options?.account === undefined ? {} : { account: options.account }).pipe(
+    Layer.provideMerge(SessionKeeper.layer),
+    Layer.provide([
+      NodeNap.layer,
+      Layer.sync(SessionLock.Holder, () => `process ${process.pid} on ${Os.hostname()}`)
+    ]),
+    Layer.provideMerge(options?.storage ?? FileTokenStorage.layer()),
+    Layer.provideMerge(dialect),
+    Layer.provideMerge(layerHttpClient)
+  )

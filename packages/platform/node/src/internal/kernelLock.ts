@@ -1,0 +1,122 @@
+import * as Data from "effect/Data"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as FileSystem from "effect/FileSystem"
+import * as Predicate from "effect/Predicate"
+import * as RcMap from "effect/RcMap"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import * as Path from "node:path"
+import { FileFailure, fromPlatform } from "./fileFailure.ts"
+import { makePrivateDirectory } from "./sessionFiles.ts"
+
+/** Somebody else had the lock for as long as one was willing to wait. */
+export class LockBusy extends Data.TaggedError("LockBusy")<{ readonly path: string }> {}
+
+/** Locks that the operating system releases with the process that holds them. */
+export interface KernelLocks {
+  /** Takes the lock of that name until the scope closes, and gives the path of its file. */
+  readonly acquire: (
+    name: string,
+    patience: Duration.Duration
+  ) => Effect.Effect<string, LockBusy | FileFailure, Scope.Scope>
+}
+
+/**
+ * Locks by SQLite's locking layer, the one portable kernel lock that Node ships: an exclusive transaction on an empty
+ * file in the directory `locks` below `directory`.
+ *
+ * POSIX drops such a lock when *any* descriptor of the file is closed in the process, and a deleted file is no longer the
+ * file that others lock. So nothing here ever opens, reads, copies or deletes a lock file; its mode is set by its path.
+ */
+export const make = Effect.fnUntraced(function*(directory: Exit.Exit<string, FileFailure>) {
+  const fs = yield* FileSystem.FileSystem
+  const sqlite = yield* Effect.cached(loadSqlite)
+  // in front of the kernel's lock, so that each process has one poller per lock
+  const turns = yield* RcMap.make({ lookup: (_path: string) => Semaphore.make(1) })
+
+  const prepare = (path: string) => {
+    const locks = Path.dirname(path)
+    return Effect.forEach([Path.dirname(locks), locks], makePrivateDirectory, { discard: true }).pipe(
+      Effect.andThen(fs.access(locks, { writable: true })),
+      Effect.provideService(FileSystem.FileSystem, fs),
+      Effect.mapError(fromPlatform(locks))
+    )
+  }
+
+  const take = Effect.fnUntraced(function*(path: string) {
+    const turn = yield* RcMap.get(turns, path)
+    yield* turn.takeScoped(1)
+    yield* prepare(path)
+    const { DatabaseSync } = yield* sqlite
+    // On a file that it may only read, SQLite would "begin exclusive" without excluding anybody.
+    const writable = Effect.mapError(fs.access(path, { writable: true }), fromPlatform(path))
+    if (yield* Effect.orElseSucceed(fs.exists(path), () => true)) yield* writable
+    const connection = yield* Effect.acquireRelease(
+      attempt(path, () => new DatabaseSync(path)),
+      (connection) => Effect.sync(() => connection.close())
+    )
+    yield* writable
+    yield* Effect.ignore(fs.chmod(path, 0o600))
+    // without a journal in memory, SQLite puts one beside the file
+    yield* attempt(path, () => connection.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE")).pipe(
+      Effect.retry({ while: (error) => error._tag === "LockBusy", schedule: naps })
+    )
+    return path
+  })
+
+  const locks: KernelLocks = {
+    acquire: (name, patience) =>
+      Effect.flatMap(directory, (sessions) => {
+        const path = Path.join(sessions, "locks", `${name}.lock`)
+        return Effect.timeoutOrElse(take(path), {
+          duration: patience,
+          orElse: () => Effect.fail(new LockBusy({ path }))
+        })
+      })
+  }
+  return locks
+})
+
+const naps = Schedule.min([Schedule.exponential("2 millis", 1.5), Schedule.spaced("25 millis")])
+
+const busy = 5
+
+const attempt = <A>(path: string, evaluate: () => A): Effect.Effect<A, LockBusy | FileFailure> =>
+  Effect.try({
+    try: evaluate,
+    catch: (cause) =>
+      Predicate.hasProperty(cause, "errcode") && cause.errcode === busy
+        ? new LockBusy({ path })
+        : new FileFailure({
+          detail: `${path}: no lock on this file (${Predicate.isError(cause) ? cause.message : "unknown error"}); ` +
+            "remove it if it is not empty, or put the directory on a disk of this machine"
+        })
+  })
+
+// On Node 22 the first use of the module prints that it is experimental, which is none of the users' business. That one
+// warning is held back, and no other.
+const loadSqlite = Effect.acquireUseRelease(
+  Effect.sync(() => {
+    // oxlint-disable-next-line typescript/unbound-method -- the proxy hands `this` on
+    const { emitWarning } = process
+    process.emitWarning = new Proxy(emitWarning, {
+      apply: (target, self, [warning, ...rest]) =>
+        String(warning).startsWith("SQLite is an experimental feature")
+          ? undefined
+          : Reflect.apply(target, self, [warning, ...rest])
+    })
+    return emitWarning
+  }),
+  () =>
+    Effect.mapError(
+      Effect.fromNullishOr(process.getBuiltinModule("node:sqlite")),
+      () => new FileFailure({ detail: "this Node has no node:sqlite: start it without --no-experimental-sqlite" })
+    ),
+  (emitWarning) =>
+    Effect.sync(() => {
+      process.emitWarning = emitWarning
+    })
+)

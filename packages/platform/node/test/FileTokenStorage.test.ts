@@ -1,0 +1,207 @@
+import { TokenStorage } from "@effect-authn/core"
+import { FileTokenStorage } from "@effect-authn/platform-node"
+import { NodeFileSystem } from "@effect/platform-node"
+import { assert, layer } from "@effect/vitest"
+import { ConfigProvider, Effect, Layer, Option, Random, Schedule, Stream } from "effect"
+import * as Fs from "node:fs"
+import * as Path from "node:path"
+import { run, start, temporary } from "./children.ts"
+import { key } from "./children/fixture.ts"
+import { filesIn, generationOf, get, modeOf, put, reason, remove, sessionFile, use } from "./files.ts"
+
+const rounds = Number(process.env["EFFECT_AUTHN_ROUNDS"] ?? 50)
+
+layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" })("FileTokenStorage", (it) => {
+  it.effect("building the layer touches nothing", () =>
+    Effect.gen(function*() {
+      const directory = Path.join(yield* temporary, "a", "b")
+      const description = yield* use(directory, Effect.map(TokenStorage.TokenStorage, (_) => _.description))
+      assert.strictEqual(description, `files in ${directory}`)
+      assert.isTrue(Option.isNone(yield* use(directory, get())))
+      assert.isFalse(Fs.existsSync(Path.dirname(directory)))
+    }))
+
+  it.effect("the default directory is in XDG_DATA_HOME, on every system", () =>
+    Effect.gen(function*() {
+      const home = yield* temporary
+      yield* put(1, 0).pipe(
+        Effect.provide(
+          Layer.provide(
+            FileTokenStorage.layer(),
+            ConfigProvider.layer(ConfigProvider.fromEnv({ env: { XDG_DATA_HOME: home } }))
+          )
+        )
+      )
+      assert.lengthOf(filesIn(Path.join(home, "effect-authn", "sessions")), 1)
+      assert.strictEqual(modeOf(Path.join(home, "effect-authn")), "700")
+    }))
+
+  it.effect("without a home, every use says what to set, and nothing else fails", () =>
+    Effect.gen(function*() {
+      const storage = yield* TokenStorage.TokenStorage
+      for (const attempt of [Effect.asVoid(storage.get(key)), Effect.asVoid(storage.keys), put(1, 0), remove(1)]) {
+        const error = yield* Effect.flip(attempt)
+        assert.strictEqual(reason(error), "StorageUnavailable")
+        assert.match(error.message, /HOME is not set|USERPROFILE is not set/)
+        assert.match(error.message, /XDG_DATA_HOME/)
+      }
+    }).pipe(
+      Effect.provide(Layer.provide(FileTokenStorage.layer(), ConfigProvider.layer(ConfigProvider.fromEnv({ env: {} }))))
+    ))
+
+  it.effect("the name of a file tells host and account, and no secret of the issuer's address", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      yield* use(directory, put(1, 0))
+      const [name] = filesIn(directory)
+      assert.match(name!, /^iam\.example_8443-default-[0-9a-f]{16}\.json$/)
+    }))
+
+  for (const mask of ["000", "077"]) {
+    it.effect(`only the user can read, under umask ${mask}`, () =>
+      Effect.gen(function*() {
+        const directory = Path.join(yield* temporary, "data", "sessions")
+        yield* run("umask", directory, mask)
+        const locks = Path.join(directory, "locks")
+        assert.deepStrictEqual([directory, locks].map(modeOf), ["700", "700"])
+        assert.strictEqual(modeOf(sessionFile(directory)), "600")
+        const lockModes = Fs.readdirSync(locks).map((name) => modeOf(Path.join(locks, name)))
+        assert.deepStrictEqual(lockModes, ["600", "600"])
+      }))
+  }
+
+  it.effect(
+    `killed at any moment, it leaves a whole session and at most one temporary file (${rounds} times)`,
+    () =>
+      Effect.gen(function*() {
+        const directories = yield* Effect.all([temporary, temporary])
+        let cutShort = 0
+        yield* Effect.forEach(directories, (directory, index) =>
+          Effect.gen(function*() {
+            for (let round = index; round < rounds; round += 2) {
+              const writer = yield* start("writer", directory)
+              const reported = Number(yield* writer.line)
+              yield* Effect.sleep(yield* Random.nextIntBetween(0, 30))
+              yield* writer.kill
+              if (filesIn(directory).length > 1) cutShort += 1
+              assert.isAtMost(filesIn(directory).length, 2)
+              const stored = generationOf(yield* use(directory, get()))
+              assert.isAtLeast(stored, reported)
+            }
+          }).pipe(Effect.scoped), { concurrency: 2 })
+        // the kills met writers at work
+        assert.isAbove(cutShort, 0)
+        for (const directory of directories) {
+          const stored = generationOf(yield* use(directory, get()))
+          yield* use(directory, put(stored + 1, stored))
+          assert.lengthOf(filesIn(directory), 1)
+        }
+      }),
+    10_000 + rounds * 2_000
+  )
+
+  it.effect(
+    "killed before or inside any call of the file system, it leaves the old session or the new one",
+    () =>
+      Effect.gen(function*() {
+        const outcomes = yield* Effect.forEach(Array.from({ length: 13 }, (_, point) => point), (point) =>
+          Effect.gen(function*() {
+            const directory = yield* temporary
+            yield* use(directory, put(1, 0))
+            const child = yield* start("crasher", directory, String(point))
+            const { code, stderr } = yield* child.ended
+            assert.include([0, null], code, stderr)
+            const stored = generationOf(yield* use(directory, get()))
+            yield* use(directory, put(stored + 1, stored))
+            assert.lengthOf(filesIn(directory), 1)
+            return { killed: code === null, stored }
+          }), { concurrency: 2 })
+        const killed = outcomes.filter((outcome) =>
+          outcome.killed
+        ).map((outcome) =>
+          outcome.stored
+        )
+        assert.deepStrictEqual(killed, killed.toSorted((one, two) => one - two))
+        assert.deepStrictEqual([...new Set(killed)], [1, 2])
+        assert.isFalse(outcomes.at(-1)!.killed, "points after the last call")
+      }),
+    60_000
+  )
+
+  it.effect("what a dead writer left goes with the session", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      yield* use(directory, put(1, 0))
+      const left = `${sessionFile(directory)}.tmp`
+      Fs.writeFileSync(left, "half a sess")
+      yield* use(directory, remove(1))
+      assert.deepStrictEqual(filesIn(directory), [])
+      Fs.writeFileSync(left, "half a sess")
+      yield* use(directory, remove(0))
+      assert.deepStrictEqual(filesIn(directory), [])
+    }))
+
+  it.effect("two processes that compare and set one session lose no update", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      yield* Effect.all([run("counter", directory, "100"), run("counter", directory, "100")], { concurrency: 2 })
+      assert.strictEqual(generationOf(yield* use(directory, get())), 200)
+    }), 60_000)
+
+  it.effect("a sibling's save shows in changes, to each listener", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      const heard: Array<string> = []
+      yield* use(
+        directory,
+        Effect.gen(function*() {
+          const storage = yield* TokenStorage.TokenStorage
+          for (let listeners = 0; listeners < 2; listeners++) {
+            yield* storage.changes.pipe(
+              Stream.runForEach((changed) => Effect.sync(() => heard.push(changed.id))),
+              Effect.forkScoped({ startImmediately: true })
+            )
+          }
+          yield* Effect.sleep("100 millis")
+          yield* run("counter", directory, "1")
+          yield* Effect.suspend(() => heard.length >= 2 ? Effect.void : Effect.fail("silence")).pipe(
+            Effect.retry({ schedule: Schedule.spaced("10 millis") }),
+            Effect.timeout("5 seconds")
+          )
+          assert.deepStrictEqual([...new Set(heard)], [key.id])
+        })
+      )
+    }).pipe(Effect.scoped))
+
+  it.effect("changes outlives the directory", () =>
+    Effect.gen(function*() {
+      const directory = Path.join(yield* temporary, "sessions")
+      let heard = 0
+      yield* use(
+        directory,
+        Effect.gen(function*() {
+          const storage = yield* TokenStorage.TokenStorage
+          yield* storage.changes.pipe(
+            Stream.runForEach(() => Effect.sync(() => heard++)),
+            Effect.forkScoped({ startImmediately: true })
+          )
+          const hear = Effect.suspend(() => heard > 0 ? Effect.void : Effect.fail("silence")).pipe(
+            Effect.retry({ schedule: Schedule.spaced("10 millis") }),
+            Effect.timeout("5 seconds")
+          )
+          yield* Effect.sleep("100 millis")
+          yield* put(1, 0)
+          yield* hear
+          Fs.rmSync(directory, { recursive: true })
+          yield* Effect.sleep("100 millis")
+          heard = 0
+          yield* put(2, 0)
+          yield* hear
+          yield* Effect.sleep("2 seconds")
+          heard = 0
+          yield* put(3, 2)
+          yield* hear
+        })
+      )
+    }).pipe(Effect.scoped))
+})

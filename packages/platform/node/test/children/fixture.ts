@@ -1,0 +1,23 @@
+import * as Selection from "@effect-authn/core/Selection"
+import * as Session from "@effect-authn/core/Session"
+import * as Option from "effect/Option"
+
+export const keyOf = (account: string): Session.SessionKey =>
+  Session.SessionKey.make({ issuer: "https://ada:hunter2@iam.example:8443/realms/acme", client: "cli", account })
+
+export const key = keyOf("default")
+
+export const sessionOf = (generation: number, of = key): Session.Session =>
+  Session.Session.make({
+    key: of,
+    generation,
+    durable: true,
+    // long, so that a write that is cut short shows
+    strategy: `generation-${generation}-`.repeat(500),
+    user: Option.none(),
+    grant: { _tag: "None" },
+    tokens: {},
+    current: Selection.none,
+    dead: Option.none(),
+    intent: Option.none()
+  })
