@@ -1,0 +1,228 @@
+/**
+ * A Datalayer-style IAM, as an `IamClient`.
+ *
+ * Its sessions are one access token, a JWT, that is exchanged for a new one while it is still valid; once it has
+ * expired, only a new login helps. API keys and other tokens that are no JWT are presented as they are, and never
+ * exchanged or revoked. It has no selections: asking for one is `Unsupported`.
+ *
+ * @since 0.1.0
+ */
+import {
+  CredentialsRefused,
+  GrantDead,
+  type IamError,
+  type IamErrorReason,
+  Unsupported
+} from "@effect-authn/core/AuthError"
+import { type Credentials, IamClient, type Issued, Revocation } from "@effect-authn/core/IamClient"
+import * as IamHttp from "@effect-authn/core/IamHttp"
+import * as JwtCodec from "@effect-authn/core/JwtCodec"
+import * as RefreshPolicy from "@effect-authn/core/RefreshPolicy"
+import * as Selection from "@effect-authn/core/Selection"
+import * as Session from "@effect-authn/core/Session"
+import * as SessionDocument from "@effect-authn/core/SessionDocument"
+import * as TokenSet from "@effect-authn/core/TokenSet"
+import * as Config from "effect/Config"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as DatalayerClient from "./DatalayerClient.ts"
+import * as Lenient from "./internal/lenient.ts"
+
+export {
+  /**
+   * The one way to write the address of an IAM.
+   *
+   * @category constructors
+   * @since 0.1.0
+   */
+  canonicalIssuer
+} from "./DatalayerClient.ts"
+
+/**
+ * - `issuer`: the IAM's address, with or without `/api/iam/v1`; https, or http to this machine.
+ * - `policy`: what differs from the dialect's `policy`. `timeLimit` bounds every request.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly issuer: string
+  readonly policy?: Partial<RefreshPolicy.RefreshPolicy> | undefined
+}
+
+/**
+ * The standard policy, except that a token without `exp` has no known end: it is presented until the IAM refuses it.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const policy: RefreshPolicy.RefreshPolicy = { ...RefreshPolicy.standard, defaultLifetime: Duration.infinity }
+
+/**
+ * The variables in which the existing clients look for a token, in their order. `DATALAYER_EXTERNAL_TOKEN` is not among
+ * them: it holds a token of another issuer.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const environment: ReadonlyArray<string> = ["DATALAYER_API_KEY", "DATALAYER_ACCESS_TOKEN"]
+
+/**
+ * Makes the `IamClient`. An address that cannot be used is `Misconfigured`; nothing is sent.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function*(
+  options: Options
+): Effect.fn.Return<IamClient["Service"], IamError, HttpClient.HttpClient> {
+  const issuer = yield* Effect.fromResult(DatalayerClient.canonicalIssuer(options.issuer))
+  const merged = { ...policy, ...options.policy }
+  const client = yield* DatalayerClient.make({ issuer, timeLimit: merged.timeLimit })
+
+  const fail = (method: string, reason: IamErrorReason) => IamHttp.error({ issuer, method }, reason)
+
+  const unselected = (method: string, selection: Selection.Selection) =>
+    Selection.id(selection) === ""
+      ? Effect.void
+      : fail(
+        method,
+        new Unsupported({ detail: "a Datalayer-style IAM has one token for everything: leave the selection out" })
+      )
+
+  const issued = (login: DatalayerClient.Login): Issued => ({
+    tokens: TokenSet.fromAnswer({
+      accessToken: login.token,
+      receivedAt: login.receivedAt,
+      serverTime: login.serverTime,
+      defaultLifetime: merged.defaultLifetime
+    }),
+    grant: grantOf(login.token),
+    user: login.user,
+    serverTime: login.serverTime
+  })
+
+  const accessToken = (session: Session.Session, method: string) =>
+    Effect.fromOption(
+      Session.currentToken(session),
+      () => fail(method, new Unsupported({ detail: "the session holds no access token" }))
+    )
+
+  return {
+    issuer,
+    client: "datalayer",
+    policy: merged,
+    environment,
+
+    login: Effect.fn("DatalayerIam.login")(
+      function*({ handle, password }: Credentials, selection: Selection.Selection) {
+        yield* unselected("login", selection)
+        return issued(yield* client.login({ handle, password }))
+      }
+    ),
+
+    adopt: Effect.fn("DatalayerIam.adopt")(function*(offered: Redacted.Redacted) {
+      const receivedAt = yield* DateTime.now
+      const token = Redacted.make(Redacted.value(offered).trim(), { label: "access_token" })
+      const useless = whyUseless(token, receivedAt)
+      if (useless !== undefined) return yield* fail("adopt", new CredentialsRefused({ detail: useless }))
+      return issued({ token, receivedAt, serverTime: Option.none(), user: Option.none() })
+    }),
+
+    renew: Effect.fn("DatalayerIam.renew")(function*(session: Session.Session, target: Selection.Selection) {
+      yield* unselected("renew", target)
+      if (session.grant._tag !== "ExchangeAccessToken") {
+        return yield* fail(
+          "renew",
+          new Unsupported({ detail: "an API key is not exchanged: make a new one at the IAM" })
+        )
+      }
+      const tokens = yield* accessToken(session, "renew")
+      if (!TokenSet.isValid(tokens, yield* DateTime.now)) {
+        return yield* fail("renew", new GrantDead({ detail: "the token expired before it was exchanged" }))
+      }
+      return issued(yield* client.exchange(tokens.accessToken))
+    }),
+
+    whoami: Effect.fn("DatalayerIam.whoami")(function*(session: Session.Session) {
+      return yield* client.whoami((yield* accessToken(session, "whoami")).accessToken)
+    }),
+
+    revoke: Effect.fn("DatalayerIam.revoke")(function*(session: Session.Session) {
+      const kept = (reason: string) => Revocation.cases.NotRevoked.make({ reason })
+      if (session.grant._tag !== "ExchangeAccessToken") {
+        return kept("an API key does not end with a session: delete it at the IAM if it must end")
+      }
+      const tokens = yield* accessToken(session, "revoke")
+      return TokenSet.isValid(tokens, yield* DateTime.now)
+        ? yield* client.logout(tokens.accessToken)
+        : kept("the token had already expired")
+    }),
+
+    present: (_session, tokens, request) =>
+      Effect.succeed(
+        HttpClientRequest.setHeader(request, "authorization", Redacted.value(TokenSet.authorization(tokens)))
+      ),
+
+    document: SessionDocument.make({
+      issuer,
+      isHost: (host) => Option.contains(Result.getSuccess(DatalayerClient.canonicalIssuer(host)), issuer),
+      grantOf
+    })
+  }
+})
+
+/**
+ * The IAM at an address.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options: Options): Layer.Layer<IamClient, IamError, HttpClient.HttpClient> =>
+  Layer.effect(IamClient, make(options))
+
+/**
+ * The IAM that the configuration names; unless told otherwise, `DATALAYER_IAM_URL` has its address.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerConfig = (
+  options: Config.Wrap<Options> = { issuer: Config.NonEmptyString("DATALAYER_IAM_URL") }
+): Layer.Layer<IamClient, IamError | Config.ConfigError, HttpClient.HttpClient> =>
+  Layer.effect(IamClient, Effect.flatMap(Config.unwrap(options), make))
+
+const isJwt = (token: Redacted.Redacted): boolean => Result.isSuccess(JwtCodec.decodeUnverified(Redacted.value(token)))
+
+const grantOf = (token: Redacted.Redacted): Session.Grant =>
+  isJwt(token) ? Session.Grant.cases.ExchangeAccessToken.make({}) : Session.Grant.cases.None.make({})
+
+const tolerance = Duration.minutes(1)
+
+const whyUseless = (token: Redacted.Redacted, now: DateTime.Utc): string | undefined => {
+  const text = Redacted.value(token)
+  if (text === "") return "the token is empty: give the token itself"
+  if (!Lenient.isToken(text)) {
+    return `the token has a space, a line break or another character that no token has: give it alone, without "Bearer"`
+  }
+  const decoded = JwtCodec.decodeUnverified(text)
+  if (Result.isFailure(decoded)) return undefined
+  const { claims } = decoded.success
+  const expired = Option.filter(TokenSet.timeClaim(token, "exp"), (exp) => DateTime.isLessThanOrEqualTo(exp, now))
+  if (Option.isSome(expired)) return `the token expired at ${DateTime.formatIso(expired.value)}: get a new one`
+  const soon = DateTime.toEpochMillis(DateTime.addDuration(now, tolerance)) / 1000
+  for (const name of ["nbf", "iat"]) {
+    const claim = claims[name]
+    if (typeof claim === "number" && claim > soon) {
+      return `the token is not valid yet (${name} is in the future): set this machine's clock, or get another token`
+    }
+  }
+  return undefined
+}
