@@ -1,0 +1,26 @@
+// @barrel: Auto-generated exports. Do not edit manually.
+
+/**
+ * @since 0.1.0
+ */
+export * as IamClientSuite from "./IamClientSuite.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as IamSimulator from "./IamSimulator.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as ScriptedIam from "./ScriptedIam.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as SimulatorApi from "./SimulatorApi.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as TokenStorageSuite from "./TokenStorageSuite.ts"
