@@ -7,6 +7,7 @@
  *
  * @since 0.1.0
  */
+import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 import type * as JwtCodec from "./JwtCodec.ts"
 import { SessionKey } from "./Session.ts"
@@ -77,6 +78,21 @@ export class NoCredentials extends Schema.TaggedError<NoCredentials>("@effect-au
   override get message(): string {
     const tried = this.tried.map(({ reason, strategy }) => `\n  ${strategy}: ${reason}`).join("")
     return `nothing to sign in with as ${this.key}; tried:${tried}\nSign in with a password or a token, or set one of the named variables.`
+  }
+}
+
+/**
+ * Nobody finished a login that needs a person, within `waited`. `advice` says how to continue.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class LoginTimedOut extends Schema.TaggedError<LoginTimedOut>("@effect-authn/core/AuthError/LoginTimedOut")(
+  "LoginTimedOut",
+  { key: SessionKey, waited: Schema.Duration, advice: Schema.String }
+) {
+  override get message(): string {
+    return `nobody finished signing in as ${this.key} within ${Duration.format(this.waited)}: ${this.advice}`
   }
 }
 
@@ -297,6 +313,39 @@ export class StorageConflict
 }
 
 /**
+ * The key of the stored sessions cannot be had now: a locked keychain, no passphrase. Nothing was changed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class StorageLocked extends Schema.TaggedError<StorageLocked>("@effect-authn/core/AuthError/StorageLocked")(
+  "StorageLocked",
+  { detail: Schema.String }
+) {
+  override get message(): string {
+    return `the key of the stored sessions is not to be had: ${this.detail}`
+  }
+}
+
+/**
+ * The stored session is there, and cannot be read with the key of this program: it is encrypted with another one, or
+ * this program has none, or it has one and the session lies there in plain text. It is left as it is.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class StorageKeyMismatch
+  extends Schema.TaggedError<StorageKeyMismatch>("@effect-authn/core/AuthError/StorageKeyMismatch")(
+    "StorageKeyMismatch",
+    { place: Schema.String, detail: Schema.String }
+  )
+{
+  override get message(): string {
+    return `${this.place} ${this.detail}`
+  }
+}
+
+/**
  * Why a `TokenStorage` could not do what it was asked.
  *
  * @category errors
@@ -306,7 +355,9 @@ export const TokenStorageErrorReason = Schema.Union([
   StorageUnavailable,
   StorageCorrupt,
   StorageNewerVersion,
-  StorageConflict
+  StorageConflict,
+  StorageLocked,
+  StorageKeyMismatch
 ])
 
 /**
@@ -354,6 +405,7 @@ export type AuthError =
   | ReauthenticationRequired
   | InvalidCredentials
   | NoCredentials
+  | LoginTimedOut
   | IamError
   | TokenStorageError
   | SessionLockError

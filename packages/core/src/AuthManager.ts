@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -14,7 +15,6 @@ import type * as Stream from "effect/Stream"
 import {
   type AuthError,
   type IamError,
-  InvalidCredentials,
   NotAuthenticated,
   ReauthenticationRequired,
   type SessionLockError,
@@ -26,6 +26,7 @@ import * as JwtCodec from "./JwtCodec.ts"
 import * as Selection from "./Selection.ts"
 import * as Session from "./Session.ts"
 import * as SessionKeeper from "./SessionKeeper.ts"
+import { SessionLock } from "./SessionLock.ts"
 import type { SessionState } from "./SessionState.ts"
 import * as TokenSet from "./TokenSet.ts"
 import { TokenStorage } from "./TokenStorage.ts"
@@ -125,6 +126,7 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
   const iam = yield* IamClient
   const storage = yield* TokenStorage
   const keeper = yield* SessionKeeper.SessionKeeper
+  const lock = yield* SessionLock
   const key = Session.SessionKey.make({
     issuer: iam.issuer,
     client: iam.client,
@@ -139,13 +141,14 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
     storage
   })
 
-  const login = Effect.fn("AuthManager.login")(function*<R = never>(
-    strategy?: AuthStrategy.AuthStrategy<R>,
-    options?: LoginOptions
+  const obtain = Effect.fnUntraced(function*<R>(
+    strategy: AuthStrategy.AuthStrategy<R>,
+    options: LoginOptions | undefined
   ): Effect.fn.Return<Session.Session, AuthError, R> {
-    const chosen = strategy ?? AuthStrategy.firstOf(AuthStrategy.environment, AuthStrategy.stored)
-    const obtained = yield* chosen.obtain(context(options?.selection))
-    const previous = options?.revokePrevious === true ? yield* keeper.session(kept) : Option.none()
+    const obtained = yield* strategy.obtain(context(options?.selection))
+    const replaced = options?.revokePrevious === true ? yield* keeper.session(kept) : Option.none()
+    // A token of the environment is not ours to revoke.
+    const previous = Option.filter(replaced, ({ strategy }) => strategy !== AuthStrategy.environment.name)
     const session = yield* keeper.replace(
       kept,
       options?.store === false ? Session.update(obtained, { durable: false }) : obtained
@@ -155,6 +158,47 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
     }
     return session
   })
+
+  const stored = Effect.orElseSucceed(storage.get(key), () => Option.none<Session.Session>())
+  const alive = (session: Option.Option<Session.Session>) =>
+    Effect.map(DateTime.now, (now) => Option.filter(session, (session) => Session.isAlive(session, now)))
+  // How many logins with a person this program has finished.
+  let finished = 0
+
+  /** One person is asked once: who waited for the lock takes what the one before has made. */
+  const obtainInTurn = Effect.fnUntraced(function*<R>(
+    strategy: AuthStrategy.AuthStrategy<R>,
+    options: LoginOptions | undefined
+  ): Effect.fn.Return<Session.Session, AuthError, R> {
+    const before = finished
+    const held = yield* Effect.flatMap(stored, alive)
+    return yield* lock.withLock(key, "login")(Effect.gen(function*() {
+      // Of a session that was alive before, nobody can tell a login elsewhere from a renewal.
+      const made = finished !== before
+        ? yield* alive(yield* keeper.session(kept))
+        : Option.isSome(held) || options?.store === false
+        ? Option.none()
+        : yield* Effect.flatMap(stored, alive)
+      const wanted = Selection.id(Selection.make(options?.selection ?? {}))
+      const shared = Option.filter(made, ({ current, durable }) =>
+        Selection.id(current) === wanted && durable === (options?.store !== false))
+      if (Option.isSome(shared)) return finished !== before ? shared.value : yield* keeper.replace(kept, shared.value)
+      const session = yield* obtain(strategy, options)
+      finished += 1
+      return session
+    }))
+  })
+
+  const login = Effect.fn("AuthManager.login")(<R = never>(
+    strategy?: AuthStrategy.AuthStrategy<R>,
+    options?: LoginOptions
+  ): Effect.Effect<Session.Session, AuthError, R> =>
+    strategy === undefined
+      ? obtain(AuthStrategy.firstOf(AuthStrategy.environment, AuthStrategy.stored), options)
+      : strategy.interactive === true
+      ? obtainInTurn(strategy, options)
+      : obtain(strategy, options)
+  )
 
   const askUser = (session: Session.Session) => iam.whoami(session)
 
@@ -227,12 +271,7 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
       (session) => Option.map(Option.flatMap(session, Session.currentToken), (tokens) => tokens.accessToken)
     ),
     storeToken: Effect.fn("AuthManager.storeToken")(function*(given) {
-      const issued = yield* Effect.catchReason(
-        iam.adopt(given),
-        "IamError",
-        "CredentialsRefused",
-        (reason) => Effect.fail(new InvalidCredentials({ key, detail: reason.detail }))
-      )
+      const issued = yield* AuthStrategy.adopt(context(), given)
       yield* keeper.replace(
         kept,
         Session.fromIssued(key, issued, { strategy: "token", selection: Selection.none })
@@ -250,5 +289,5 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
  */
 export const layer = (
   options?: { readonly account?: string }
-): Layer.Layer<AuthManager, never, IamClient | TokenStorage | SessionKeeper.SessionKeeper> =>
+): Layer.Layer<AuthManager, never, IamClient | TokenStorage | SessionLock | SessionKeeper.SessionKeeper> =>
   Layer.effect(AuthManager, make(options))

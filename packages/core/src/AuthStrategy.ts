@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { type AuthError, type IamError, InvalidCredentials, NoCredentials } from "./AuthError.ts"
-import { Credentials, type IamClient } from "./IamClient.ts"
+import { Credentials, type IamClient, type Issued } from "./IamClient.ts"
 import { ending } from "./internal/renewal.ts"
 import * as Selection from "./Selection.ts"
 import * as Session from "./Session.ts"
@@ -34,11 +34,15 @@ export interface StrategyContext {
  * `obtain` fails with `NoCredentials` when it has nothing to try, so that a combination moves on; any other failure ends
  * the login. It writes nothing. `R` is what it needs beside its context: a missing service is a compile error.
  *
+ * `interactive` (default false) says that a person takes part. Such logins of one session are made one after another
+ * among all programs that share the storage, and those who waited take the session that the first one made.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface AuthStrategy<out R = never, out E extends AuthError = AuthError> {
   readonly name: string
+  readonly interactive?: boolean
   readonly obtain: (context: StrategyContext) => Effect.Effect<Session.Session, E, R>
 }
 
@@ -51,8 +55,12 @@ export interface AuthStrategy<out R = never, out E extends AuthError = AuthError
 export const nothing = (context: StrategyContext, strategy: string, reason: string): NoCredentials =>
   new NoCredentials({ key: context.key, tried: [{ strategy, reason }] })
 
-/** What the IAM refuses at a login are the credentials of the one who asks. */
-const refused = (context: StrategyContext) =>
+/**
+ * What the IAM refuses at a login are the credentials of the one who asks.
+ *
+ * @internal
+ */
+export const refused = (context: StrategyContext) =>
 <A, R>(
   effect: Effect.Effect<A, IamError, R>
 ): Effect.Effect<A, IamError | InvalidCredentials, R> =>
@@ -178,6 +186,7 @@ export const firstOf = <R = never>(
   ...strategies: ReadonlyArray<AuthStrategy<R>>
 ): AuthStrategy<R> => ({
   name: strategies.map((strategy) => strategy.name).join(", "),
+  interactive: strategies.some((strategy) => strategy.interactive === true),
   obtain: Effect.fnUntraced(function*(context) {
     const tried: Array<NoCredentials["tried"][number]> = []
     for (const strategy of strategies) {
@@ -194,13 +203,26 @@ export const firstOf = <R = never>(
   })
 })
 
+/**
+ * What a token that somebody else obtained amounts to.
+ *
+ * @internal
+ */
+export const adopt = (
+  context: StrategyContext,
+  accessToken: Redacted.Redacted
+): Effect.Effect<Issued, IamError | InvalidCredentials> =>
+  Redacted.value(accessToken).trim() === ""
+    ? Effect.fail(new InvalidCredentials({ key: context.key, detail: "the token is empty" }))
+    : refused(context)(context.iam.adopt(accessToken))
+
 /** A session around a token that somebody else obtained. */
 const presented = Effect.fnUntraced(function*(
   context: StrategyContext,
   accessToken: Redacted.Redacted,
   strategy: string
 ): Effect.fn.Return<Session.Session, IamError | InvalidCredentials> {
-  const issued = yield* refused(context)(context.iam.adopt(accessToken))
+  const issued = yield* adopt(context, accessToken)
   const session = Session.fromIssued(context.key, issued, { strategy, selection: context.selection })
   return yield* refused(context)(withUser(context, session))
 })

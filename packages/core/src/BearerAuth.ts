@@ -16,6 +16,7 @@ import * as HttpApiSecurity from "effect/http-api/HttpApiSecurity"
 import type * as HttpRouter from "effect/http/HttpRouter"
 import type { HttpServerResponse } from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type { unhandled } from "effect/Types"
@@ -29,7 +30,7 @@ import * as JwtCodec from "./JwtCodec.ts"
  */
 export class Unauthorized extends Schema.TaggedError<Unauthorized>("@effect-authn/core/BearerAuth/Unauthorized")(
   "Unauthorized",
-  { realm: Schema.optionalKey(Schema.String), description: Schema.optionalKey(Schema.String) }
+  { realm: Schema.optional(Schema.String), description: Schema.optional(Schema.String) }
 ) {
   override get message(): string {
     return this.description ?? "no bearer token was sent"
@@ -46,8 +47,8 @@ export class InsufficientScope
   extends Schema.TaggedError<InsufficientScope>("@effect-authn/core/BearerAuth/InsufficientScope")(
     "InsufficientScope",
     {
-      realm: Schema.optionalKey(Schema.String),
-      scope: Schema.optionalKey(Schema.String),
+      realm: Schema.optional(Schema.String),
+      scope: Schema.optional(Schema.String),
       description: Schema.String
     }
   )
@@ -108,14 +109,14 @@ export const errors = [
     headers
   }, {
     decode: ({ body }) => new Unauthorized(body),
-    encode: (error) => ({ body: { ...error }, headers: { "www-authenticate": challenge(error) } })
+    encode: (error) => ({ body: error, headers: { "www-authenticate": challenge(error) } })
   })),
   InsufficientScope.pipe(HttpApiSchema.encodeToWithHeaders({
     body: Schema.TaggedStruct("InsufficientScope", InsufficientScope.fields).pipe(HttpApiSchema.status(403)),
     headers
   }, {
     decode: ({ body }) => new InsufficientScope(body),
-    encode: (error) => ({ body: { ...error }, headers: { "www-authenticate": challenge(error) } })
+    encode: (error) => ({ body: error, headers: { "www-authenticate": challenge(error) } })
   })),
   KeysUnavailable
 ] as const
@@ -234,8 +235,9 @@ export const layerFor = <Id, IdentityId, A, R, S extends Schema.ConstraintDecode
         return yield* options.identify({ ...jwt, token, scopes }, { endpoint, group }).pipe(
           Effect.provideContext(services),
           Effect.catchTags({
-            Unauthorized: (error) => Effect.fail(new Unauthorized({ realm, ...error })),
-            InsufficientScope: (error) => Effect.fail(new InsufficientScope({ realm, ...error }))
+            Unauthorized: ({ description }) => Effect.fail(new Unauthorized({ realm, description })),
+            InsufficientScope: ({ description, scope }) =>
+              Effect.fail(new InsufficientScope({ realm, description, scope }))
           })
         )
       })
@@ -268,7 +270,8 @@ export const layer = <R = never>(
   })
 
 const words = (scope: unknown): ReadonlyArray<string> =>
-  (Array.isArray(scope) ? scope.map(String) : String(scope ?? "").split(" ")).filter((word) => word !== "")
+  (typeof scope === "string" ? scope.split(" ") : Array.isArray(scope) ? scope.filter(Predicate.isString) : [])
+    .filter((word) => word !== "")
 
 // A server without keys knows nothing about the token: a 401 would make its holder throw a good one away.
 const refuse = (error: JwtCodec.JwtError, realm: string): Effect.Effect<never, Unauthorized | KeysUnavailable> =>

@@ -44,7 +44,8 @@ export interface Call {
  * - `isEmpty` tells an answer without a body, which some servers send, from one that is not theirs.
  * - `shape` describes the answer for a message: `status 200 with text/html`.
  * - `message` is what the server says about it, safe to show: one line of at most 200 characters, from the fields
- *   `message`, `detail`, `errors` and `details` alone, without the credentials that were sent.
+ *   `message`, `detail`, `errors` and `details`, or else `error` and `error_description`, without the credentials that
+ *   were sent.
  * - `serverTime` is its `Date` header, `receivedAt` our own clock.
  *
  * @category models
@@ -289,12 +290,26 @@ const said = (value: Schema.Json | undefined): string => {
 const isObject = Schema.is(Schema.JsonObject)
 
 const serverMessage = (body: Schema.JsonObject, secrets: ReadonlyArray<Redacted.Redacted>): Option.Option<string> => {
-  const texts = [body["message"], body["detail"], body["errors"], body["details"]].flatMap((value) =>
-    Array.isArray(value) ? value.map(said) : [said(value)]
-  )
-  const message = safe([...new Set(texts.filter((text) => text !== ""))].join(": "), 200, secrets)
+  const saidIn = (...names: ReadonlyArray<string>) =>
+    names.flatMap((name) => {
+      const value = body[name]
+      return (Array.isArray(value) ? value.map(said) : [said(value)]).filter((text) => text !== "")
+    })
+  const texts = saidIn("message", "detail", "errors", "details")
+  // OAuth has words of its own (RFC 6749, section 5.2).
+  const all = texts.length > 0 ? texts : saidIn("error", "error_description")
+  const message = quote([...new Set(all)].join(": "), secrets)
   return message === "" ? Option.none() : Option.some(message)
 }
+
+/**
+ * What others wrote, fit for one of our messages: one line of at most 200 characters, without `secrets` and without
+ * anything that looks like a JWT.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const quote = (text: string, secrets: ReadonlyArray<Redacted.Redacted> = []): string => safe(text, 200, secrets)
 
 // What others wrote, fit for one of our messages: one line, not too long, no secret of ours and nobody's JWT.
 const safe = (text: string, limit: number, secrets: ReadonlyArray<Redacted.Redacted> = []): string => {

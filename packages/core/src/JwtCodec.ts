@@ -17,6 +17,7 @@ import * as Schema from "effect/Schema"
 import * as jose from "jose"
 import { algorithmOf } from "./internal/jwtAlgorithm.ts"
 import * as parts from "./internal/jwtParts.ts"
+import { notUsable, reasonOf } from "./internal/jwtReason.ts"
 
 /**
  * Why a token could not be read, verified or signed:
@@ -157,20 +158,9 @@ export type Claims = typeof Claims.Type
  * @since 0.1.0
  */
 export const Algorithm = Schema.Literals([
-  "RS256",
-  "RS384",
-  "RS512",
-  "PS256",
-  "PS384",
-  "PS512",
-  "ES256",
-  "ES384",
-  "ES512",
-  "EdDSA",
-  "Ed25519",
-  "HS256",
-  "HS384",
-  "HS512"
+  ...["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"] as const,
+  ...["ES256", "ES384", "ES512", "EdDSA", "Ed25519"] as const,
+  ...["HS256", "HS384", "HS512"] as const
 ])
 
 /**
@@ -211,19 +201,18 @@ export interface KeySet {
  * @category models
  * @since 0.1.0
  */
-export type VerifyOptions<S extends Schema.ConstraintDecoder<unknown> = typeof Claims> =
-  & (
-    | { readonly key: string | Jwk | CryptoKey | Redacted.Redacted<Jwk> }
-    | { readonly jwks: KeySet }
-  )
-  & {
-    readonly algorithms: ReadonlyArray<Algorithm>
-    readonly issuer?: string | ReadonlyArray<string> | undefined
-    readonly audience?: string | ReadonlyArray<string> | undefined
-    readonly requiredClaims?: ReadonlyArray<string> | undefined
-    readonly clockTolerance?: Duration.Input | undefined
-    readonly claims?: S | undefined
-  }
+export type VerifyOptions<S extends Schema.ConstraintDecoder<unknown> = typeof Claims> = KeySource & {
+  readonly algorithms: ReadonlyArray<Algorithm>
+  readonly issuer?: string | ReadonlyArray<string> | undefined
+  readonly audience?: string | ReadonlyArray<string> | undefined
+  readonly requiredClaims?: ReadonlyArray<string> | undefined
+  readonly clockTolerance?: Duration.Input | undefined
+  readonly claims?: S | undefined
+}
+
+type KeySource =
+  | { readonly key: string | Jwk | CryptoKey | Redacted.Redacted<Jwk> }
+  | { readonly jwks: KeySet }
 
 /**
  * Reads a token **without verifying it**: anybody could have written what it says, and it may have expired.
@@ -284,33 +273,47 @@ export const make: Effect.Effect<JwtCodec["Service"]> = Effect.gen(function*() {
     }
   })
 
-  return JwtCodec.of({
-    decode: (token, claims) =>
-      Effect.fromResult(Result.flatMap(
-        decodeUnverified(Redacted.value(token)),
-        (decoded) => typed(decoded.header, decoded.claims, claims)
-      )),
+  const withKey = <A>(
+    options: KeySource,
+    algorithm: Algorithm,
+    header: JsonObject,
+    tryKey: (key: CryptoKey | Jwk) => Effect.Effect<A, JwtError>
+  ): Effect.Effect<A, JwtError> => {
+    if ("jwks" in options) {
+      return Effect.flatMap(options.jwks.find(header), ([key, ...others]) =>
+        others.reduce(
+          (tried, key) => Effect.catchReason(tried, "JwtError", "BadSignature", () => tryKey(key)),
+          tryKey(key)
+        ))
+    }
+    const { key } = options
+    if (typeof key === "string") return Effect.flatMap(Cache.get(pems, `${algorithm} ${key}`), tryKey)
+    return tryKey(Redacted.isRedacted(key) ? Redacted.value(key) : key)
+  }
 
-    verify: Effect.fnUntraced(function*(token, options) {
-      const text = Redacted.value(token)
-      const header = parts.header(text)
-      if (typeof header === "string") return yield* fail({ _tag: "Malformed", detail: header })
-      const algorithm = yield* Effect.fromResult(accept(header, options))
-      const [key, ...others] = "jwks" in options
-        ? yield* options.jwks.find(header)
-        : [typeof options.key === "string" ? yield* Cache.get(pems, `${algorithm} ${options.key}`) : options.key]
-      const checks = claimChecks(options, yield* DateTime.nowAsDate)
-      const attempt = (key: CryptoKey | Jwk | Redacted.Redacted<Jwk>) =>
-        Effect.tryPromise({
-          try: () => jose.jwtVerify(text, Redacted.isRedacted(key) ? Redacted.value(key) : key, checks),
-          catch: (cause) => fail(reasonOf(cause, algorithm, checks))
-        })
-      const { payload } = yield* others.reduce(
-        (tried, key) => Effect.catchReason(tried, "JwtError", "BadSignature", () => attempt(key)),
-        attempt(key)
-      )
-      return yield* Effect.fromResult(typed(header, payload, options.claims))
-    }),
+  return JwtCodec.of({
+    decode: (token, claims) => {
+      const decoded = decodeUnverified(Redacted.value(token))
+      return Result.isFailure(decoded) ? Effect.fail(decoded.failure) : typed(decoded.success, claims)
+    },
+
+    verify: (token, options) =>
+      Effect.flatMap(DateTime.nowAsDate, (now) => {
+        const text = Redacted.value(token)
+        const accepted = accept(text, options)
+        if (Result.isFailure(accepted)) return Effect.fail(accepted.failure)
+        const { algorithm, header } = accepted.success
+        const checks = claimChecks(options, algorithm, now)
+        const tryKey = (key: CryptoKey | Jwk) =>
+          Effect.tryPromise({
+            try: () => jose.jwtVerify(text, key, checks),
+            catch: (cause) => fail(reasonOf(cause, algorithm, options))
+          })
+        return Effect.flatMap(
+          withKey(options, algorithm, header, tryKey),
+          ({ payload }) => typed({ header, claims: payload }, options.claims)
+        )
+      }),
 
     sign: (claims, key, options) => {
       const material = Redacted.isRedacted(key) ? Redacted.value(key) : key
@@ -335,81 +338,56 @@ export const make: Effect.Effect<JwtCodec["Service"]> = Effect.gen(function*() {
  */
 export const layer: Layer.Layer<JwtCodec> = Layer.effect(JwtCodec, make)
 
+const decodeRegistered = Schema.decodeResult(Claims)
+
 const typed = <S extends Schema.ConstraintDecoder<unknown>>(
-  header: JsonObject,
-  payload: JsonObject,
+  { claims: payload, header }: Decoded,
   schema: S | undefined
-): Result.Result<Jwt<S["Type"]>, JwtError> =>
-  Schema.decodeResult(schema ?? Claims)(payload).pipe(
-    Result.map((claims) => ({ header, claims, payload })),
-    Result.mapError(({ message }) => fail({ _tag: "InvalidClaims", detail: message.replaceAll(/\s+/g, " ") }))
-  )
+): Effect.Effect<Jwt<S["Type"]>, JwtError> => {
+  const decoded: Result.Result<S["Type"], Schema.SchemaError> = schema === undefined
+    ? decodeRegistered(payload)
+    : Schema.decodeResult(schema)(payload)
+  if (Result.isSuccess(decoded)) return Effect.succeed({ header, claims: decoded.success, payload })
+  return Effect.fail(fail({ _tag: "InvalidClaims", detail: decoded.failure.message.replaceAll(/\s+/g, " ") }))
+}
 
 const isAlgorithm = Schema.is(Algorithm)
 
+// The header chooses among the algorithms that were allowed, and that is all it may do.
 const accept = (
-  { alg, crit }: JsonObject,
-  options: VerifyOptions<Schema.ConstraintDecoder<unknown>>
-): Result.Result<Algorithm, JwtError> => {
-  const refuse = (detail: string) =>
-    Result.fail(
-      fail({
-        _tag: "AlgorithmRefused",
-        algorithm: alg === "none" || isAlgorithm(alg) ? alg : "an unknown algorithm",
-        detail
-      })
-    )
-  if (!isAlgorithm(alg) || !options.algorithms.includes(alg)) return refuse(`allowed: ${options.algorithms.join(", ")}`)
+  token: string,
+  options: KeySource & { readonly algorithms: ReadonlyArray<Algorithm> }
+): Result.Result<{ readonly algorithm: Algorithm; readonly header: JsonObject }, JwtError> => {
+  const header = parts.header(token)
+  if (typeof header === "string") return malformed(header)
+  const { alg, crit } = header
+  if (crit !== undefined) return malformed("its header demands an extension (crit) that is not known here")
+  const refuse = (detail: string) => {
+    const algorithm = alg === "none" || isAlgorithm(alg) ? alg : "an unknown algorithm"
+    return Result.fail(fail({ _tag: "AlgorithmRefused", algorithm, detail }))
+  }
+  const algorithm = options.algorithms.find((allowed) => allowed === alg)
+  if (algorithm === undefined) return refuse(`allowed: ${options.algorithms.join(", ")}`)
   // The text of a public key is no secret: who MACs with it must not pass.
-  if (alg.startsWith("HS") && ("jwks" in options || typeof options.key === "string")) {
-    return refuse("which no public key can verify")
-  }
-  if (crit !== undefined) {
-    return Result.fail(
-      fail({ _tag: "Malformed", detail: "its header demands an extension (crit) that is not known here" })
-    )
-  }
-  return Result.succeed(alg)
+  return algorithm.startsWith("HS") && ("jwks" in options || typeof options.key === "string")
+    ? refuse("which no public key can verify")
+    : Result.succeed({ algorithm, header })
 }
 
 const list = (value: string | ReadonlyArray<string>): Array<string> => typeof value === "string" ? [value] : [...value]
 
 const claimChecks = (
   options: VerifyOptions<Schema.ConstraintDecoder<unknown>>,
+  algorithm: Algorithm,
   currentDate: Date
-): jose.JWTVerifyOptions => ({
-  algorithms: [...options.algorithms],
-  currentDate,
-  ...(options.issuer === undefined ? {} : { issuer: list(options.issuer) }),
-  ...(options.audience === undefined ? {} : { audience: list(options.audience) }),
-  ...(options.requiredClaims === undefined ? {} : { requiredClaims: [...options.requiredClaims] }),
-  ...(options.clockTolerance === undefined
-    ? {}
-    : { clockTolerance: Duration.toSeconds(Duration.fromInputUnsafe(options.clockTolerance)) })
-})
-
-// The errors of jose carry the claims: only what is written here gets out.
-const reasonOf = (cause: unknown, algorithm: string, checks: jose.JWTVerifyOptions): JwtErrorReason => {
-  const { errors } = jose
-  if (cause instanceof errors.JWSSignatureVerificationFailed) return { _tag: "BadSignature" }
-  if (cause instanceof errors.JWTExpired) return { _tag: "Expired", at: Number(cause.payload.exp) }
-  if (cause instanceof errors.JWTClaimValidationFailed) {
-    const { claim, payload, reason } = cause
-    if (reason === "missing") return { _tag: "MissingClaim", claim }
-    if (reason === "invalid") return { _tag: "InvalidClaims", detail: `"${claim}" must be a number` }
-    if (claim === "nbf") return { _tag: "NotYetValid", at: Number(payload.nbf) }
-    return claim === "iss"
-      ? { _tag: "WrongIssuer", expected: list(checks.issuer ?? []) }
-      : { _tag: "WrongAudience", expected: list(checks.audience ?? []) }
+): jose.JWTVerifyOptions => {
+  const { audience, clockTolerance, issuer, requiredClaims } = options
+  const checks: jose.JWTVerifyOptions = { algorithms: [algorithm], currentDate }
+  if (issuer !== undefined) checks.issuer = list(issuer)
+  if (audience !== undefined) checks.audience = list(audience)
+  if (requiredClaims !== undefined) checks.requiredClaims = [...requiredClaims]
+  if (clockTolerance !== undefined) {
+    checks.clockTolerance = Duration.toSeconds(Duration.fromInputUnsafe(clockTolerance))
   }
-  if (cause instanceof errors.JWTInvalid) {
-    return { _tag: "Malformed", detail: "its claims are not a JSON object in base64url" }
-  }
-  if (cause instanceof errors.JWSInvalid) return { _tag: "Malformed", detail: cause.message }
-  return notUsable(algorithm, cause)
+  return checks
 }
-
-const notUsable = (algorithm: string, cause: unknown): JwtErrorReason => ({
-  _tag: "KeyNotUsable",
-  detail: `${cause instanceof Error ? cause.message : "it was refused"} (asked for ${algorithm})`
-})

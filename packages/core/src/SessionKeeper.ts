@@ -9,11 +9,14 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Random from "effect/Random"
@@ -28,6 +31,7 @@ import * as Renewal from "./internal/renewal.ts"
 import * as Scheduler from "./internal/scheduler.ts"
 import * as Store from "./internal/store.ts"
 import { Nap } from "./Nap.ts"
+import * as RenewalMetrics from "./RenewalMetrics.ts"
 import * as Selection from "./Selection.ts"
 import * as Session from "./Session.ts"
 import { Holder, SessionLock } from "./SessionLock.ts"
@@ -161,6 +165,7 @@ export const make = Effect.gen(function*() {
   const run = <A, E>(kept: Kept, durable: boolean, effect: Effect.Effect<A, E>, done = () => {}) =>
     Effect.suspend(() => {
       const deferred = Deferred.makeUnsafe<A, E | SessionLockError>()
+      if (durable) watch()
       launch(exclusively(kept, durable)(effect), deferred, done)
       return Deferred.await(deferred)
     })
@@ -174,22 +179,43 @@ export const make = Effect.gen(function*() {
     const flight = Deferred.makeUnsafe<Session.Session, AuthError>()
     flights.set(id, flight)
     memory.settle(kept)
+    const began = memory.nowMillis()
     const flown = exclusively(kept, kept.session?.durable !== false)(renewal.attempt(kept, target)).pipe(
       Effect.tap(() => Effect.sync(() => memory.clearFailure(kept))),
       Effect.tapError((error) => {
         memory.recordFailure(kept, target, error)
         return Effect.logWarning(`${kept.key}: not renewed: ${error.message}`)
       }),
+      Effect.onExit((exit) => measure(target, exit, began)),
       Effect.withSpan("SessionKeeper.renew", {
         root: true,
         attributes: { issuer: kept.key.issuer, account: kept.key.account, selection: id }
-      })
+      }),
+      Effect.annotateLogs({ issuer: kept.key.issuer, account: kept.key.account })
     )
     launch(flown, flight, () => {
       flights.delete(id)
       memory.settle(kept)
     })
     return flight
+  }
+
+  const measure = (target: Renewal.Target, exit: Exit.Exit<Session.Session, AuthError>, began: number) => {
+    const at = memory.nowMillis()
+    const outcome = Exit.isSuccess(exit) ? "renewed" : Option.match(Exit.findErrorOption(exit), {
+      onNone: () => "interrupted",
+      onSome: (error) => "reason" in error && typeof error.reason === "object" ? error.reason._tag : error._tag
+    })
+    return Effect.andThen(
+      Effect.annotateCurrentSpan({ outcome }),
+      Effect.all([
+        Metric.update(Metric.withAttributes(RenewalMetrics.renewals, { outcome }), 1),
+        Metric.update(RenewalMetrics.duration, at - began),
+        ...(outcome === "renewed" && Option.isSome(target.seen)
+          ? [Metric.update(RenewalMetrics.tokenAge, at - DateTime.toEpochMillis(target.seen.value.issuedAt))]
+          : [])
+      ])
+    )
   }
 
   let watching = false

@@ -40,13 +40,16 @@ const decodeLifetime = Schema.decodeUnknownOption(Lifetime)
 
 /**
  * Reads a token answer's `expires_in` (RFC 6749, section 5.1) in seconds: a positive number, also as text, capped at ten
- * years. Everything else is `None`.
+ * years, in whole milliseconds. Everything else is `None`.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const lifetimeFrom = (expiresIn: unknown): Option.Option<Duration.Duration> =>
-  Option.map(decodeLifetime(expiresIn), (seconds) => Duration.seconds(Math.min(seconds, maxLifetimeSeconds)))
+  Option.map(
+    decodeLifetime(expiresIn),
+    (seconds) => Duration.millis(Math.ceil(Math.min(seconds, maxLifetimeSeconds) * 1000))
+  )
 
 /**
  * How far the issuer's clock is ahead of ours (behind: negative), from its `Date` header. Less than five seconds count

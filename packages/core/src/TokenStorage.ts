@@ -11,7 +11,14 @@ import * as PubSub from "effect/PubSub"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { StorageConflict, StorageCorrupt, StorageNewerVersion, TokenStorageError } from "./AuthError.ts"
+import {
+  StorageConflict,
+  StorageCorrupt,
+  StorageKeyMismatch,
+  type StorageLocked,
+  StorageNewerVersion,
+  TokenStorageError
+} from "./AuthError.ts"
 import { Session, type SessionKey } from "./Session.ts"
 import * as SessionLock from "./SessionLock.ts"
 
@@ -40,6 +47,8 @@ export interface Guarantees {
  *   stored one is another: the fence where a lock is a lease. Removing what is absent succeeds.
  * - `get` fails with `StorageCorrupt` for a document that is no session, after moving it aside where it can (the next
  *   `get` finds nothing), and with `StorageNewerVersion` for one of a newer version, which nothing overwrites.
+ * - Where sessions are encrypted, everything can also fail with `StorageLocked` (no key now) and `StorageKeyMismatch`
+ *   (another key), and then changes nothing. A storage that keeps text writes and reads it with `Codec`.
  * - `changes` are hints, and may be lost or doubled: whoever hears one reads again.
  * - `description` is for people: `macOS Keychain`, `files in …`.
  *
@@ -69,6 +78,9 @@ const Document = Schema.fromJsonString(
 )
 const encodeDocument = Schema.encodeSync(Document)
 const decodeDocument = Schema.decodeUnknownResult(Document)
+const decodeSealed = Schema.decodeUnknownOption(
+  Schema.fromJsonString(Schema.Struct({ version: Schema.Literal(documentVersion), sealed: Schema.JsonObject }))
+)
 const decodeVersion = Schema.decodeUnknownOption(
   Schema.fromJsonString(Schema.Struct({ version: Schema.Natural.check(Schema.isGreaterThan(documentVersion)) }))
 )
@@ -90,16 +102,48 @@ export const encode = (session: Session): string => encodeDocument({ version: do
 export const decode = (
   text: string,
   place: string
-): Result.Result<Session, StorageNewerVersion | StorageCorrupt> => {
+): Result.Result<Session, StorageNewerVersion | StorageCorrupt | StorageKeyMismatch> => {
   const decoded = decodeDocument(text)
   if (Result.isSuccess(decoded)) return Result.succeed(decoded.success.session)
   const newer = decodeVersion(text)
   return Result.fail(
     Option.isSome(newer)
       ? new StorageNewerVersion({ found: newer.value.version, supported: documentVersion, place })
+      : Option.isSome(decodeSealed(text))
+      ? new StorageKeyMismatch({ place, detail: "is encrypted, and this program has no key: give it one" })
       : new StorageCorrupt({ detail: `${place} is not a session document` })
   )
 }
+
+/**
+ * How a storage turns a session into the text that it keeps, and back. `atRest` is what the storage then says of itself.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Codec {
+  readonly atRest: Exclude<Guarantees["atRest"], "memory">
+  readonly encode: (session: Session) => Effect.Effect<string, StorageLocked>
+  readonly decode: (
+    text: string,
+    place: string
+  ) => Effect.Effect<Session, StorageCorrupt | StorageNewerVersion | StorageLocked | StorageKeyMismatch>
+}
+
+/**
+ * The codec of the storages that are built under it: plain text, unless `EncryptedTokenStorage` gives another one. A
+ * storage that keeps text takes it when it is built.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Codec = Context.Reference<Codec>("@effect-authn/core/TokenStorage/Codec", {
+  defaultValue: () => ({
+    atRest: "plain",
+    encode: (session) => Effect.sync(() => encode(session)),
+    decode: (text, place) => Effect.suspend(() => Effect.fromResult(decode(text, place)))
+  })
+})
 
 /**
  * Sessions in this process's memory, with the lock that goes with them. They end with the layer.
@@ -111,32 +155,68 @@ export const layerMemory: Layer.Layer<TokenStorage | SessionLock.SessionLock> = 
   TokenStorage,
   Effect.gen(function*() {
     const description = "memory"
-    const sessions = new Map<string, Session>()
+    const codec = yield* Codec
+    const isPlain = codec.atRest === "plain"
+    const documents = new Map<string, { readonly key: SessionKey; readonly generation: number; readonly held: Held }>()
     const feed = yield* PubSub.unbounded<SessionKey>()
 
-    const compareAndSet = (method: string, key: SessionKey, expected: number, set: (id: string) => void) =>
+    const failed = (method: string) => (reason: TokenStorageError["reason"]) =>
+      new TokenStorageError({ storage: description, method, reason })
+
+    const compareAndSet = (key: SessionKey, expected: number, set: (id: string) => void) =>
       Effect.suspend(() => {
-        const found = sessions.get(key.id)?.generation ?? 0
-        if (found !== expected) {
-          return Effect.fail(
-            new TokenStorageError({ storage: description, method, reason: new StorageConflict({ expected, found }) })
-          )
-        }
+        const found = documents.get(key.id)?.generation ?? 0
+        if (found !== expected) return Effect.fail(new StorageConflict({ expected, found }))
         set(key.id)
         return Effect.asVoid(PubSub.publish(feed, key))
       })
 
+    const open = ({ held, key }: { readonly key: SessionKey; readonly held: Held }) =>
+      typeof held === "string" ? codec.decode(held, `the session of ${key.account}`) : Effect.succeed(held)
+
+    const encoded = (session: Session): Effect.Effect<Held, StorageLocked> =>
+      isPlain ? Effect.succeed(session) : codec.encode(session)
+
+    // A session that cannot be read is not replaced either.
+    const legible = (key: SessionKey) =>
+      Effect.suspend(() => {
+        const document = documents.get(key.id)
+        return document === undefined || isPlain ? Effect.void : Effect.asVoid(open(document))
+      })
+
     return TokenStorage.of({
       description,
-      guarantees: { durable: false, exclusive: true, changes: true, atRest: "memory" },
-      get: (key) => Effect.sync(() => Option.fromNullishOr(sessions.get(key.id))),
-      put: (key, next, expected) => compareAndSet("put", key, expected, (id) => sessions.set(id, next)),
-      remove: (key, expected) =>
-        Effect.suspend(() =>
-          sessions.has(key.id) ? compareAndSet("remove", key, expected, (id) => sessions.delete(id)) : Effect.void
+      guarantees: {
+        durable: false,
+        exclusive: true,
+        changes: true,
+        atRest: codec.atRest === "plain" ? "memory" : codec.atRest
+      },
+      get: (key) =>
+        Effect.suspend(() => {
+          const document = documents.get(key.id)
+          return document === undefined ? Effect.succeedNone : Effect.asSome(open(document))
+        }).pipe(Effect.mapError(failed("get"))),
+      put: (key, next, expected) =>
+        legible(key).pipe(
+          Effect.andThen(encoded(next)),
+          Effect.flatMap((held) =>
+            compareAndSet(key, expected, (id) => documents.set(id, { key, generation: next.generation, held }))
+          ),
+          Effect.mapError(failed("put"))
         ),
-      keys: Effect.sync(() => Array.from(sessions.values(), (session) => session.key)),
+      remove: (key, expected) =>
+        legible(key).pipe(
+          Effect.andThen(Effect.suspend(() =>
+            documents.has(key.id) ? compareAndSet(key, expected, (id) => documents.delete(id)) : Effect.void
+          )),
+          Effect.mapError(failed("remove"))
+        ),
+      keys: Effect.sync(() => Array.from(documents.values(), ({ key }) => key)),
       changes: Stream.fromPubSub(feed)
     })
   })
 ).pipe(Layer.merge(SessionLock.layerInProcess))
+
+// a session as it is, or the text of an encrypted one
+type Held = Session | string

@@ -23,12 +23,47 @@ export * as AuthStrategy from "./AuthStrategy.ts"
 /**
  * @since 0.1.0
  */
+export * as BearerAuth from "./BearerAuth.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as Browser from "./Browser.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as BrowserLogin from "./BrowserLogin.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as CallbackServer from "./CallbackServer.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as DeviceLogin from "./DeviceLogin.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as EncryptedTokenStorage from "./EncryptedTokenStorage.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as IamClient from "./IamClient.ts"
 
 /**
  * @since 0.1.0
  */
 export * as IamHttp from "./IamHttp.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as InteractiveStrategy from "./InteractiveStrategy.ts"
 
 /**
  * @since 0.1.0
@@ -43,12 +78,32 @@ export * as JwtCodec from "./JwtCodec.ts"
 /**
  * @since 0.1.0
  */
+export * as KeySource from "./KeySource.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as LoginPrompt from "./LoginPrompt.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as Nap from "./Nap.ts"
 
 /**
  * @since 0.1.0
  */
+export * as Redaction from "./Redaction.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as RefreshPolicy from "./RefreshPolicy.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as RenewalMetrics from "./RenewalMetrics.ts"
 
 /**
  * @since 0.1.0
@@ -79,6 +134,11 @@ export * as SessionLock from "./SessionLock.ts"
  * @since 0.1.0
  */
 export * as SessionState from "./SessionState.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as StoragePolicy from "./StoragePolicy.ts"
 
 /**
  * @since 0.1.0

@@ -38,8 +38,8 @@ const decodeObject = (part: string): JsonObject | undefined => {
   }
 }
 
-// All tokens that an issuer signs with one key have one header. No header is a dot.
-let lastText = "."
+// All tokens that an issuer signs with one key have one header.
+let lastText: string | undefined
 let lastHeader: JsonObject = {}
 
 const decodeHeader = (text: string): JsonObject | string => {

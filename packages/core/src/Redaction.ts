@@ -1,0 +1,54 @@
+/**
+ * What Effect must not show of a request in spans, logs and errors.
+ *
+ * @since 0.1.0
+ */
+import * as Headers from "effect/http/Headers"
+import * as UrlParams from "effect/http/UrlParams"
+import * as Layer from "effect/Layer"
+
+/**
+ * The parameters of OAuth 2 and OpenID Connect that are secret, or good for signing in for a while.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const parameterNames: ReadonlyArray<string> = [
+  "access_token",
+  "assertion",
+  "client_assertion",
+  "client_secret",
+  "code",
+  "code_verifier",
+  "device_code",
+  "id_token",
+  "id_token_hint",
+  "nonce",
+  "password",
+  "refresh_token",
+  "state",
+  "token",
+  "user_code"
+]
+
+/**
+ * The headers beside `Authorization` and cookies that carry a token.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const headerNames: ReadonlyArray<string> = ["dpop", "proxy-authorization", "x-external-token"]
+
+/**
+ * Adds `parameterNames` and `headerNames` to Effect's own lists.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<never> = Layer.mergeAll(
+  Layer.sync(UrlParams.CurrentRedactedNames, () => [
+    ...UrlParams.CurrentRedactedNames.defaultValue(),
+    ...parameterNames
+  ]),
+  Layer.sync(Headers.CurrentRedactedNames, () => [...Headers.CurrentRedactedNames.defaultValue(), ...headerNames])
+)

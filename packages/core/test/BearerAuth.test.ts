@@ -1,0 +1,279 @@
+import { BearerAuth, Jwks, JwtCodec } from "@effect-authn/core"
+import { NodeHttpServer } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect, type FileSystem, Layer, type Path, Redacted, Schema } from "effect"
+import { type Etag, HttpClient, HttpClientRequest, type HttpPlatform, HttpRouter } from "effect/http"
+import {
+  HttpApi,
+  HttpApiBuilder,
+  HttpApiClient,
+  HttpApiEndpoint,
+  HttpApiGroup,
+  HttpApiMiddleware,
+  HttpApiSchema
+} from "effect/http-api"
+import { TestClock } from "effect/testing"
+import * as jose from "jose"
+
+const keys = jose.generateKeyPair("ES256")
+
+const sign = (claims: { readonly [name: string]: Schema.Json }) =>
+  Effect.gen(function*() {
+    const codec = yield* JwtCodec.JwtCodec
+    const { privateKey } = yield* Effect.promise(() => keys)
+    return Redacted.value(yield* codec.sign({ iss: "https://iam.example", exp: 3600, ...claims }, privateKey))
+  })
+
+// What a call gets, over a real socket.
+const call = (path: string, authorization?: string) =>
+  Effect.gen(function*() {
+    const client = yield* HttpClient.HttpClient
+    const request = HttpClientRequest.get(path)
+    const response = yield* client.execute(
+      authorization === undefined ? request : HttpClientRequest.setHeader(request, "authorization", authorization)
+    )
+    return {
+      status: response.status,
+      challenge: response.headers["www-authenticate"],
+      body: yield* response.json
+    }
+  })
+
+// An API with the middleware and identity as they come.
+
+const Api = HttpApi.make("api").add(
+  HttpApiGroup.make("records").add(
+    HttpApiEndpoint.get("who", "/who", { success: Schema.Json }),
+    HttpApiEndpoint.get("write", "/write", { success: Schema.Json })
+      .annotate(BearerAuth.RequiredScope, "records:read records:write"),
+    HttpApiEndpoint.get("vip", "/vip", { success: Schema.Json })
+  ).middleware(BearerAuth.BearerAuth)
+)
+
+const handlers = HttpApiBuilder.group(Api, "records", (handlers) =>
+  handlers.handleAll({
+    who: () => Effect.map(BearerAuth.Identity, ({ claims, scopes }) => ({ sub: String(claims.sub), scopes })),
+    write: () => Effect.succeed("written"),
+    vip: () => Effect.fail(new BearerAuth.InsufficientScope({ scope: "vip", description: "not for you" }))
+  }))
+
+const revoked = new Set<unknown>(["dead"])
+
+const auth = Layer.unwrap(Effect.map(Effect.promise(() => keys), ({ publicKey }) =>
+  BearerAuth.layer({
+    key: publicKey,
+    algorithms: ["ES256"],
+    issuer: "https://iam.example",
+    realm: "records \"of\" Ada",
+    validate: ({ claims }) =>
+      revoked.has(claims.jti)
+        ? Effect.fail(new BearerAuth.Unauthorized({ description: "the token was revoked" }))
+        : Effect.void
+  })))
+
+const serve = (
+  routes: Layer.Layer<
+    never,
+    never,
+    | HttpRouter.HttpRouter
+    | JwtCodec.JwtCodec
+    | Etag.Generator
+    | HttpPlatform.HttpPlatform
+    | FileSystem.FileSystem
+    | Path.Path
+  >
+) =>
+  HttpRouter.serve(routes, { disableListenLog: true, disableLogger: true }).pipe(
+    Layer.provideMerge(Layer.merge(JwtCodec.layer, NodeHttpServer.layerTest))
+  )
+
+const app = serve(HttpApiBuilder.layer(Api).pipe(Layer.provide(handlers), Layer.provide(auth), Layer.orDie))
+
+describe("BearerAuth", () => {
+  it.effect("gives the handler who calls", () =>
+    Effect.gen(function*() {
+      const claims = { sub: "ada", scope: "records:read  mail" }
+      for (const scheme of ["Bearer", "bearer"]) {
+        const { body, challenge, status } = yield* call("/who", `${scheme} ${yield* sign(claims)}`)
+        assert.strictEqual(status, 200)
+        assert.strictEqual(challenge, undefined)
+        assert.deepStrictEqual(body, { sub: "ada", scopes: ["records:read", "mail"] })
+      }
+      const { body } = yield* call("/who", `Bearer ${yield* sign({ sub: "bob", scp: ["mail", 7] })}`)
+      assert.deepStrictEqual(body, { sub: "bob", scopes: ["mail"] })
+    }).pipe(Effect.provide(app)))
+
+  it.effect("asks for a token, without an error code, when none was sent", () =>
+    Effect.gen(function*() {
+      for (const authorization of [undefined, "Basic YWRhOmFkYQ==", "Bearer ", "Bearer"]) {
+        const { challenge, status } = yield* call("/who", authorization)
+        assert.strictEqual(status, 401)
+        assert.strictEqual(challenge, "Bearer realm=\"records 'of' Ada\"")
+      }
+    }).pipe(Effect.provide(app)))
+
+  it.effect("answers 401 invalid_token with what is wrong, and shows no token", () =>
+    Effect.gen(function*() {
+      const good = yield* sign({ sub: "ada" })
+      const invalid = [
+        ["garbage", "not a JWT"],
+        [`${good.slice(0, -8)}AAAAAAAA`, "signature"],
+        [yield* sign({ sub: "ada", iss: "https://other.example" }), "another issuer"],
+        [yield* sign({ sub: "ada", exp: 0 }), "expired"],
+        [yield* sign({ sub: "ada", nbf: 1 }), "not valid before"],
+        [yield* sign({ sub: "ada", jti: "dead" }), "revoked"]
+      ] as const
+      for (const [token, why] of invalid) {
+        const { body, challenge = "", status } = yield* call("/who", `Bearer ${token}`)
+        assert.strictEqual(status, 401)
+        assert.match(challenge, /^Bearer realm="records 'of' Ada", error="invalid_token", error_description="[^"\\]+"$/)
+        assert.include(challenge, why)
+        assert.notInclude(`${challenge} ${JSON.stringify(body)}`, token)
+      }
+      yield* TestClock.adjust("1 hour")
+      assert.include((yield* call("/who", `Bearer ${good}`)).challenge, "expired")
+    }).pipe(Effect.provide(app)))
+
+  it.effect("answers 403 insufficient_scope with the scope that is wanted", () =>
+    Effect.gen(function*() {
+      const partly = yield* call("/write", `Bearer ${yield* sign({ scope: "records:write" })}`)
+      assert.strictEqual(partly.status, 403)
+      assert.strictEqual(
+        partly.challenge,
+        "Bearer realm=\"records 'of' Ada\", error=\"insufficient_scope\", " +
+          "error_description=\"the token's scope is too small\", scope=\"records:read records:write\""
+      )
+      const wholly = yield* call("/write", `Bearer ${yield* sign({ scope: "records:write records:read" })}`)
+      assert.deepStrictEqual([wholly.status, wholly.body], [200, "written"])
+      const byHandler = yield* call("/vip", `Bearer ${yield* sign({})}`)
+      assert.strictEqual(byHandler.status, 403)
+      assert.strictEqual(
+        byHandler.challenge,
+        "Bearer error=\"insufficient_scope\", error_description=\"not for you\", scope=\"vip\""
+      )
+    }).pipe(Effect.provide(app)))
+
+  it.effect("gives a typed client the errors as values", () =>
+    Effect.gen(function*() {
+      const client = yield* HttpApiClient.make(Api)
+      const error = yield* Effect.flip(client.records.who())
+      assert.strictEqual(error._tag, "Unauthorized")
+      assert.strictEqual(error.message, "no bearer token was sent")
+      const bearer = HttpClient.mapRequest(HttpClientRequest.bearerToken(yield* sign({ scope: "records:read" })))
+      const reader = yield* HttpApiClient.make(Api, { transformClient: bearer })
+      const refused = yield* Effect.flip(reader.records.write())
+      assert.strictEqual(refused._tag === "InsufficientScope" ? refused.scope : "", "records:read records:write")
+    }).pipe(Effect.provide(app)))
+
+  it.effect("answers 503, never 401, while it has no keys", () =>
+    Effect.gen(function*() {
+      const { body, challenge, status } = yield* call("/who", `Bearer ${yield* sign({ sub: "ada" })}`)
+      assert.deepStrictEqual([status, challenge], [503, undefined])
+      assert.deepStrictEqual(body, { _tag: "KeysUnavailable" })
+    }).pipe(
+      Effect.provide(serve(
+        HttpApiBuilder.layer(Api).pipe(
+          Layer.provide(handlers),
+          Layer.provide(Layer.unwrap(Effect.map(
+            // Nobody listens there.
+            Jwks.remote("http://127.0.0.1:9/jwks"),
+            (jwks) => BearerAuth.layer({ jwks, algorithms: ["ES256"], realm: "records" })
+          ))),
+          Layer.provide(NodeHttpServer.layerTest),
+          Layer.orDie
+        )
+      ))
+    ))
+})
+
+// An API with an identity and with bodies of its own.
+
+class Member extends Context.Service<Member, { readonly name: string; readonly project: number }>()(
+  "@effect-authn/core/test/BearerAuth.test/Member"
+) {}
+
+const failure = Schema.Struct({ success: Schema.Literal(false), message: Schema.String })
+const inOurShape = { "www-authenticate": Schema.optionalKey(Schema.String) }
+
+class MemberAuth extends HttpApiMiddleware.Service<MemberAuth, { provides: Member }>()("test/MemberAuth", {
+  security: BearerAuth.security,
+  error: [
+    BearerAuth.Unauthorized.pipe(HttpApiSchema.encodeToWithHeaders({
+      body: failure.pipe(HttpApiSchema.status(401)),
+      headers: inOurShape
+    }, {
+      decode: ({ body }) => new BearerAuth.Unauthorized({ description: body.message }),
+      encode: (error) => ({
+        body: { success: false as const, message: error.message },
+        headers: { "www-authenticate": BearerAuth.challenge(error) }
+      })
+    })),
+    ...BearerAuth.errors.slice(1)
+  ]
+}) {}
+
+class Projects extends Context.Service<Projects, { readonly open: ReadonlyArray<number> }>()(
+  "@effect-authn/core/test/BearerAuth.test/Projects"
+) {}
+
+const ProjectApi = HttpApi.make("projects").add(
+  HttpApiGroup.make("projects").add(HttpApiEndpoint.get("mine", "/mine", { success: Schema.Json })).middleware(
+    MemberAuth
+  )
+)
+
+const projectApp = serve(
+  HttpApiBuilder.layer(ProjectApi).pipe(
+    Layer.provide(
+      HttpApiBuilder.group(
+        ProjectApi,
+        "projects",
+        (handlers) => handlers.handle("mine", () => Effect.map(Member, ({ name, project }) => ({ name, project })))
+      )
+    ),
+    Layer.provide(
+      Layer.unwrap(Effect.map(Effect.promise(() => keys), ({ publicKey }) =>
+        BearerAuth.layerFor(MemberAuth, Member, {
+          key: publicKey,
+          algorithms: ["ES256"],
+          realm: "projects",
+          claims: Schema.Struct({ sub: Schema.String, projectId: Schema.Int }),
+          identify: Effect.fnUntraced(function*({ claims }) {
+            const { open } = yield* Projects
+            return open.includes(claims.projectId)
+              ? { name: claims.sub, project: claims.projectId }
+              : yield* new BearerAuth.InsufficientScope({ description: `the token is for project ${claims.projectId}` })
+          })
+        })))
+    ),
+    Layer.provide(Layer.succeed(Projects, { open: [1, 2] })),
+    Layer.orDie
+  )
+)
+
+describe("BearerAuth.layerFor", () => {
+  it.effect("makes an identity of the claims, by their schema", () =>
+    Effect.gen(function*() {
+      const { body } = yield* call("/mine", `Bearer ${yield* sign({ sub: "ada", projectId: 2 })}`)
+      assert.deepStrictEqual(body, { name: "ada", project: 2 })
+      const untyped = yield* call("/mine", `Bearer ${yield* sign({ sub: "ada", projectId: "2" })}`)
+      assert.strictEqual(untyped.status, 401)
+      assert.include(untyped.challenge, "error=\"invalid_token\"")
+    }).pipe(Effect.provide(projectApp)))
+
+  it.effect("lets it refuse a project, and keeps the bodies of the API", () =>
+    Effect.gen(function*() {
+      const other = yield* call("/mine", `Bearer ${yield* sign({ sub: "ada", projectId: 3 })}`)
+      assert.strictEqual(other.status, 403)
+      assert.strictEqual(
+        other.challenge,
+        "Bearer realm=\"projects\", error=\"insufficient_scope\", error_description=\"the token is for project 3\""
+      )
+      const none = yield* call("/mine")
+      assert.deepStrictEqual(none, {
+        status: 401,
+        challenge: "Bearer realm=\"projects\"",
+        body: { success: false, message: "no bearer token was sent" }
+      })
+    }).pipe(Effect.provide(projectApp)))
+})
