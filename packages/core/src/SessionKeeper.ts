@@ -27,6 +27,7 @@ import { IamClient, Revocation } from "./IamClient.ts"
 import * as Attempt from "./internal/attempt.ts"
 import { Kept } from "./internal/kept.ts"
 import * as Memory from "./internal/memory.ts"
+import * as Pause from "./internal/pause.ts"
 import * as Renewal from "./internal/renewal.ts"
 import * as Scheduler from "./internal/scheduler.ts"
 import * as Store from "./internal/store.ts"
@@ -250,8 +251,8 @@ export const make = Effect.gen(function*() {
   const startDue = (kept: Kept): void => {
     const { session } = kept
     if (session === undefined) return
-    if (kept.flushAt <= memory.nowMillis()) {
-      kept.flushAt = memory.nowMillis() + Duration.toMillis(policy.backoff.longest)
+    if (kept.unsaved !== undefined && Pause.remaining(kept.unsavedPause, memory.nowMillis()) === 0) {
+      kept.unsavedPause = Pause.start(memory.nowMillis(), Duration.toMillis(policy.backoff.longest))
       Fiber.runIn(runFork(Effect.ignore(exclusively(kept, session.durable)(store.reconcile(kept)))), scope)
     } else if (Session.canRenew(session, memory.now())) {
       join(kept, {
@@ -296,7 +297,7 @@ export const make = Effect.gen(function*() {
         reread = true
         continue
       }
-      const pause = kept.retryAt - memory.nowMillis()
+      const pause = Pause.remaining(kept.pause, memory.nowMillis())
       if (pause > 0) {
         if (isValid) return tokens
         const { failure } = kept
@@ -349,7 +350,9 @@ export const make = Effect.gen(function*() {
       const held = Session.tokenFor(session, selection)
       if (rejected !== undefined) {
         if (Option.exists(held, (tokens) => !TokenSet.isSame(tokens, rejected))) return session
-        if (kept.failure !== undefined && kept.retryAt > memory.nowMillis()) return yield* kept.failure
+        if (kept.failure !== undefined && Pause.remaining(kept.pause, memory.nowMillis()) > 0) {
+          return yield* kept.failure
+        }
       }
       return yield* Deferred.await(join(kept, {
         selection,

@@ -8,6 +8,7 @@ import type { AuthError, TokenStorageError } from "../AuthError.ts"
 import type { SelectionId } from "../Selection.ts"
 import type { Session, SessionKey } from "../Session.ts"
 import type { TokenSet } from "../TokenSet.ts"
+import * as Pause from "./pause.ts"
 
 export class Kept {
   readonly key: SessionKey
@@ -18,8 +19,8 @@ export class Kept {
   base = 0
   /** Why the newest answer is in memory only, if it is. */
   unsaved: string | undefined = undefined
-  /** When writing it is tried again. */
-  flushAt = Number.POSITIVE_INFINITY
+  /** While writing it is not tried again. */
+  unsavedPause = Pause.over
   /** A memory-only session was dropped here: the stored one, if any, is not taken up before the next login. */
   detached = false
   /** Grows when the session is replaced or dropped: what was begun for an earlier one is not published. */
@@ -35,10 +36,10 @@ export class Kept {
   jitter = 0
   flights: Map<SelectionId, Deferred.Deferred<Session, AuthError>> | undefined = undefined
   loading: Deferred.Deferred<void, TokenStorageError> | undefined = undefined
-  /** Failed attempts in a row, the reason of the last one, and when the next may be made. */
+  /** Failed attempts in a row, the reason of the last one, and the pause before the next. */
   failures = 0
   failure: AuthError | undefined = undefined
-  retryAt = Number.NEGATIVE_INFINITY
+  pause = Pause.over
   #semaphore: Semaphore.Semaphore | undefined = undefined
 
   constructor(key: SessionKey) {

@@ -13,6 +13,7 @@ import * as RefreshPolicy from "../RefreshPolicy.ts"
 import * as Session from "../Session.ts"
 import { SessionState } from "../SessionState.ts"
 import type { Kept } from "./kept.ts"
+import * as Pause from "./pause.ts"
 import * as Renewal from "./renewal.ts"
 
 export type Memory = ReturnType<typeof make>
@@ -38,7 +39,7 @@ export const make = (options: {
     }
     if (kept.isRenewing) return SessionState.Renewing({ session })
     if (kept.failure !== undefined) {
-      const nextAttempt = DateTime.makeUnsafe(Math.min(kept.retryAt, maxTime))
+      const nextAttempt = DateTime.makeUnsafe(Math.min(kept.pause.until, maxTime))
       return SessionState.Stale({ session, cause: kept.failure.message, nextAttempt })
     }
     return SessionState.SignedIn({ session, unsaved: kept.unsaved })
@@ -48,7 +49,10 @@ export const make = (options: {
   const dueAt = (kept: Kept): number => {
     const { session } = kept
     if (session === undefined || kept.leaving > 0 || kept.isRenewing) return Number.POSITIVE_INFINITY
-    return Math.min(kept.flushAt, renewalDueAt(kept, session))
+    const writeAgainAt = kept.unsaved === undefined
+      ? Number.POSITIVE_INFINITY
+      : nowMillis() + Pause.remaining(kept.unsavedPause, nowMillis())
+    return Math.min(writeAgainAt, renewalDueAt(kept, session))
   }
 
   const renewalDueAt = (kept: Kept, session: Session.Session): number => {
@@ -58,7 +62,10 @@ export const make = (options: {
     if (!Session.canRenew(session, now())) return expiresAt > nowMillis() ? expiresAt : Number.POSITIVE_INFINITY
     // Jitter moves the scheduler into the window, never in front of it: a policy may promise the bound to the millisecond.
     const fresh = RefreshPolicy.freshUntil(policy, tokens)
-    return Math.max(fresh + 1 + (kept.jitter * (expiresAt - fresh)) / 10, kept.retryAt)
+    return Math.max(
+      fresh + 1 + (kept.jitter * (expiresAt - fresh)) / 10,
+      nowMillis() + Pause.remaining(kept.pause, nowMillis())
+    )
   }
 
   const settle = (kept: Kept): void => {
@@ -73,9 +80,7 @@ export const make = (options: {
   const hold = (kept: Kept, session: Session.Session | undefined, unsaved?: string): void => {
     kept.session = session
     kept.unsaved = unsaved
-    kept.flushAt = unsaved === undefined
-      ? Number.POSITIVE_INFINITY
-      : nowMillis() + Duration.toMillis(policy.backoff.longest)
+    if (unsaved !== undefined) kept.unsavedPause = Pause.start(nowMillis(), Duration.toMillis(policy.backoff.longest))
     kept.jitter = random.nextDoubleUnsafe()
     kept.loaded = true
     settle(kept)
@@ -90,7 +95,7 @@ export const make = (options: {
   const clearFailure = (kept: Kept): void => {
     kept.failures = 0
     kept.failure = undefined
-    kept.retryAt = Number.NEGATIVE_INFINITY
+    kept.pause = Pause.over
   }
 
   const recordFailure = (kept: Kept, target: Renewal.Target, error: AuthError): void => {
@@ -102,7 +107,7 @@ export const make = (options: {
     kept.failure = error
     const wish = error._tag === "IamError" && error.reason._tag === "Unavailable" && error.reason.retryAfter
     const backoff = RefreshPolicy.backoffMillis(policy, kept.failures, random.nextDoubleUnsafe())
-    kept.retryAt = nowMillis() + Math.ceil(Math.max(backoff, wish ? Duration.toMillis(wish) : 0))
+    kept.pause = Pause.start(nowMillis(), Math.max(backoff, wish ? Duration.toMillis(wish) : 0))
   }
 
   return { now, nowMillis, stateOf, dueAt, settle, hold, notAuthenticated, ended, clearFailure, recordFailure }

@@ -22,6 +22,7 @@ export const make = (options: {
   readonly work: (now: number) => number
 }): Scheduler => {
   let nextAt = Number.POSITIVE_INFINITY
+  let previous = Number.NEGATIVE_INFINITY
   let rearmed = Deferred.makeUnsafe<void>()
 
   const arm = (dueAt: number): void => {
@@ -32,10 +33,12 @@ export const make = (options: {
 
   const once = Effect.suspend(() => {
     const now = options.clock.currentTimeMillisUnsafe()
-    if (now >= nextAt) {
+    // What was due by a clock that has been set back is due by the new one.
+    if (now >= nextAt || now < previous) {
       nextAt = Number.POSITIVE_INFINITY
       arm(options.work(now))
     }
+    previous = now
     rearmed = Deferred.makeUnsafe()
     const idle = Deferred.await(rearmed)
     if (nextAt === Number.POSITIVE_INFINITY) return idle
