@@ -1,8 +1,8 @@
 // The second half: a session that is scoped to a project, and that travels from one client to another.
-import { AuthManager, AuthStrategy, TokenStorage } from "@effect-authn/core"
+import { AuthManager, AuthStrategy, Jwks, JwtCodec, TokenStorage } from "@effect-authn/core"
 import { GenomcoreIam } from "@effect-authn/iam-genomcore"
 import { NodeAuth } from "@effect-authn/platform-node"
-import { Effect, Redacted } from "effect"
+import { Effect, Redacted, Schema } from "effect"
 import { HttpClient, HttpClientRequest } from "effect/http"
 import * as Simulator from "./simulator.ts"
 import * as Stage from "./stage.ts"
@@ -49,6 +49,14 @@ const travel = Effect.fn(function*(issuer: string) {
     return yield* projectId
   }).pipe(Effect.provide(NodeAuth.layer(dialect(issuer), { storage: TokenStorage.layerMemory })))
   yield* claim("and is still for that project", arrived === 2, `project id ${arrived}`)
+
+  yield* step("Verify its token, as an API would")
+  const { token } = yield* Schema.decodeUnknownEffect(Schema.Struct({ token: Schema.String }))(document)
+  const codec = yield* JwtCodec.JwtCodec
+  const jwks = yield* Jwks.remote(`${issuer}/.well-known/jwks.json`)
+  const verified = yield* codec.verify(Redacted.make(token), { jwks, algorithms: ["RS256"] })
+  yield* claim("it is signed with the IAM's published key", verified.header["alg"] === "RS256", "RS256")
 })
 
-export const tour = (issuer: string) => travel(issuer).pipe(Effect.provide(NodeAuth.layer(dialect(issuer))))
+export const tour = (issuer: string) =>
+  travel(issuer).pipe(Effect.provide([NodeAuth.layer(dialect(issuer)), JwtCodec.layer]))
