@@ -1,7 +1,7 @@
 // What a person sees of the tour: steps, claims with their evidence, and a live timeline on a terminal.
 import { Console, Data, Effect } from "effect"
 
-const isTerminal = process.stdout.isTTY === true && process.env["NO_COLOR"] === undefined
+const isTerminal = process.stdout.isTTY && process.env["NO_COLOR"] === undefined
 const paint = (code: number) => (text: string) => isTerminal ? `\u001B[${code}m${text}\u001B[0m` : text
 export const bold = paint(1)
 export const dim = paint(2)
@@ -22,7 +22,7 @@ export const say = (text: string) => Console.log(`   ${text}`)
 export const claim = (text: string, holds: boolean, evidence = "") =>
   Effect.gen(function*() {
     yield* Console.log(`   ${holds ? green("✓") : red("✗")} ${text}${evidence === "" ? "" : dim(`  (${evidence})`)}`)
-    if (!holds) return yield* new ClaimFailed({ message: `"${text}" does not hold` })
+    return holds ? undefined : yield* new ClaimFailed({ message: `"${text}" does not hold` })
   })
 
 /** One line that is drawn again and again on a terminal; elsewhere only `mark`s are printed, a line each. */

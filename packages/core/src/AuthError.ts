@@ -25,7 +25,7 @@ export class NotAuthenticated
   )
 {
   override get message(): string {
-    return `not signed in as ${this.key}${this.detail === undefined ? "" : ` (${this.detail})`}: sign in first`
+    return `not signed in as ${this.key.label}${this.detail === undefined ? "" : ` (${this.detail})`}: sign in first`
   }
 }
 
@@ -44,7 +44,7 @@ export class ReauthenticationRequired
 {
   override get message(): string {
     const lost = this.answerLost ? "; the answer to an earlier renewal was lost" : ""
-    return `the session of ${this.key} ended (${this.detail}${lost}): sign in again`
+    return `the session of ${this.key.label} ended (${this.detail}${lost}): sign in again`
   }
 }
 
@@ -61,7 +61,7 @@ export class InvalidCredentials
   )
 {
   override get message(): string {
-    return `could not sign in as ${this.key}: ${this.detail}`
+    return `could not sign in as ${this.key.label}: ${this.detail}`
   }
 }
 
@@ -77,7 +77,7 @@ export class NoCredentials extends Schema.TaggedError<NoCredentials>("@effect-au
 ) {
   override get message(): string {
     const tried = this.tried.map(({ reason, strategy }) => `\n  ${strategy}: ${reason}`).join("")
-    return `nothing to sign in with as ${this.key}; tried:${tried}\nSign in with a password or a token, or set one of the named variables.`
+    return `nothing to sign in with as ${this.key.label}; tried:${tried}\nSign in with a password or a token, or set one of the named variables.`
   }
 }
 
@@ -92,7 +92,7 @@ export class LoginTimedOut extends Schema.TaggedError<LoginTimedOut>("@effect-au
   { key: SessionKey, waited: Schema.Duration, advice: Schema.String }
 ) {
   override get message(): string {
-    return `nobody finished signing in as ${this.key} within ${Duration.format(this.waited)}: ${this.advice}`
+    return `nobody finished signing in as ${this.key.label} within ${Duration.format(this.waited)}: ${this.advice}`
   }
 }
 
@@ -390,7 +390,7 @@ export class SessionLockError
   )
 {
   override get message(): string {
-    return `the "${this.purpose}" lock of ${this.key} is held by ${this.holder}: ${this.detail}`
+    return `the "${this.purpose}" lock of ${this.key.label} is held by ${this.holder}: ${this.detail}`
   }
 }
 

@@ -180,8 +180,10 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
         ? Option.none()
         : yield* Effect.flatMap(stored, alive)
       const wanted = Selection.id(Selection.make(options?.selection ?? {}))
-      const shared = Option.filter(made, ({ current, durable }) =>
-        Selection.id(current) === wanted && durable === (options?.store !== false))
+      const shared = Option.filter(
+        made,
+        ({ current, durable }) => Selection.id(current) === wanted && durable === (options?.store !== false)
+      )
       if (Option.isSome(shared)) return finished !== before ? shared.value : yield* keeper.replace(kept, shared.value)
       const session = yield* obtain(strategy, options)
       finished += 1

@@ -8,6 +8,7 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as Struct from "effect/Struct"
 import { type AuthError, type IamError, InvalidCredentials, NoCredentials } from "./AuthError.ts"
 import { Credentials, type IamClient, type Issued } from "./IamClient.ts"
 import { ending } from "./internal/renewal.ts"
@@ -90,11 +91,10 @@ export const password = (options: {
       const missing = options.handle === "" ? "handle" : "password"
       return yield* new InvalidCredentials({ key: context.key, detail: `the ${missing} is empty` })
     }
-    const selection = Selection.make({
-      ...context.selection,
+    const selection = Selection.make(Struct.assign(context.selection, {
       ...(options.organization === undefined ? {} : { organization: options.organization }),
       ...(options.project === undefined ? {} : { project: options.project })
-    })
+    }))
     const credentials = Credentials.cases.Password.make({ handle: options.handle, password: options.password })
     const issued = yield* refused(context)(context.iam.login(credentials, selection))
     const session = Session.fromIssued(context.key, issued, { strategy: "password", selection })

@@ -26,7 +26,8 @@ export class SessionKey extends Schema.Class<SessionKey>("@effect-authn/core/Ses
   get id(): string {
     return JSON.stringify([this.issuer, this.client, this.account])
   }
-  override toString(): string {
+  /** The key in the words of a message. */
+  get label(): string {
     return `${this.account} at ${this.issuer}`
   }
 }
@@ -145,8 +146,19 @@ export const nextGeneration = (previous: number, now: DateTime.Utc): number =>
  * @category combinators
  * @since 0.1.0
  */
-export const update = (self: Session, fields: Partial<Omit<typeof Session.Type, "key">>): Session =>
-  Session.make({ ...self, ...fields }, { disableChecks: true })
+export const update = (self: Session, fields: Partial<Omit<Session, "key">>): Session =>
+  Session.make({
+    key: self.key,
+    generation: fields.generation ?? self.generation,
+    durable: fields.durable ?? self.durable,
+    strategy: fields.strategy ?? self.strategy,
+    user: fields.user ?? self.user,
+    grant: fields.grant ?? self.grant,
+    tokens: fields.tokens ?? self.tokens,
+    current: fields.current ?? self.current,
+    dead: fields.dead ?? self.dead,
+    intent: fields.intent ?? self.intent
+  }, { disableChecks: true })
 
 /**
  * The access token for a selection, whether or not it is still valid.
@@ -173,15 +185,9 @@ export const currentToken = (self: Session): Option.Option<TokenSet.TokenSet> =>
  */
 export const canRenew = (self: Session, now: DateTime.Utc): boolean => {
   if (Option.isSome(self.dead)) return false
-  switch (self.grant._tag) {
-    case "RefreshToken":
-    case "Reissue":
-      return true
-    case "ExchangeAccessToken":
-      return Option.exists(currentToken(self), (tokens) => TokenSet.isValid(tokens, now))
-    case "None":
-      return false
-  }
+  const { _tag } = self.grant
+  if (_tag !== "ExchangeAccessToken") return _tag !== "None"
+  return Option.exists(currentToken(self), (tokens) => TokenSet.isValid(tokens, now))
 }
 
 /**

@@ -36,7 +36,7 @@ import * as RenewalMetrics from "./RenewalMetrics.ts"
 import * as Selection from "./Selection.ts"
 import * as Session from "./Session.ts"
 import { Holder, SessionLock } from "./SessionLock.ts"
-import { SessionState } from "./SessionState.ts"
+import type { SessionState } from "./SessionState.ts"
 import * as TokenSet from "./TokenSet.ts"
 import { TokenStorage } from "./TokenStorage.ts"
 
@@ -109,7 +109,7 @@ export const make = Effect.gen(function*() {
   const nap = yield* Nap
   const holder = yield* Holder
   const scope = yield* Effect.scope
-  const runFork = Effect.runForkWith(yield* Effect.context<never>())
+  const runFork = Effect.runForkWith(yield* Effect.context())
   const feed = yield* PubSub.sliding<{ readonly kept: Kept; readonly state: SessionState }>(1024)
   const { policy } = iam
   const sessions = new Map<string, Kept>()
@@ -185,7 +185,7 @@ export const make = Effect.gen(function*() {
       Effect.tap(() => Effect.sync(() => memory.clearFailure(kept))),
       Effect.tapError((error) => {
         memory.recordFailure(kept, target, error)
-        return Effect.logWarning(`${kept.key}: not renewed: ${error.message}`)
+        return Effect.logWarning(`${kept.key.label}: not renewed: ${error.message}`)
       }),
       Effect.onExit((exit) => measure(target, exit, began)),
       Effect.withSpan("SessionKeeper.renew", {

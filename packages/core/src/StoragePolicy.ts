@@ -47,16 +47,18 @@ export const Policy = Schema.Literals(["auto", ...Place.literals])
 export type Policy = typeof Policy.Type
 
 /**
- * A place that a program can use: `available` finds out, by using it and within a few seconds, whether it works, or says in
- * words for people why not.
+ * A place that a program can use. `offer` finds out, by using it and within a few seconds, whether it works, and gives its
+ * storage, or says in words for people why not.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Candidate {
   readonly place: Place
-  readonly available: Effect.Effect<void, { readonly message: string }>
-  readonly storage: Layer.Layer<TokenStorage.TokenStorage | SessionLock.SessionLock>
+  readonly offer: Effect.Effect<
+    Layer.Layer<TokenStorage.TokenStorage | SessionLock.SessionLock>,
+    { readonly message: string }
+  >
 }
 
 /**
@@ -122,7 +124,7 @@ export const layer = (
     const description = `storage by the policy "${policy}"`
     let chosen: Chosen | undefined
 
-    const take = Effect.fnUntraced(function*({ place, storage }: Candidate, passedOver: PassedOver) {
+    const take = Effect.fnUntraced(function*(place: Place, storage: Storage, passedOver: PassedOver) {
       const built = yield* Layer.buildWithScope(storage, scope)
       const inner = Context.get(built, TokenStorage.TokenStorage)
       const choice = Choice.make({ policy, place, description: inner.description, passedOver })
@@ -135,11 +137,10 @@ export const layer = (
     const choose = Effect.gen(function*() {
       if (chosen !== undefined) return chosen
       const passedOver: Array<PassedOver[number]> = []
-      for (const candidate of candidates) {
-        const { available, place } = candidate
+      for (const { offer, place } of candidates) {
         if (policy === "auto" ? place === "memory" : place !== policy) continue
-        const tried = yield* Effect.result(available)
-        if (Result.isSuccess(tried)) return yield* take(candidate, passedOver)
+        const tried = yield* Effect.result(offer)
+        if (Result.isSuccess(tried)) return yield* take(place, tried.success, passedOver)
         passedOver.push({ place, reason: tried.failure.message })
       }
       const tried = passedOver.map(({ place, reason }) => `${place}: ${reason}`).join("; ")
@@ -186,6 +187,8 @@ export const layer = (
       })
     )
   }))
+
+type Storage = Layer.Layer<TokenStorage.TokenStorage | SessionLock.SessionLock>
 
 type PassedOver = Choice["passedOver"]
 

@@ -1,4 +1,4 @@
-import { AuthError, AuthManager, AuthStrategy, type Session, TokenSet, TokenStorage } from "@effect-authn/core"
+import { AuthError, AuthManager, AuthStrategy, type Session, type TokenSet, TokenStorage } from "@effect-authn/core"
 import { ScriptedIam } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Fiber, Option, Redacted, Ref, Stream } from "effect"

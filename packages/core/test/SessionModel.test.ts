@@ -1,13 +1,5 @@
 // Random interleavings of everything that can happen to a session, against the promises of the keeper.
-import {
-  AuthError,
-  AuthManager,
-  Selection,
-  type Session,
-  SessionKeeper,
-  TokenSet,
-  TokenStorage
-} from "@effect-authn/core"
+import { AuthError, AuthManager, Selection, type Session, TokenSet, TokenStorage } from "@effect-authn/core"
 import { ScriptedIam } from "@effect-authn/testing"
 import { assert, it } from "@effect/vitest"
 import {
@@ -18,7 +10,7 @@ import {
   Duration,
   Effect,
   Exit,
-  Fiber,
+  type Fiber,
   Layer,
   Logger,
   Option,
@@ -112,7 +104,7 @@ const run = Effect.fnUntraced(function*(steps: ReadonlyArray<Step>) {
       if (has) broken.push(`a valid token was withheld: ${error.message}`)
     })
 
-  const change = (kind: "in" | "out", effect: Effect.Effect<unknown, unknown>) =>
+  const change = (kind: "in" | "out", effect: Effect.Effect<unknown, AuthError.AuthError>) =>
     Effect.gen(function*() {
       const entry = { kind, began: ++sequence, ended: Number.POSITIVE_INFINITY, ok: false }
       changes.push(entry)

@@ -58,12 +58,10 @@ export const make = (options: {
     target: Renewal.Target,
     isRetry = false
   ): Effect.fn.Return<Session.Session, AuthError> {
-    yield* Effect.catch(
+    yield* Effect.catchIf(
       store.reconcile(kept),
-      (error) =>
-        error.reason._tag === "StorageNewerVersion" || kept.session === undefined
-          ? Effect.fail(error)
-          : Effect.logWarning(`${kept.key}: the storage could not be brought up to date: ${error}`)
+      (error) => error.reason._tag !== "StorageNewerVersion" && kept.session !== undefined,
+      (error) => Effect.logWarning(`${kept.key.label}: the storage could not be brought up to date: ${error.message}`)
     )
     const { epoch, session } = kept
     if (session === undefined || kept.leaving > 0) return yield* memory.notAuthenticated(kept)

@@ -15,7 +15,7 @@ export const make = (storage: TokenStorage["Service"], memory: Memory) => {
   const read = (kept: Kept): Effect.Effect<Option.Option<Session.Session>, TokenStorageError> =>
     Effect.catchReason(storage.get(kept.key), "TokenStorageError", "StorageCorrupt", (reason) => {
       kept.detail = reason.message
-      return Effect.as(Effect.logWarning(`${kept.key}: ${reason.message}`), Option.none())
+      return Effect.as(Effect.logWarning(`${kept.key.label}: ${reason.message}`), Option.none())
     })
 
   /** Takes up what the storage holds, unless memory knows better. */
@@ -72,7 +72,7 @@ export const make = (storage: TokenStorage["Service"], memory: Memory) => {
       memory.hold(kept, stamped, error.message)
       return Effect.as(
         Effect.logError(
-          `${kept.key}: renewed, but the new tokens could not be stored and live in memory only: ${error}`
+          `${kept.key.label}: renewed, but the new tokens could not be stored and live in memory only: ${error.message}`
         ),
         stamped
       )

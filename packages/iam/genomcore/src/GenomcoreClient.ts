@@ -15,7 +15,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as GenomcoreClaims from "./GenomcoreClaims.ts"
-import * as GenomcoreDialect from "./GenomcoreDialect.ts"
+import type * as GenomcoreDialect from "./GenomcoreDialect.ts"
 
 /**
  * What a login sends. An absent project is the user's default project.
