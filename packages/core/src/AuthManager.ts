@@ -8,6 +8,7 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -73,8 +74,9 @@ export interface LoginOptions {
  * - `logout` ends the session at the IAM, or says why the IAM was not told, and always here.
  * - `whoami` is `None` only when nobody is signed in; the known user, else the IAM is asked. `refreshUser` always asks.
  * - `validate` asks the IAM about any token and never touches the session.
- * - `token`, `bearer` (the value of an `Authorization` header) and `claims` (unverified) are for the current selection
- *   of the session; they use the stored session if there was no login, and renew what is due.
+ * - `token`, `bearer` (the value of an `Authorization` header) and `claims` (unverified; read once for each token, and
+ *   frozen) are for the current selection of the session; they use the stored session if there was no login, and renew
+ *   what is due.
  * - `tokenFor` is for another selection of the same session, which does not become current.
  * - `refresh` renews now; a selection becomes the current one.
  * - `rejected` tells that an API refused a token, and answers with another one, renewed if it must be.
@@ -159,6 +161,16 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
     return session
   })
 
+  // What the token that was read last says.
+  let read: { readonly tokens: TokenSet.TokenSet; readonly claims: JwtCodec.Decoded["claims"] } | undefined
+  const claimsOf = (tokens: TokenSet.TokenSet) =>
+    read !== undefined && TokenSet.isSame(read.tokens, tokens)
+      ? Result.succeed(read.claims)
+      : Result.map(JwtCodec.decodeUnverified(Redacted.value(tokens.accessToken)), ({ claims }) => {
+        read = { tokens, claims: frozen(claims) }
+        return claims
+      })
+
   const stored = Effect.orElseSucceed(storage.get(key), () => Option.none<Session.Session>())
   const alive = (session: Option.Option<Session.Session>) =>
     Effect.map(DateTime.now, (now) => Option.filter(session, (session) => Session.isAlive(session, now)))
@@ -241,13 +253,7 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
       ),
     token,
     bearer: Effect.map(token, TokenSet.authorization),
-    claims: Effect.flatMap(
-      token,
-      (tokens) =>
-        Effect.fromResult(
-          Result.map(JwtCodec.decodeUnverified(Redacted.value(tokens.accessToken)), (decoded) => decoded.claims)
-        )
-    ),
+    claims: Effect.flatMap(token, (tokens) => Effect.fromResult(claimsOf(tokens))),
     tokenFor: (selection) => keeper.tokenFor(kept, selection),
     refresh: (selection) => keeper.renew(kept, selection === undefined ? {} : { selection }),
     rejected: (tokens) =>
@@ -293,3 +299,12 @@ export const layer = (
   options?: { readonly account?: string }
 ): Layer.Layer<AuthManager, never, IamClient | TokenStorage | SessionLock | SessionKeeper.SessionKeeper> =>
   Layer.effect(AuthManager, make(options))
+
+// All callers share the claims of a token.
+const frozen = (claims: JwtCodec.Decoded["claims"]): JwtCodec.Decoded["claims"] => {
+  const values: Array<object> = [claims]
+  for (const value of values) {
+    for (const member of Object.values(Object.freeze(value))) if (Predicate.isObjectOrArray(member)) values.push(member)
+  }
+  return claims
+}

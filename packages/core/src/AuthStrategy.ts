@@ -168,8 +168,10 @@ export const stored: AuthStrategy = {
       (reason) => Effect.fail(nothing(context, "stored", reason.message))
     )
     if (Option.isNone(session)) return yield* nothing(context, "stored", `no session in ${description}`)
-    if (!Session.isAlive(session.value, yield* DateTime.now)) {
-      return yield* nothing(context, "stored", `the session in ${description} ended: ${ending(session.value).detail}`)
+    const now = yield* DateTime.now
+    if (!Session.isAlive(session.value, now)) {
+      const { detail } = ending(session.value, now)
+      return yield* nothing(context, "stored", `the session in ${description} ended: ${detail}`)
     }
     return session.value
   })

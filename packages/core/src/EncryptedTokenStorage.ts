@@ -34,6 +34,9 @@ const algorithm = Aead.aes256Gcm
 
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
 
+const altered = (place: string) =>
+  new StorageCorrupt({ detail: `${place} was altered or damaged after it was encrypted` })
+
 const makeCodec = Effect.gen(function*() {
   const aead = yield* Aead.Aead
   const digest = yield* Digest.Digest
@@ -54,17 +57,16 @@ const makeCodec = Effect.gen(function*() {
           `is encrypted with another key than ${keys.description}: give the right one, or remove it and sign in again`
       })
     }
-    const altered = new StorageCorrupt({ detail: `${place} was altered or damaged after it was encrypted` })
-    if (sealed.nonce.length !== algorithm.nonceLength) return yield* altered
+    if (sealed.nonce.length !== algorithm.nonceLength) return yield* altered(place)
     const plain = yield* aead.decrypt(yield* keyFrom(key.value), sealed.data, {
       nonce: sealed.nonce,
       aad: boundTo(sealed.key, sealed.of)
     }).pipe(
-      Effect.catchReason("CryptoError", "DecryptionFailed", () => Effect.fail(altered)),
+      Effect.catchReason("CryptoError", "DecryptionFailed", () => Effect.fail(altered(place))),
       Effect.catchTag("CryptoError", Effect.die)
     )
     const session = yield* Effect.fromResult(TokenStorage.decode(new TextDecoder().decode(plain), place))
-    if ((yield* digestOf(session.key)) !== sealed.of) return yield* altered
+    if ((yield* digestOf(session.key)) !== sealed.of) return yield* altered(place)
     return session
   })
 
@@ -84,13 +86,13 @@ const makeCodec = Effect.gen(function*() {
 
     decode: Effect.fnUntraced(function*(text, place) {
       const document = decodeDocument(text)
-      if (Option.isSome(document)) return yield* open(document.value.sealed, place)
+      // there are several ways to write the same bytes, and only one of them is ours
+      if (Option.isSome(document) && encodeDocument(document.value) === text) {
+        return yield* open(document.value.sealed, place)
+      }
       return yield* Effect.fromResult(TokenStorage.decode(text, place)).pipe(
-        // by its outline it is encrypted, and yet it is not
-        Effect.catchTag(
-          "StorageKeyMismatch",
-          () => Effect.fail(new StorageCorrupt({ detail: `${place} was altered or damaged after it was encrypted` }))
-        ),
+        // by its outline it is encrypted
+        Effect.catchTag("StorageKeyMismatch", () => Effect.fail(altered(place))),
         Effect.andThen(Effect.fail(
           new StorageKeyMismatch({
             place,

@@ -120,7 +120,7 @@ export const make = Effect.gen(function*() {
     random,
     changed: (kept) => {
       PubSub.publishUnsafe(feed, { kept, state: memory.stateOf(kept) })
-      scheduler.arm(memory.dueAt(kept))
+      scheduler.arm(kept, memory.dueAt(kept))
     }
   })
   const store = Store.make(storage, memory)
@@ -237,13 +237,12 @@ export const make = Effect.gen(function*() {
   const scheduler = Scheduler.make({
     clock,
     nap,
-    work: (at) => {
-      let next = Number.POSITIVE_INFINITY
-      for (const kept of sessions.values()) {
-        if (memory.dueAt(kept) <= at) startDue(kept)
-        next = Math.min(next, memory.dueAt(kept))
-      }
-      return next
+    work: (kept) => {
+      startDue(kept)
+      scheduler.arm(kept, memory.dueAt(kept))
+    },
+    setBack: () => {
+      for (const kept of sessions.values()) scheduler.arm(kept, memory.dueAt(kept))
     }
   })
   Fiber.runIn(runFork(scheduler.run), scope)

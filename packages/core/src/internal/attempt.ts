@@ -140,14 +140,18 @@ export const make = (options: {
     return yield* memory.notAuthenticated(kept)
   })
 
+  const notRevoked = (reason: string) => Effect.succeed(Revocation.cases.NotRevoked.make({ reason }))
+
   const revoke = (session: Session.Session): Effect.Effect<Revocation> =>
-    iam.revoke(session).pipe(
-      Effect.timeoutOrElse({
-        duration: policy.timeLimit,
-        orElse: () => Effect.succeed(Revocation.cases.NotRevoked.make({ reason: "the IAM did not answer in time" }))
-      }),
-      Effect.catch((error) => Effect.succeed(Revocation.cases.NotRevoked.make({ reason: error.message })))
-    )
+    session.strategy === "environment"
+      ? notRevoked("a token of the environment is not ours to revoke")
+      : iam.revoke(session).pipe(
+        Effect.timeoutOrElse({
+          duration: policy.timeLimit,
+          orElse: () => notRevoked("the IAM did not answer in time")
+        }),
+        Effect.catch((error) => notRevoked(error.message))
+      )
 
   return { attempt, revoke }
 }

@@ -32,6 +32,9 @@ export class Kept {
   /** The last epoch millisecond at which `hit` may be handed out without a further look. */
   freshUntil = Number.NEGATIVE_INFINITY
   hit: Effect.Effect<TokenSet, AuthError> = Effect.never
+  /** When the scheduler looks at this session again, in epoch milliseconds, and its place among the others. */
+  dueAt = Number.POSITIVE_INFINITY
+  place = -1
   /** In [0, 1): where in its window the scheduler renews this session. */
   jitter = 0
   flights: Map<SelectionId, Deferred.Deferred<Session, AuthError>> | undefined = undefined

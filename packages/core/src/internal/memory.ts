@@ -35,7 +35,7 @@ export const make = (options: {
     const { session } = kept
     if (session === undefined || kept.leaving > 0) return SessionState.SignedOut({ detail: kept.detail })
     if (!Session.isAlive(session, now()) || Option.isSome(session.dead)) {
-      return SessionState.ReauthenticationRequired({ session, ...Renewal.ending(session) })
+      return SessionState.ReauthenticationRequired({ session, ...Renewal.ending(session, now()) })
     }
     if (kept.isRenewing) return SessionState.Renewing({ session })
     if (kept.failure !== undefined) {
@@ -90,7 +90,7 @@ export const make = (options: {
     new NotAuthenticated({ key: kept.key, ...(kept.detail === undefined ? {} : { detail: kept.detail }) })
 
   const ended = (kept: Kept, session: Session.Session) =>
-    new ReauthenticationRequired({ key: kept.key, ...Renewal.ending(session) })
+    new ReauthenticationRequired({ key: kept.key, ...Renewal.ending(session, now()) })
 
   const clearFailure = (kept: Kept): void => {
     kept.failures = 0

@@ -45,7 +45,7 @@ export const decide = (
   if (Option.isSome(tokens) && !isSeen(target, tokens.value) && isFresh(policy, tokens.value, now)) {
     return { _tag: "Made", tokens: tokens.value }
   }
-  if (!Session.canRenew(session, now)) return { _tag: "Ended", ...ending(session) }
+  if (!Session.canRenew(session, now)) return { _tag: "Ended", ...ending(session, now) }
   // An answer that may have been lost is not asked for again while there is something left to lose.
   if (Option.isSome(session.intent) && !target.rejected) {
     const until = lastExpiry(session)
@@ -57,14 +57,20 @@ export const decide = (
 }
 
 /** Why a session that cannot renew has come to its end. */
-export const ending = (session: Session.Session): { readonly detail: string; readonly answerLost: boolean } => {
+export const ending = (
+  session: Session.Session,
+  now: DateTime.Utc
+): { readonly detail: string; readonly answerLost: boolean } => {
   if (Option.isSome(session.dead)) {
     return { detail: session.dead.value.cause, answerLost: session.dead.value.answerLost }
   }
-  const expired = Option.match(Option.flatMap(Session.currentToken(session), (tokens) => tokens.expiresAt), {
-    onNone: () => "",
-    onSome: (at) => `its token expired at ${DateTime.formatIso(at)}, and `
-  })
+  const expired = Option.match(
+    Option.filter(
+      Option.flatMap(Session.currentToken(session), (tokens) => tokens.expiresAt),
+      (at) => DateTime.isLessThanOrEqualTo(at, now)
+    ),
+    { onNone: () => "", onSome: (at) => `its token expired at ${DateTime.formatIso(at)}, and ` }
+  )
   return {
     detail: session.grant._tag === "ExchangeAccessToken"
       ? `${expired}only a token that is still valid can be exchanged for a new one`

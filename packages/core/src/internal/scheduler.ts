@@ -1,44 +1,46 @@
 /**
- * Wakes the keeper when something is due, by the wall clock: naps are short and compare, so that a laptop's sleep, a
- * clock jump and a token of 400 days are all ordinary.
+ * Wakes the keeper when a session is due, by the wall clock: naps are short and compare, so that a laptop's sleep, a clock
+ * jump and a token of 400 days are all ordinary.
  */
 import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Dues from "./dues.ts"
+import type { Kept } from "./kept.ts"
 
 const longestNap = 60_000
 
 export interface Scheduler {
-  /** Says that something is due at this epoch millisecond; the scheduler wakes in time for it. */
-  readonly arm: (dueAt: number) => void
-  /** Runs for ever: calls `work`, which answers when the next thing is due, whenever that time has come. */
+  /** Says that a session is due at this epoch millisecond; the scheduler wakes in time for it. */
+  readonly arm: (kept: Kept, dueAt: number) => void
+  /** Runs for ever, and calls `work` with each session whose time has come. */
   readonly run: Effect.Effect<never>
 }
 
+/** `setBack` is called when the clock was set back, after which every session has to be armed again. */
 export const make = (options: {
   readonly clock: Clock.Clock
   readonly nap: (duration: Duration.Duration) => Effect.Effect<void>
-  readonly work: (now: number) => number
+  readonly work: (kept: Kept) => void
+  readonly setBack: () => void
 }): Scheduler => {
-  let nextAt = Number.POSITIVE_INFINITY
+  const dues = Dues.make()
   let previous = Number.NEGATIVE_INFINITY
   let rearmed = Deferred.makeUnsafe<void>()
 
-  const arm = (dueAt: number): void => {
-    if (dueAt >= nextAt) return
-    nextAt = dueAt
-    Deferred.doneUnsafe(rearmed, Effect.void)
+  const arm = (kept: Kept, dueAt: number): void => {
+    const isFirst = dueAt < dues.next()
+    dues.set(kept, dueAt)
+    if (isFirst) Deferred.doneUnsafe(rearmed, Effect.void)
   }
 
   const once = Effect.suspend(() => {
     const now = options.clock.currentTimeMillisUnsafe()
-    // What was due by a clock that has been set back is due by the new one.
-    if (now >= nextAt || now < previous) {
-      nextAt = Number.POSITIVE_INFINITY
-      arm(options.work(now))
-    }
+    if (now < previous) options.setBack()
     previous = now
+    for (const kept of dues.take(now)) options.work(kept)
+    const nextAt = dues.next()
     rearmed = Deferred.makeUnsafe()
     const idle = Deferred.await(rearmed)
     if (nextAt === Number.POSITIVE_INFINITY) return idle

@@ -1,0 +1,156 @@
+// A dialect for an IAM with four routes: sign in, exchange a token for a new one, say whose it is, end it.
+import {
+  AuthError,
+  IamClient,
+  IamHttp,
+  RefreshPolicy,
+  Selection,
+  Session,
+  SessionDocument,
+  TokenSet,
+  User
+} from "@effect-authn/core"
+import { DateTime, Effect, Layer, Option, Redacted, Schema } from "effect"
+import { HttpClient, HttpClientRequest } from "effect/http"
+
+const Signed = Schema.Struct({ token: Schema.RedactedFromValue(Schema.NonEmptyString) })
+const Known = Schema.Struct({ profile: Schema.Struct({ uid: Schema.NonEmptyString, handle_s: Schema.NonEmptyString }) })
+
+const make = Effect.fnUntraced(function*(options: { readonly issuer: string }) {
+  // https, or http to this machine: anything else is Misconfigured
+  const issuer = (yield* Effect.fromResult(IamHttp.endpoint(options.issuer))).origin
+  const http = yield* HttpClient.HttpClient
+  const policy = RefreshPolicy.standard
+  const fail = (method: string, reason: AuthError.IamErrorReason) => IamHttp.error({ issuer, method }, reason)
+
+  // What goes wrong on the way is sorted by `execute`; what the IAM's own answer means is the dialect's business.
+  const ask = <S extends Schema.ConstraintDecoder<unknown>>(asked: {
+    readonly method: string
+    readonly request: HttpClientRequest.HttpClientRequest
+    readonly secret: Redacted.Redacted
+    readonly refused: (detail: string) => AuthError.IamErrorReason
+    readonly answer: S
+  }) =>
+    Effect.gen(function*() {
+      const call: IamHttp.Call = { issuer, method: asked.method, secrets: [asked.secret] }
+      const answer = yield* IamHttp.execute(asked.request, call)
+      if (answer.status === 401 && Option.isSome(answer.body)) {
+        return yield* IamHttp.error(call, asked.refused(Option.getOrElse(answer.message, () => answer.shape)))
+      }
+      const body = Option.flatMap(answer.body, Schema.decodeUnknownOption(asked.answer))
+      if (answer.status >= 300 || Option.isNone(body)) return yield* IamHttp.unexpected(answer, call)
+      return { ...answer, body: body.value }
+    }).pipe(Effect.provideService(HttpClient.HttpClient, http))
+
+  const post = (body: Schema.JsonObject) =>
+    HttpClientRequest.bodyJsonUnsafe(HttpClientRequest.post(`${issuer}/api/iam/v1/login`), body)
+  const get = (route: string, token: Redacted.Redacted) =>
+    HttpClientRequest.bearerToken(HttpClientRequest.get(`${issuer}/api/iam/v1${route}`), token)
+
+  const credentialsRefused = (detail: string) => new AuthError.CredentialsRefused({ detail })
+  const unselected = (method: string, selection: Selection.Selection) =>
+    Selection.id(selection) === ""
+      ? Effect.void
+      : fail(method, new AuthError.Unsupported({ detail: "this IAM has no selections: leave it out" }))
+  const accessToken = (session: Session.Session) =>
+    Effect.fromOption(
+      Option.map(Session.currentToken(session), (tokens) => tokens.accessToken),
+      () => fail("token", new AuthError.Unsupported({ detail: "the session has no token: sign in again" }))
+    )
+
+  const issued = (
+    token: Redacted.Redacted,
+    receivedAt: DateTime.Utc,
+    serverTime: Option.Option<DateTime.Utc>
+  ): IamClient.Issued => ({
+    tokens: TokenSet.fromAnswer({
+      accessToken: token,
+      receivedAt,
+      serverTime,
+      defaultLifetime: policy.defaultLifetime
+    }),
+    grant: Session.Grant.cases.ExchangeAccessToken.make({}),
+    user: Option.none(),
+    serverTime
+  })
+
+  return IamClient.IamClient.of({
+    issuer,
+    client: "tiny",
+    policy,
+    environment: ["TINY_TOKEN"],
+
+    login: Effect.fnUntraced(function*(credentials, selection) {
+      yield* unselected("login", selection)
+      const answer = yield* ask({
+        method: "login",
+        request: post({ handle: credentials.handle, password: Redacted.value(credentials.password) }),
+        secret: credentials.password,
+        refused: credentialsRefused,
+        answer: Signed
+      })
+      return issued(answer.body.token, answer.receivedAt, answer.serverTime)
+    }),
+
+    adopt: Effect.fnUntraced(function*(text) {
+      const token = TokenSet.accessTokenFrom(Redacted.value(text))
+      if (Option.isNone(token)) return yield* fail("adopt", credentialsRefused("this is no token"))
+      const now = yield* DateTime.now
+      const adopted = issued(token.value, now, Option.none())
+      if (!TokenSet.isValid(adopted.tokens, now)) return yield* fail("adopt", credentialsRefused("the token expired"))
+      return adopted
+    }),
+
+    renew: Effect.fnUntraced(function*(session, target) {
+      yield* unselected("renew", target)
+      const secret = yield* accessToken(session)
+      const answer = yield* ask({
+        method: "renew",
+        request: post({ token: Redacted.value(secret) }),
+        secret,
+        // never sent again: say so only when the IAM itself did
+        refused: (detail) => new AuthError.GrantDead({ detail }),
+        answer: Signed
+      })
+      return issued(answer.body.token, answer.receivedAt, answer.serverTime)
+    }),
+
+    whoami: Effect.fnUntraced(function*(session) {
+      const secret = yield* accessToken(session)
+      const request = get("/whoami", secret)
+      const answer = yield* ask({ method: "whoami", request, secret, refused: credentialsRefused, answer: Known })
+      const { profile } = answer.body
+      return User.User.make({
+        id: profile.uid,
+        handle: Option.some(profile.handle_s),
+        displayName: Option.none(),
+        firstName: Option.none(),
+        lastName: Option.none(),
+        email: Option.none(),
+        avatarUrl: Option.none(),
+        roles: [],
+        profile: Redacted.make(profile)
+      })
+    }),
+
+    revoke: Effect.fnUntraced(function*(session) {
+      const secret = yield* accessToken(session)
+      const request = get("/logout", secret)
+      yield* ask({ method: "revoke", request, secret, refused: credentialsRefused, answer: Schema.JsonObject })
+      return IamClient.Revocation.cases.Revoked.make({})
+    }),
+
+    present: (_session, tokens, request) =>
+      Effect.succeed(
+        HttpClientRequest.setHeader(request, "authorization", Redacted.value(TokenSet.authorization(tokens)))
+      ),
+
+    document: SessionDocument.make({ issuer, grantOf: () => Session.Grant.cases.ExchangeAccessToken.make({}) })
+  })
+})
+
+/** The IAM at an address. */
+export const layer = (options: {
+  readonly issuer: string
+}): Layer.Layer<IamClient.IamClient, AuthError.IamError, HttpClient.HttpClient> =>
+  Layer.effect(IamClient.IamClient, make(options))

@@ -1,0 +1,198 @@
+// The examples of the documentation do what the documentation says.
+import { AuthManager, AuthStrategy, IamClient, SessionKeeper, TokenStorage } from "@effect-authn/core"
+import { IamClientSuite, IamSimulator, ScriptedIam, TokenStorageSuite } from "@effect-authn/testing"
+import { NodeServices } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, FileSystem, Layer, Option, Redacted } from "effect"
+import { FetchHttpClient } from "effect/http"
+import { KeyValueStore } from "effect/persistence"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import * as KeyValueStorage from "../../docs/examples/key-value-storage.ts"
+import * as TinyIam from "../../docs/examples/tiny-iam.ts"
+import { tokenFile, tokenFileOrStored } from "../../docs/examples/token-file.ts"
+import { run } from "./run.ts"
+
+// Registers its own tests.
+import "../../docs/examples/greeting.test.ts"
+
+const root = path.join(import.meta.dirname, "../..")
+const text = (file: string) => fs.readFileSync(path.join(root, file), "utf8")
+const examples = [
+  ...fs.readdirSync(path.join(root, "docs/examples")).map((name) => text(`docs/examples/${name}`)),
+  text("scripts/test/examples.test.ts")
+]
+
+const dedent = (code: string): string => {
+  const lines = code.split("\n")
+  const indent = Math.min(...lines.filter((line) => line.trim() !== "").map((line) => /^ */.exec(line)![0].length))
+  return lines.map((line) => line.slice(indent)).join("\n").trim()
+}
+const blocks = (file: string) => [...text(file).matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code!.trim())
+
+describe("what the documents quote", () => {
+  it("README: the whole of docs/examples/sign-in.ts, which is 15 lines", () => {
+    const program = text("docs/examples/sign-in.ts").trim()
+    assert.deepStrictEqual(blocks("README.md"), [program])
+    assert.strictEqual(program.split("\n").length, 15)
+  })
+
+  it("docs/extending.md: lines of the examples, one after the other", () => {
+    const quoted = blocks("docs/extending.md")
+    assert.isAtLeast(quoted.length, 4)
+    for (const block of quoted) {
+      const lines = block.split("\n").length
+      assert.isTrue(
+        examples.some((example) => {
+          const all = example.split("\n")
+          return all.some((_, at) => dedent(all.slice(at, at + lines).join("\n")) === dedent(block))
+        }),
+        `in no example:\n${block}`
+      )
+    }
+  })
+
+  it("README and docs: every file that is linked to exists", () => {
+    const documents = ["README.md", ...fs.globSync("docs/**/*.md", { cwd: root })]
+    for (const document of documents) {
+      for (const [, target] of text(document).matchAll(/\]\(([^)\s]+)\)/g)) {
+        if (/^https?:/.test(target!)) continue
+        const file = target!.replace(/#.*/, "")
+        assert.isTrue(
+          fs.existsSync(path.join(root, path.dirname(document), file)),
+          `${document} links to ${target}, which is not there`
+        )
+      }
+    }
+  })
+})
+
+describe("a storage", () => {
+  const memory = KeyValueStorage.layer({ description: "a test's key-value store", durable: false })
+  TokenStorageSuite.suite("docs: key-value store", Layer.provide(memory, KeyValueStore.layerMemory))
+
+  it.effect("what is damaged is set aside, reported once, and then signed out", () =>
+    Effect.gen(function*() {
+      const store = yield* KeyValueStore.KeyValueStore
+      const auth = yield* AuthManager.AuthManager
+      const storage = yield* TokenStorage.TokenStorage
+      yield* store.set(`session:${auth.key.id}`, "{ half a docu")
+      const error = yield* Effect.flip(storage.get(auth.key))
+      assert.strictEqual(error.reason._tag, "StorageCorrupt")
+      assert.deepStrictEqual(yield* storage.get(auth.key), Option.none())
+      assert.strictEqual(yield* store.get(`damaged:${auth.key.id}`), "{ half a docu")
+      yield* auth.login(AuthStrategy.password({ handle: "ada", password: ScriptedIam.password }))
+      assert.isTrue(Option.isSome(yield* storage.get(auth.key)))
+    }).pipe(Effect.provide(
+      AuthManager.layer().pipe(
+        Layer.provideMerge(SessionKeeper.layer),
+        Layer.provideMerge([memory, ScriptedIam.layer()]),
+        Layer.provideMerge(KeyValueStore.layerMemory)
+      )
+    )))
+})
+
+const simulator = IamSimulator.IamSimulator
+
+describe("a dialect", () => {
+  const password = (handle: string, text: string) =>
+    IamClient.Credentials.cases.Password.make({ handle, password: Redacted.make(text) })
+
+  IamClientSuite.suite(
+    "docs: tiny",
+    Layer.unwrap(simulator.useSync(({ issuer }) => TinyIam.layer({ issuer }))).pipe(
+      Layer.provideMerge(IamSimulator.layer()),
+      Layer.provide(FetchHttpClient.layer)
+    ),
+    {
+      credentials: password("ada", "correct-horse-battery"),
+      handle: "ada",
+      refused: [password("ada", "canary-5fd1"), password("eve", "canary-a713")],
+      whoami: "route",
+      fail: (fault) => simulator.use((iam) => iam.setKnobs({ fail: [`login:${fault === "drop" ? "drop" : 503}:1`] })),
+      forget: simulator.use((iam) => iam.revokeAll),
+      requests: simulator.use((iam) => Effect.map(iam.ledger, (entries) => entries.length))
+    }
+  )
+})
+
+describe("a strategy", () => {
+  const layers = AuthManager.layer().pipe(
+    Layer.provideMerge(SessionKeeper.layer),
+    Layer.provideMerge([ScriptedIam.layer(), TokenStorage.layerMemory, NodeServices.layer])
+  )
+  const directory = FileSystem.FileSystem.use((fs) => fs.makeTempDirectoryScoped())
+
+  it.effect("signs in with the token in the file", () =>
+    Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
+      const file = path.join(yield* directory, "token")
+      const token = yield* ScriptedIam.ScriptedIam.use((iam) => iam.issue)
+      yield* FileSystem.FileSystem.use((fs) => fs.writeFileString(file, `${Redacted.value(token)}\n`))
+      yield* auth.login(tokenFile(file))
+      assert.strictEqual(Redacted.value((yield* auth.token).accessToken), Redacted.value(token))
+    }).pipe(Effect.provide(layers)))
+
+  it.effect("no file is nothing to try, and the next strategy is asked", () =>
+    Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
+      const file = path.join(yield* directory, "token")
+      const error = yield* Effect.flip(auth.login(tokenFileOrStored(file)))
+      assert.isTrue(error._tag === "NoCredentials")
+      if (error._tag === "NoCredentials") {
+        assert.deepStrictEqual(error.tried.map(({ strategy }) => strategy), ["token file", "stored"])
+        assert.include(error.message, file)
+      }
+      yield* auth.login(AuthStrategy.password({ handle: "ada", password: ScriptedIam.password }))
+      assert.strictEqual((yield* auth.login(tokenFileOrStored(file))).strategy, "password")
+    }).pipe(Effect.provide(layers)))
+
+  it.effect("a file that cannot be read is a failure, and no other strategy is asked", () =>
+    Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
+      yield* auth.login(AuthStrategy.password({ handle: "ada", password: ScriptedIam.password }))
+      const error = yield* Effect.flip(auth.login(tokenFileOrStored(yield* directory)))
+      assert.strictEqual(error._tag, "InvalidCredentials")
+    }).pipe(Effect.provide(layers)))
+
+  it("what a strategy needs is in the type of the login", () => {
+    const login = (auth: AuthManager.AuthManager["Service"]) => auth.login(tokenFile("/token"))
+    // does not compile when it is not
+    const needs = (service: FileSystem.FileSystem): Effect.Services<ReturnType<typeof login>> => service
+    assert.isFunction(needs)
+  })
+})
+
+describe("one program text, two dialects", () => {
+  for (const dialect of ["datalayer", "genomcore"] as const) {
+    it.live(`${dialect}-style`, () =>
+      Effect.gen(function*() {
+        const iam = yield* simulator
+        const { code, stderr, stdout } = yield* run(
+          process.execPath,
+          [path.join(root, "docs/examples/two-dialects.ts"), dialect, iam.issuer],
+          { env: { IAM_PASSWORD: "correct-horse-battery" } }
+        )
+        assert.deepStrictEqual(
+          [code, stderr, ...stdout.trim().split("\n")],
+          [
+            0,
+            "",
+            "signed in as ada",
+            "the API answers 200",
+            "a new token",
+            "the API answers 200",
+            "signed out"
+          ]
+        )
+        const ledger = yield* iam.ledger
+        assert.deepStrictEqual(
+          ledger.map(({ route, status }) => `${route} ${status}`),
+          dialect === "datalayer"
+            ? ["login 201", "echo 200", "login 201", "echo 200", "logout 200"]
+            : ["login 201", "echo 200", "refresh 201", "echo 200"]
+        )
+        assert.deepStrictEqual([...new Set(ledger.map(({ subject }) => subject))], ["ada"])
+      }).pipe(Effect.provide(IamSimulator.layer())))
+  }
+})

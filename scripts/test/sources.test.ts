@@ -1,0 +1,201 @@
+/** Reads the sources and holds them to the sentences of the design that a compiler does not check. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Fs from "node:fs"
+import * as Path from "node:path"
+
+const root = Path.join(import.meta.dirname, "../..")
+const scope = "@effect-authn/"
+
+interface Source {
+  /** From the root, with forward slashes. */
+  readonly path: string
+  readonly text: string
+  /** Without comments and strings: a word in it is code. */
+  readonly code: string
+  readonly imports: ReadonlyArray<string>
+}
+
+interface Package {
+  /** As the directories spell it: `core`, `iam/oidc`. */
+  readonly name: string
+  readonly sources: ReadonlyArray<Source>
+}
+
+const list = (directory: string): ReadonlyArray<string> =>
+  Fs.existsSync(directory) ? Fs.readdirSync(directory, { withFileTypes: true }).map((entry) => entry.name) : []
+
+const withoutComments = (text: string) => text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/(^|\s)\/\/.*$/gm, "$1")
+
+const read = (path: string): Source => {
+  const text = withoutComments(Fs.readFileSync(Path.join(root, path), "utf8"))
+  return {
+    path,
+    text,
+    code: text.replace(/"(?:[^"\\\n]|\\.)*"/g, "\"\""),
+    imports: Array.from(
+      text.matchAll(/^(?:import|export)\s[^"'=;]*?\bfrom\s+"([^"]+)"|^import\s+"([^"]+)"|\bimport\("([^"]+)"\)/gm),
+      ([, ...specifiers]) => specifiers.find((specifier) => specifier !== undefined) ?? ""
+    )
+  }
+}
+
+const packages: ReadonlyArray<Package> = ["core", "testing", "cli", "bench"]
+  .concat(
+    ["iam", "platform", "storage"].flatMap((family) =>
+      list(Path.join(root, "packages", family)).map((name) => `${family}/${name}`)
+    )
+  )
+  .map((name) => {
+    const source = `packages/${name}/src`
+    const files = Fs.existsSync(Path.join(root, source))
+      ? Fs.readdirSync(Path.join(root, source), { recursive: true, encoding: "utf8" })
+      : []
+    return {
+      name,
+      sources: files.filter((file) => file.endsWith(".ts")).map((file) =>
+        read(`${source}/${file.replaceAll("\\", "/")}`)
+      )
+    }
+  })
+  .filter(({ sources }) => sources.length > 0)
+
+const published = packages.filter(({ name }) => name !== "bench")
+const sources = published.flatMap((one) => one.sources)
+
+/** The package of ours that an import names, as the directories spell it. */
+const target = (specifier: string): string | undefined =>
+  specifier.startsWith(scope)
+    ? specifier.slice(scope.length).split("/")[0]!.replace(/^(iam|platform|storage)-/, "$1/")
+    : undefined
+
+const offences = (check: (source: Source) => ReadonlyArray<string>) =>
+  sources.flatMap((source) => check(source).map((offence) => `${source.path}: ${offence}`))
+
+describe("imports", () => {
+  const allowed = (from: string, to: string): boolean => {
+    if (from === to || from === "cli" || from === "bench") return true
+    if (from === "testing") return to === "core" || to.startsWith("iam/")
+    return from !== "core" && to === "core"
+  }
+
+  it("run one way: effect, core, dialects, testing; core, platforms and storages", () => {
+    assert.isAtLeast(packages.length, 5)
+    const wrong = packages.flatMap(({ name, sources }) =>
+      sources.flatMap(({ imports, path }) =>
+        imports.map(target).filter((to) => to !== undefined && !allowed(name, to)).map((to) => `${path} imports ${to}`)
+      )
+    )
+    assert.deepStrictEqual(wrong, [])
+  })
+
+  it("of core are effect and jose, so that it runs anywhere", () => {
+    const core = packages.find(({ name }) => name === "core")!
+    const others = core.sources.flatMap(({ imports }) => imports).filter((name) => !/^(\.|effect\/|jose$)/.test(name))
+    assert.deepStrictEqual(others, [])
+  })
+
+  it("stay inside their package, and name modules, not barrels", () => {
+    assert.deepStrictEqual(
+      offences(({ imports, path }) => {
+        const home = path.slice(0, path.indexOf("/src/") + 5)
+        return imports.filter((name) =>
+          name.startsWith(".")
+            ? !Path.posix.join(Path.posix.dirname(path), name).startsWith(home) || name.endsWith("/index.ts")
+            : name === "effect" || (name.startsWith(scope) && name.split("/").length < 3)
+        )
+      }),
+      []
+    )
+  })
+})
+
+describe("the keeper", () => {
+  const isKeeper = (path: string) => /^packages\/core\/src\/(SessionKeeper|internal\/(attempt|store))\.ts$/.test(path)
+  const isTesting = (path: string) => path.startsWith("packages/testing/")
+  // The policy is a storage made of others, between which it moves sessions.
+  const isStorage = (path: string) => /^packages\/storage\/|TokenStorage\.ts$|StoragePolicy\.ts$/.test(path)
+
+  it("alone calls IamClient.renew", () => {
+    const renewals = sources.flatMap(({ code, path }) =>
+      Array.from(code.matchAll(/(\w+)\s*\??\.\s*renew\b/g), ([, receiver]) => ({ path, receiver }))
+    ).filter(({ path, receiver }) => receiver !== "keeper" && !isTesting(path))
+    assert.isAtLeast(renewals.length, 1)
+    assert.deepStrictEqual(renewals.filter(({ path }) => !isKeeper(path)), [])
+  })
+
+  it("alone writes and removes sessions, apart from the storages", () => {
+    const writes = sources.filter(({ code }) => /\bTokenStorage\b/.test(code)).flatMap(({ code, path }) =>
+      Array.from(code.matchAll(/(\w+)\s*\??\.\s*(?:put|remove)\(/g), ([, receiver]) => ({ path, receiver }))
+    ).filter(({ path, receiver }) => receiver !== "keeper" && !isTesting(path) && !isStorage(path))
+    assert.isAtLeast(writes.length, 1)
+    assert.deepStrictEqual(writes.filter(({ path }) => !isKeeper(path)), [])
+  })
+
+  it("keeps its internals to itself", () => {
+    const internals = ["attempt", "store", "memory", "scheduler", "kept"]
+    assert.deepStrictEqual(
+      offences(({ imports, path }) =>
+        path.startsWith("packages/core/src/internal/") || isKeeper(path)
+          ? []
+          : imports.filter((name) => internals.some((internal) => name === `./internal/${internal}.ts`))
+      ),
+      []
+    )
+  })
+})
+
+describe("time, chance, the environment and the console", () => {
+  // A program's entry point is where the outside is; everything else gets it as a service.
+  const isEntryPoint = (path: string) => /^packages\/(testing\/src\/bin\/|cli\/src\/main\.ts$)/.test(path)
+
+  it("come from services, apart from the entry points of programs", () => {
+    const forbidden = /\bDate\.now\b|\bnew Date\(|\bMath\.random\b|\bprocess\.env\b|\bconsole\.|\bperformance\.now\b/g
+    assert.deepStrictEqual(
+      offences(({ code, path }) => isEntryPoint(path) ? [] : Array.from(code.matchAll(forbidden), ([word]) => word)),
+      []
+    )
+  })
+})
+
+describe("docs/conformance.md", () => {
+  const document = Fs.readFileSync(Path.join(root, "docs/conformance.md"), "utf8")
+  const proofs = Array.from(
+    document.matchAll(/`([\w/-]+)\/([\w.-]+\.test\.ts)` "([^"]+)"/g),
+    ([, name, file, title]) => ({
+      path: `packages/${name}/test/${file}`,
+      title: title!
+    })
+  )
+
+  it("names tests that exist", () => {
+    assert.isAtLeast(proofs.length, 80)
+    const missing = proofs.filter(({ path, title }) =>
+      !Fs.existsSync(Path.join(root, path)) ||
+      !Fs.readFileSync(Path.join(root, path), "utf8").includes(JSON.stringify(title))
+    )
+    assert.deepStrictEqual(missing, [])
+    const files = Array.from(
+      document.matchAll(/`([\w/-]+)\/([\w.-]+\.test\.ts)`/g),
+      ([, name, file]) => `packages/${name}/test/${file}`
+    )
+    assert.deepStrictEqual(files.filter((path) => !Fs.existsSync(Path.join(root, path))), [])
+  })
+
+  it("has every test case of upstream: with its counterpart here, or what it waits for", () => {
+    const rows = document.split("\n").filter((line) =>
+      /^\| (test_authn|AuthenticationManager\.test|storage\.test)/.test(line)
+    )
+    assert.strictEqual(rows.length, 45)
+    assert.deepStrictEqual(rows.filter((row) => !/ owed: .|`[^`]+\.test\.ts` "upstream/.test(row)), [])
+    const named = new Set(proofs.map(({ title }) => title))
+    const written = ["core", "platform/node"].flatMap((name) =>
+      Array.from(
+        Fs.readFileSync(Path.join(root, `packages/${name}/test/Upstream.test.ts`), "utf8").matchAll(
+          /"(upstream[^"]+)"/g
+        ),
+        ([, title]) => title!
+      )
+    )
+    assert.deepStrictEqual(written.filter((title) => !named.has(title)), [])
+  })
+})
