@@ -18,6 +18,7 @@ const project = (directory: string): TestProjectInlineConfiguration => ({
 export default defineConfig({
   test: {
     projects: [
+      project("packages/cli"),
       project("packages/core"),
       project("packages/iam/datalayer"),
       project("packages/iam/genomcore"),

@@ -1,52 +1,17 @@
 // Saves the second generation and dies before the nth call of the file system, or in the middle of it if it writes.
 import * as TokenStorage from "@effect-authn/core/TokenStorage"
 import * as FileTokenStorage from "@effect-authn/platform-node/FileTokenStorage"
-import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import { key, sessionOf } from "./fixture.ts"
+import { mortal } from "./mortal.ts"
 
 const [directory, point] = process.argv.slice(2)
-
-let calls = 0
-const dying = <A, E, R>(effect: Effect.Effect<A, E, R>, lastWords: Effect.Effect<void, E> = Effect.void) =>
-  Effect.suspend(() =>
-    calls++ === Number(point)
-      ? Effect.andThen(lastWords, Effect.sync(() => process.kill(process.pid, "SIGKILL"))).pipe(
-        Effect.andThen(Effect.never)
-      )
-      : effect
-  )
-
-const mortal = Layer.effect(
-  FileSystem.FileSystem,
-  Effect.map(FileSystem.FileSystem, (fs) =>
-    FileSystem.FileSystem.of({
-      ...fs,
-      chmod: (...args) => dying(fs.chmod(...args)),
-      makeDirectory: (...args) => dying(fs.makeDirectory(...args)),
-      remove: (...args) => dying(fs.remove(...args)),
-      rename: (...args) => dying(fs.rename(...args)),
-      open: (...args) =>
-        dying(fs.open(...args)).pipe(Effect.map((file) =>
-          new Proxy(file, {
-            get: (target, member) =>
-              member === "sync"
-                ? dying(target.sync)
-                : member === "writeAll"
-                ? (bytes: Uint8Array) =>
-                  dying(target.writeAll(bytes), target.writeAll(bytes.subarray(0, bytes.length / 2)))
-                : Reflect.get(target, member)
-          })
-        ))
-    }))
-).pipe(Layer.provide(NodeFileSystem.layer))
 
 await Effect.gen(function*() {
   const storage = yield* TokenStorage.TokenStorage
   yield* storage.put(key, sessionOf(2), 1)
 }).pipe(
-  Effect.provide(FileTokenStorage.layerNoDeps({ directory }).pipe(Layer.provide(mortal))),
+  Effect.provide(FileTokenStorage.layerNoDeps({ directory }).pipe(Layer.provide(mortal(Number(point))))),
   Effect.runPromise
 )

@@ -1,0 +1,2 @@
+// The authn command.
+export {}

@@ -1,0 +1,201 @@
+import { AuthError, KeySource, type Session, StoragePolicy, TokenStorage } from "@effect-authn/core"
+import { NodeStorage } from "@effect-authn/platform-node"
+import { TokenStorageSuite } from "@effect-authn/testing"
+import { NodeFileSystem } from "@effect/platform-node"
+import { assert, layer } from "@effect/vitest"
+import { ConfigProvider, Effect, FileSystem, Layer, Logger, Option, Redacted } from "effect"
+import { Digest } from "effect/crypto"
+import { Base64 } from "effect/encoding"
+import * as Fs from "node:fs"
+import * as Path from "node:path"
+import { start, temporary } from "./children.ts"
+import { canary, key, keyOf, sessionOf } from "./children/secret.ts"
+import { generationOf } from "./files.ts"
+import { isQuiet } from "./renewal/measures.ts"
+
+const secret = Base64.encode(new Uint8Array(32).fill(3))
+// for the children
+process.env["EFFECT_AUTHN_KEY"] = secret
+
+// A keychain that has a key, or is locked.
+const keychain = (locked?: string): NonNullable<NodeStorage.Options["keychain"]> => ({ name }) =>
+  Layer.effect(
+    KeySource.KeySource,
+    KeySource.make({
+      description: `a key in a fake keychain, "${Path.basename(name)}"`,
+      atRest: "keychain",
+      load: Effect.succeed([Redacted.make(new Uint8Array(32).fill(4))]),
+      ...(locked === undefined ? {} : { available: Effect.fail(new AuthError.StorageLocked({ detail: locked })) })
+    })
+  ).pipe(Layer.provide(Digest.layerWebCrypto))
+
+type Environment = Record<string, string>
+
+/** What a program of these options and this environment has. */
+const program = (options: NodeStorage.Options, env: Environment = {}) =>
+  NodeStorage.layer(options).pipe(Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env }))))
+
+const choice = Effect.flatMap(StoragePolicy.StoragePolicy, (policy) => policy.choice)
+const get = (of = key) => Effect.flatMap(TokenStorage.TokenStorage, (_) => _.get(of))
+const put = (session: Session.Session, expected: number) =>
+  Effect.flatMap(TokenStorage.TokenStorage, (_) => _.put(session.key, session, expected))
+
+const everythingIn = (directory: string): string =>
+  Fs.readdirSync(directory, { recursive: true, withFileTypes: true }).map((entry) => {
+    const path = Path.join(entry.parentPath, entry.name)
+    return `${path}\n${entry.isFile() ? Fs.readFileSync(path, "latin1") : ""}`
+  }).join("\n")
+
+const suite = (policy: StoragePolicy.Policy, options: NodeStorage.Options = {}) =>
+  TokenStorageSuite.suite(
+    `the policy ${policy}`,
+    Layer.unwrap(Effect.gen(function*() {
+      const fs = yield* FileSystem.FileSystem
+      const directory = yield* fs.makeTempDirectoryScoped()
+      return program({ ...options, policy, directory }, { EFFECT_AUTHN_KEY: secret })
+    })).pipe(Layer.provide(NodeFileSystem.layer))
+  )
+
+suite("auto")
+suite("keyring", { keychain: keychain() })
+suite("encrypted-file")
+suite("plain-file")
+suite("memory")
+
+layer(NodeFileSystem.layer, { excludeTestServices: true })("NodeStorage", (it) => {
+  const chosen = (options: NodeStorage.Options, env?: Environment) =>
+    Effect.flatMap(temporary, (directory) => Effect.provide(choice, program({ ...options, directory }, env)))
+
+  it.effect("prefers the keychain", () =>
+    Effect.gen(function*() {
+      const { description, message, place } = yield* chosen({ keychain: keychain() }, { EFFECT_AUTHN_KEY: secret })
+      assert.strictEqual(place, "keyring")
+      assert.match(description, /^files in .*keychain, encrypted with a key in a fake keychain, "keychain"$/)
+      assert.strictEqual(message, `sessions are kept in ${description} (keyring)`)
+    }))
+
+  it.effect("else takes encrypted files, with the key that the environment has", () =>
+    Effect.gen(function*() {
+      const byKey = yield* chosen(
+        { keychain: keychain("the keychain is locked") },
+        { EFFECT_AUTHN_KEY: secret, EFFECT_AUTHN_PASSPHRASE: "x" }
+      )
+      assert.deepStrictEqual([byKey.place, byKey.passedOver], ["encrypted-file", [
+        { place: "keyring", reason: "the keychain is locked" }
+      ]])
+      assert.include(byKey.message, "EFFECT_AUTHN_KEY")
+      const byPassphrase = yield* chosen({}, { EFFECT_AUTHN_PASSPHRASE: "x" })
+      assert.include(byPassphrase.message, "a key from a passphrase")
+      assert.include(byPassphrase.message, "keyring was passed over: this program does not use the keychain")
+    }))
+
+  it.effect("else stores nothing, unless the program allows plain text, which it is asked then only", () =>
+    Effect.gen(function*() {
+      let asked = 0
+      const plainFiles = Effect.sync(() => {
+        asked += 1
+        return true
+      })
+      yield* chosen({ plainFiles }, { EFFECT_AUTHN_KEY: secret })
+      assert.strictEqual(asked, 0)
+      const warnings: Array<string> = []
+      const listening = Logger.layer([Logger.make(({ message }) => warnings.push(String(message)))])
+      const directory = yield* temporary
+      const { message, place } = yield* Effect.provide(
+        choice,
+        Layer.provide(program({ plainFiles, directory }), listening)
+      )
+      assert.deepStrictEqual([place, asked], ["plain-file", 1])
+      assert.deepStrictEqual(warnings, [message])
+      const refused = yield* Effect.flip(chosen({}))
+      assert.include(refused.message, "set EFFECT_AUTHN_KEY or EFFECT_AUTHN_PASSPHRASE")
+      assert.include(refused.message, "does not store sessions in plain text")
+    }))
+
+  it.effect("does what EFFECT_AUTHN_STORAGE says, unless the program has its own mind, and refuses what is no policy", () =>
+    Effect.gen(function*() {
+      const env = { EFFECT_AUTHN_STORAGE: "memory" }
+      assert.strictEqual((yield* chosen({ keychain: keychain() }, env)).place, "memory")
+      assert.strictEqual((yield* chosen({ policy: "plain-file" }, env)).place, "plain-file")
+      const refused = yield* Effect.flip(chosen({}, { EFFECT_AUTHN_STORAGE: "keychain" }))
+      assert.include(
+        refused.message,
+        "EFFECT_AUTHN_STORAGE is none of auto, keyring, encrypted-file, plain-file, memory"
+      )
+      const pinned = yield* Effect.flip(chosen({ policy: "keyring" }, { EFFECT_AUTHN_KEY: secret }))
+      assert.include(pinned.message, "keyring: this program does not use the keychain")
+    }))
+
+  it.effect("touches no file and asks for no passphrase before it is used", () =>
+    Effect.gen(function*() {
+      const directory = Path.join(yield* temporary, "none")
+      yield* Effect.provide(
+        TokenStorage.TokenStorage,
+        program({ directory, key: KeySource.layerPassphrase(Effect.die("asked")), keychain: keychain() })
+      )
+      assert.isFalse(Fs.existsSync(directory))
+    }))
+
+  it.effect("keeps the places apart, and moves sessions between them when told", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      const options = {
+        directory,
+        key: KeySource.layerPassphrase(Effect.succeed(Redacted.make("x"))),
+        keychain: keychain()
+      }
+      const at = <A, E, R>(policy: StoragePolicy.Policy, effect: Effect.Effect<A, E, R>) =>
+        Effect.provide(effect, program({ ...options, policy }))
+      yield* at("plain-file", put(sessionOf(5), 0))
+      yield* at("plain-file", put(sessionOf(6, keyOf("other")), 0))
+      assert.isTrue(Option.isNone(yield* at("keyring", get())))
+
+      const moved = yield* NodeStorage.migrate({ ...options, from: "plain-file", to: "encrypted-file" })
+      assert.deepStrictEqual(moved.map(({ account }) => account).sort(), ["default", "other"])
+      assert.notInclude(everythingIn(directory), canary)
+      yield* NodeStorage.migrate({ ...options, from: "encrypted-file", to: "keyring" })
+      assert.notInclude(everythingIn(directory), canary)
+      assert.strictEqual(generationOf(yield* at("keyring", get())), 5)
+      assert.isTrue(Option.isNone(yield* at("encrypted-file", get())))
+      assert.isTrue(Option.isNone(yield* at("plain-file", get())))
+    }))
+
+  it.effect(
+    "a move that is killed at any call of the file system loses nothing, and can be done again",
+    () =>
+      Effect.gen(function*() {
+        const encrypted = (directory: string) =>
+          program({ directory, policy: "encrypted-file" }, { EFFECT_AUTHN_KEY: secret })
+        const plain = (directory: string) => program({ directory, policy: "plain-file" })
+        for (let point = 0;; point += isQuiet ? 1 : 3) {
+          const directory = yield* temporary
+          yield* Effect.provide(put(sessionOf(5), 0), plain(directory))
+          const { code, stderr } = yield* Effect.scoped(
+            Effect.flatMap(start("mover", directory, String(point)), (child) => child.ended)
+          )
+          const places = [
+            generationOf(yield* Effect.provide(get(), plain(directory))),
+            generationOf(yield* Effect.provide(get(), encrypted(directory)))
+          ]
+          assert.include(places, 5, `killed at call ${point}: ${stderr}`)
+          yield* Effect.provide(
+            NodeStorage.migrate({
+              directory,
+              key: KeySource.layerEnvironment(),
+              from: "plain-file",
+              to: "encrypted-file"
+            }),
+            ConfigProvider.layer(ConfigProvider.fromEnv({ env: { EFFECT_AUTHN_KEY: secret } }))
+          )
+          assert.isTrue(Option.isNone(yield* Effect.provide(get(), plain(directory))))
+          assert.strictEqual(generationOf(yield* Effect.provide(get(), encrypted(directory))), 5)
+          assert.notInclude(everythingIn(directory), canary, `killed at call ${point}`)
+          if (code === 0) {
+            assert.isAbove(point, 10)
+            return
+          }
+        }
+      }),
+    120_000
+  )
+})

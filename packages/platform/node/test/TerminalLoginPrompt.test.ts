@@ -1,0 +1,40 @@
+import { LoginPrompt } from "@effect-authn/core"
+import { TerminalLoginPrompt } from "@effect-authn/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Option, Redacted, Terminal } from "effect"
+import { TestConsole } from "effect/testing"
+
+const notice = LoginPrompt.Notice.cases.PasteCallback.make({ url: "https://iam.example/authorize" })
+
+const prompt = (readLine: Effect.Effect<string, Terminal.QuitError>) =>
+  Effect.provide(TerminalLoginPrompt.make, Layer.mock(Terminal.Terminal, { readLine }))
+
+describe("TerminalLoginPrompt", () => {
+  it.effect("shows notices on the standard error alone", () =>
+    Effect.gen(function*() {
+      const { show } = yield* prompt(Effect.never)
+      yield* show(notice)
+      assert.include((yield* TestConsole.errorLines).join("\n"), "https://iam.example/authorize")
+      assert.deepStrictEqual(yield* TestConsole.logLines, [])
+    }))
+
+  it.effect("reads one line, redacted", () =>
+    Effect.gen(function*() {
+      const { ask } = yield* prompt(Effect.succeed("http://127.0.0.1/callback?code=secret"))
+      const answer = Option.getOrThrow(yield* ask(notice))
+      assert.notInclude(String(answer), "secret")
+      assert.include(Redacted.value(answer), "secret")
+    }))
+
+  it.effect("a person who leaves answers nothing", () =>
+    Effect.gen(function*() {
+      const { ask } = yield* prompt(Effect.fail(new Terminal.QuitError({})))
+      assert.isTrue(Option.isNone(yield* ask(notice)))
+    }))
+
+  it.effect("nobody can be asked where the standard input is no terminal", () =>
+    Effect.gen(function*() {
+      const { obstacle } = yield* prompt(Effect.never)
+      assert.strictEqual(Option.isSome(yield* obstacle), !process.stdin.isTTY)
+    }))
+})

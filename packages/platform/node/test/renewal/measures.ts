@@ -1,0 +1,31 @@
+/** How often a case is played, and what was measured, for `npm run soak`. */
+import { Effect } from "effect"
+import * as Fs from "node:fs"
+
+const set = process.env["EFFECT_AUTHN_ROUNDS"]
+const file = process.env["EFFECT_AUTHN_MEASURES"]
+const share = set === undefined ? 0.1 : set === "full" ? 1 : Math.min(1, Number(set) / 1000)
+
+/** A tenth of the rounds, unless `EFFECT_AUTHN_ROUNDS` names how many of a thousand (`full`: all). */
+export const rounds = (full: number): number => Math.max(1, Math.ceil(full * share))
+
+/** Bars of milliseconds are kept where nothing else runs; beside other tests they are ten times as wide. */
+export const isQuiet = set !== undefined
+
+/** Notes what was measured, and whether it is good enough, in the file that `EFFECT_AUTHN_MEASURES` names. */
+export const measured = (row: {
+  readonly case: string
+  readonly bar: string
+  readonly measured: string
+  readonly met: boolean
+}) =>
+  Effect.sync(() => {
+    if (file !== undefined) Fs.appendFileSync(file, `${JSON.stringify(row)}\n`)
+  })
+
+/** The middle, the 99th percentile and the largest of some milliseconds. */
+export const spread = (millis: ReadonlyArray<number>): string => {
+  const sorted = millis.toSorted((one, two) => one - two)
+  const at = (part: number) => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? 0)
+  return `median ${at(0.5)} ms, p99 ${at(0.99)} ms, most ${at(1)} ms`
+}
