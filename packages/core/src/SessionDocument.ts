@@ -39,9 +39,9 @@ export interface SessionDocument {
   readonly decode: (document: unknown) => Effect.Effect<Imported, IamError>
 }
 
-const text = Schema.optionalKey(Schema.NullOr(Schema.String))
+const text = Schema.optional(Schema.NullOr(Schema.String))
 const decodeFields = Schema.decodeUnknownEffect(Schema.Struct({
-  version: Schema.optionalKey(Schema.NullOr(Schema.Int)),
+  version: Schema.optional(Schema.NullOr(Schema.Int)),
   token: text,
   refresh_token: text,
   refreshToken: text,
@@ -61,7 +61,7 @@ const decodeFields = Schema.decodeUnknownEffect(Schema.Struct({
  *
  * Written are `version` (1), `token`, `refresh_token`, `token_type`, `host` (the issuer), the members of the selection,
  * `account`, and `env` where the dialect has environments; what a session does not have is left out. Read are also
- * camelCase keys; unknown keys and `null` count as absent, a missing `version` as 1.
+ * camelCase keys; unknown keys, `undefined` and `null` count as absent, a missing `version` as 1.
  *
  * Refused are: what is no such document, a newer version, no token, and a `host` or `env` that is not this client's, which
  * could send a refresh token elsewhere. `isHost` compares (default: equal to the issuer), `env.accepts` likewise;

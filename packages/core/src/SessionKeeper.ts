@@ -196,6 +196,7 @@ export const make = Effect.gen(function*() {
     )
     launch(flown, flight, () => {
       flights.delete(id)
+      if (flights.size === 0) kept.flights = undefined
       memory.settle(kept)
     })
     return flight

@@ -1,6 +1,15 @@
-import { AuthError, AuthManager, AuthStrategy, Nap, SessionKeeper, TokenStorage } from "@effect-authn/core"
+import {
+  AuthError,
+  AuthManager,
+  AuthStrategy,
+  IamClient,
+  Nap,
+  Session,
+  SessionKeeper,
+  TokenStorage
+} from "@effect-authn/core"
 import { ScriptedIam } from "@effect-authn/testing"
-import { Context, Effect, Layer, Ref } from "effect"
+import { ConfigProvider, Context, Effect, Layer, Option, Ref } from "effect"
 
 /** A storage whose writes or reads can be made to fail, over the memory storage; two managers may share one. */
 export class Faults extends Context.Service<Faults, {
@@ -36,21 +45,41 @@ const faulty = Layer.effectContext(Effect.gen(function*() {
 /** One program: manager and keeper over whatever IAM and storage are there. */
 export const program = Layer.fresh(AuthManager.layer()).pipe(Layer.provideMerge(Layer.fresh(SessionKeeper.layer)))
 
-/** A scripted IAM, a storage that can fail, and one program with its scheduler. */
-export const scheduled = (options: ScriptedIam.Options = {}) =>
-  program.pipe(Layer.provideMerge(Layer.mergeAll(ScriptedIam.layer(options), faulty)))
+/** An IAM, a storage that can fail, and one program with its scheduler. */
+export const scheduledOver = (iam: Layer.Layer<ScriptedIam.ScriptedIam | IamClient.IamClient>) =>
+  program.pipe(Layer.provideMerge(Layer.mergeAll(iam, faulty)))
+
+/** The same with a scripted IAM. */
+export const scheduled = (options: ScriptedIam.Options = {}) => scheduledOver(ScriptedIam.layer(options))
+
+const withoutScheduler = Layer.succeed(Nap.Nap, () => Effect.never)
 
 /** The same without the scheduler: only callers renew. */
-export const setup = (options: ScriptedIam.Options = {}) =>
-  scheduled(options).pipe(Layer.provide(Layer.succeed(Nap.Nap, () => Effect.never)))
+export const setup = (options: ScriptedIam.Options = {}) => scheduled(options).pipe(Layer.provide(withoutScheduler))
+
+/** The same with an IAM that differs from the scripted one in a few members. */
+export const altered = (
+  change: (iam: IamClient.IamClient["Service"]) => Partial<IamClient.IamClient["Service"]>,
+  options: ScriptedIam.Options = {}
+) =>
+  scheduledOver(
+    Layer.effect(
+      IamClient.IamClient,
+      Effect.map(IamClient.IamClient, (iam) => IamClient.IamClient.of({ ...iam, ...change(iam) }))
+    ).pipe(Layer.provideMerge(ScriptedIam.layer(options)))
+  ).pipe(Layer.provide(withoutScheduler))
 
 export const passwordLogin = AuthStrategy.password({ handle: "ada", password: ScriptedIam.password })
 
-/** A second program over the same IAM and storage, as another process would be. */
-export const sibling = Effect.map(Layer.build(program), (context) => Context.get(context, AuthManager.AuthManager))
+/** A second program over the same IAM and storage, as another process would be: fresh, or it would be the first one. */
+export const sibling = Layer.fresh(program).pipe(
+  Layer.provide(withoutScheduler),
+  Layer.build,
+  Effect.map((context) => Context.get(context, AuthManager.AuthManager))
+)
 
 /** What the program sees of its environment variables. */
-export const variables = (env: Record<string, string>) => ConfigProvider.layer(ConfigProvider.fromUnknown(env))
+export const variables = (env: Record<string, string>) => ConfigProvider.layer(ConfigProvider.fromEnv({ env }))
 
 /** What lies in the storage under the manager's key. */
 export const stored = Effect.gen(function*() {
@@ -67,12 +96,3 @@ export const leave = Effect.fnUntraced(function*(session: Session.Session) {
   yield* storage.put(session.key, next, expected)
   return next
 })
-
-/** An IAM that differs from the scripted one in a few members. */
-export const altered = (
-  options: ScriptedIam.Options,
-  change: (iam: IamClient.IamClient["Service"]) => Partial<IamClient.IamClient["Service"]>
-) =>
-  Layer.updateService(IamClient.IamClient, (iam) => IamClient.IamClient.of({ ...iam, ...change(iam) }))(
-    ScriptedIam.layer(options)
-  )

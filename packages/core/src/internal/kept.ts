@@ -55,6 +55,6 @@ export class Kept {
   }
 
   get isRenewing(): boolean {
-    return this.flights !== undefined && this.flights.size > 0
+    return this.flights !== undefined
   }
 }

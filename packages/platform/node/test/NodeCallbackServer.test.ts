@@ -141,6 +141,16 @@ describe("NodeCallbackServer", () => {
       assert.match(answer, /^HTTP\/1\.1 404/)
     }).pipe(Effect.scoped))
 
+  it.live("an IAM that appends a second question mark is understood", () =>
+    Effect.gen(function*() {
+      const callback = yield* open()
+      const waiting = yield* Effect.forkChild(callback.receive("s1"), { startImmediately: true })
+      yield* Effect.forkChild(get(`${callback.redirectUri}?state=s1?user=%7B%7D&token=t`))
+      const { finish, url } = yield* Fiber.join(waiting)
+      assert.strictEqual(url, `${callback.redirectUri}?state=s1?user=%7B%7D&token=t`)
+      yield* finish("success")
+    }).pipe(Effect.scoped))
+
   it.live("a second callback while the first is being finished is told so", () =>
     Effect.gen(function*() {
       const callback = yield* open()
