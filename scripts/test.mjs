@@ -1,4 +1,4 @@
-// Proves the product: lint, types, build, unused code, tests; then one closing line.
+// Proves the product: lint, types, build, unused code, tests with the coverage of core; then one closing line.
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -37,6 +37,25 @@ for (const [name, command, ...args] of steps) {
     break
   }
 }
+
+/** The share of core's lines and branches that the tests of all packages ran, against what the project promises. */
+const coverage = () => {
+  const summary = path.join(root, "coverage", "coverage-summary.json")
+  if (!fs.existsSync(summary)) return false
+  const core = Object.entries(JSON.parse(fs.readFileSync(summary, "utf8")))
+    .filter(([file]) => file.split(path.sep).join("/").includes("/packages/core/src/"))
+    .map(([, figures]) => figures)
+  return [["lines", 95], ["branches", 90]].map(([kind, promised]) => {
+    const total = core.reduce((sum, figures) => sum + figures[kind].total, 0)
+    const covered = core.reduce((sum, figures) => sum + figures[kind].covered, 0)
+    const percent = total === 0 ? 0 : (100 * covered) / total
+    const holds = percent > promised
+    console.log(`${holds ? "✔" : "✘"} core: ${percent.toFixed(1)} % of ${kind} covered (over ${promised} % promised)`)
+    return holds
+  }).every(Boolean)
+}
+
+if (failed === undefined && !coverage()) failed = "the coverage of core"
 
 const results = fs.existsSync(report) ? JSON.parse(fs.readFileSync(report, "utf8")) : undefined
 const passed = results?.numPassedTests ?? 0

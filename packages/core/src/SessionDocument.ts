@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as Struct from "effect/Struct"
 import { IamError, Misconfigured } from "./AuthError.ts"
 import type { Issued } from "./IamClient.ts"
 import * as Selection from "./Selection.ts"
@@ -91,7 +92,7 @@ export const make = (options: {
         ...(env && { env: env.name }),
         ...(tokens && { token_type: tokens.tokenType }),
         host: issuer,
-        ...session.current,
+        ...Struct.pick(session.current, ["organization", "project", "resource", "scope"]),
         account: session.key.account
       }
     },

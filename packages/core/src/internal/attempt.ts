@@ -5,6 +5,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { isError } from "effect/Predicate"
 import * as Result from "effect/Result"
 import { type AuthError, IamError, Malformed, Unavailable } from "../AuthError.ts"
 import { type IamClient, type Issued, Revocation } from "../IamClient.ts"
@@ -38,16 +39,14 @@ export const make = (options: {
         duration: policy.timeLimit,
         orElse: () => Effect.fail(unavailable("maybe", `no answer within ${Duration.format(policy.timeLimit)}`))
       }),
+      // A defect may quote a request, so no more of it is shown than its name.
       Effect.catchDefect((defect) =>
-        Effect.andThen(
-          Effect.logError("the dialect failed while renewing", defect),
-          Effect.fail(
-            new IamError({
-              issuer: iam.issuer,
-              method: "renew",
-              reason: new Malformed({ detail: "the dialect failed on it" })
-            })
-          )
+        Effect.fail(
+          new IamError({
+            issuer: iam.issuer,
+            method: "renew",
+            reason: new Malformed({ detail: `the dialect failed on it (${isError(defect) ? defect.name : "defect"})` })
+          })
         )
       )
     )
