@@ -51,7 +51,8 @@ const genomcore = Layer.merge(
   )
 )
 
-program.pipe(
-  Effect.provide(dialect === "genomcore" ? NodeAuth.layer(genomcore) : NodeAuth.layer(datalayer)),
-  NodeRuntime.runMain
-)
+const running = dialect === "genomcore"
+  ? Effect.provide(program, NodeAuth.layer(genomcore))
+  : Effect.provide(program, NodeAuth.layer(datalayer))
+
+NodeRuntime.runMain(running)

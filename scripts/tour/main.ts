@@ -9,6 +9,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 import * as Datalayer from "./datalayer.ts"
 import * as Genomcore from "./genomcore.ts"
+import * as Oidc from "./oidc.ts"
 import * as Simulator from "./simulator.ts"
 import * as Stage from "./stage.ts"
 
@@ -40,6 +41,7 @@ const tour = Effect.gen(function*() {
   yield* Stage.say(`an IAM is running at ${issuer} (process ${pid}); its tokens live for three seconds`)
   yield* Datalayer.tour(issuer, home).pipe(Effect.provide(NodeAuth.layer(DatalayerIam.layer({ issuer }))))
   yield* Genomcore.tour(issuer)
+  yield* Oidc.tour
   const seconds = ((performance.now() - began) / 1000).toFixed(1)
   yield* Console.log(`\n${Stage.green("Everything held")}, in ${seconds} s. To do the same:\n${example}\n`)
 }).pipe(

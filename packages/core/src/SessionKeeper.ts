@@ -285,12 +285,13 @@ export const make = Effect.gen(function*() {
     while (true) {
       const session = yield* Effect.suspend(() => known(kept, reread))
       if (session === undefined) return yield* memory.notAuthenticated(kept)
+      const now = memory.now()
       const selection = asked === undefined ? session.current : Selection.refine(session.current, asked)
       const seen = Session.tokenFor(session, selection)
       const tokens = Option.getOrUndefined(seen)
-      if (tokens !== undefined && Renewal.isFresh(policy, tokens, memory.now())) return tokens
-      const isValid = tokens !== undefined && TokenSet.isValid(tokens, memory.now())
-      if (!Session.canRenew(session, memory.now())) {
+      if (tokens !== undefined && Renewal.isFresh(policy, tokens, now)) return tokens
+      const isValid = tokens !== undefined && TokenSet.isValid(tokens, now)
+      if (!Session.canRenew(session, now)) {
         if (isValid) return tokens
         // Before saying no: perhaps somebody has signed in again, and no hint of it arrived.
         if (reread) return yield* memory.ended(kept, session)
@@ -367,14 +368,18 @@ export const make = Effect.gen(function*() {
         session.durable,
         Effect.gen(function*() {
           const stored = session.durable ? yield* store.read(kept) : Option.none()
+          // What was read from the storage may have been renewed or ended since: the storage knows better.
+          if (session.durable && session.generation > 0 && Option.isNone(stored)) {
+            return yield* store.conflict("put", session.generation, 0)
+          }
           if (session.durable) kept.base = Option.match(stored, { onNone: () => 0, onSome: (held) => held.generation })
           kept.epoch += 1
           kept.detached = false
           kept.detail = undefined
           memory.clearFailure(kept)
-          if (session.generation > 0 && session.generation === kept.base) {
-            memory.hold(kept, session)
-            return session
+          if (session.generation > 0 && Option.isSome(stored)) {
+            memory.hold(kept, stored.value)
+            return stored.value
           }
           const next = Session.update(session, { generation: Math.max(kept.base, kept.session?.generation ?? 0) })
           return yield* Effect.tapError(store.write(kept, next, kept.epoch), (error) =>

@@ -1,7 +1,7 @@
 import { AuthError, AuthManager, AuthStrategy, type Session, type TokenSet, TokenStorage } from "@effect-authn/core"
 import { ScriptedIam } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Duration, Effect, Fiber, Option, Redacted, Ref, Stream } from "effect"
+import { Clock, Duration, Effect, Exit, Fiber, Option, Redacted, Ref, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as fixtures from "./fixtures.ts"
 
@@ -63,6 +63,20 @@ describe("rule 2: in the window, still valid", () => {
       assert.notStrictEqual(raw(yield* manager.token), raw(first))
       assert.strictEqual(yield* renewals, 2)
     }).pipe(Effect.provide(setup({ policy: { window: Duration.minutes(15), renewFirst: true } }))))
+
+  it.effect("under renew first also a failure that will not pass gives the valid token", () =>
+    Effect.gen(function*() {
+      const manager = yield* auth
+      yield* manager.login(passwordLogin)
+      const first = yield* manager.token
+      yield* failRenewals(new AuthError.Misconfigured({ detail: "invalid_client" }))
+      yield* TestClock.setTime(Duration.toMillis("50 minutes"))
+      assert.strictEqual(raw(yield* manager.token), raw(first))
+      yield* failRenewals(new AuthError.GrantDead({ detail: "invalid_grant" }))
+      yield* TestClock.adjust("2 minutes")
+      assert.strictEqual(raw(yield* manager.token), raw(first))
+      assert.strictEqual(yield* renewals, 2)
+    }).pipe(Effect.provide(setup({ policy: { window: Duration.minutes(15), renewFirst: true } }))))
 })
 
 describe("rule 3: expired", () => {
@@ -80,6 +94,9 @@ describe("rule 3: expired", () => {
       const handed = yield* Fiber.join(callers)
       assert.strictEqual(new Set(handed.map(raw)).size, 1)
       assert.strictEqual(yield* renewals, 1)
+      // one login, one intent, one answer: nobody queued up for a renewal of their own
+      assert.strictEqual(yield* Ref.get((yield* fixtures.Faults).writes), 3)
+      assert.isAtMost(yield* Ref.get((yield* fixtures.Faults).reads), 4)
     }).pipe(Effect.provide(setup({ rotation: "strict" }))))
 
   it.effect("an expired token cannot be exchanged: reauthentication, and no request", () =>
@@ -148,6 +165,27 @@ describe("rule 5: a renewal belongs to the keeper", () => {
       const session = Option.getOrThrow(yield* stored)
       assert.strictEqual(session.grant._tag, "RefreshToken")
       assert.isTrue(Option.isNone(session.intent))
+    }).pipe(Effect.provide(setup({ rotation: "strict" }))))
+
+  it.effect("a program that ends waits for the renewal to be durable", () =>
+    Effect.gen(function*() {
+      const iam = yield* ScriptedIam.ScriptedIam
+      const storage = yield* TokenStorage.TokenStorage
+      const scope = yield* Scope.make()
+      const manager = yield* Scope.provide(sibling, scope)
+      yield* manager.login(passwordLogin)
+      const first = yield* manager.token
+      yield* iam.set({ latency: Duration.seconds(1) })
+      yield* Effect.forkChild(manager.refresh(), { startImmediately: true })
+      yield* TestClock.adjust("500 millis")
+      const end = yield* Effect.forkChild(Scope.close(scope, Exit.void), { startImmediately: true })
+      yield* TestClock.adjust("100 millis")
+      assert.isUndefined(end.pollUnsafe())
+      yield* TestClock.adjust("400 millis")
+      yield* Fiber.join(end)
+      const left = Option.getOrThrow(yield* storage.get(manager.key))
+      assert.notStrictEqual(raw(left.tokens[""]!), raw(first))
+      assert.isTrue(Option.isNone(left.intent))
     }).pipe(Effect.provide(setup({ rotation: "strict" }))))
 
   it.effect("the time limit cuts a renewal that hangs", () =>
@@ -474,6 +512,21 @@ describe("rule 13: login and logout", () => {
       yield* TestClock.adjust("1 milli")
       assert.strictEqual((yield* Effect.flip(other.token))._tag, "NotAuthenticated")
     }).pipe(Effect.provide(setup())))
+
+  it.effect("a stored session that a sibling renewed or ended meanwhile is not put back", () =>
+    Effect.gen(function*() {
+      const manager = yield* auth
+      const other = yield* sibling
+      const session = yield* other.login(passwordLogin)
+      const stale: AuthStrategy.AuthStrategy = { name: "stale", obtain: () => Effect.succeed(session) }
+      const renewed = yield* other.refresh()
+      assert.strictEqual((yield* manager.login(stale)).generation, renewed.generation)
+      yield* manager.refresh()
+      yield* other.logout
+      const error = yield* Effect.flip(manager.login(stale))
+      assert.include(error.message, "changed the session first")
+      assert.isTrue(Option.isNone(yield* stored))
+    }).pipe(Effect.provide(setup({ rotation: "strict" }))))
 
   it.effect("a failed login leaves the earlier session as it was", () =>
     Effect.gen(function*() {

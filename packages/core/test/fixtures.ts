@@ -15,12 +15,14 @@ import { ConfigProvider, Context, Effect, Layer, Option, Ref } from "effect"
 export class Faults extends Context.Service<Faults, {
   readonly failing: Ref.Ref<"nothing" | "writes" | "reads">
   readonly writes: Ref.Ref<number>
+  readonly reads: Ref.Ref<number>
 }>()("@effect-authn/core/test/fixtures/Faults") {}
 
 const faulty = Layer.effectContext(Effect.gen(function*() {
   const inner = yield* TokenStorage.TokenStorage
   const failing = yield* Ref.make<"nothing" | "writes" | "reads">("nothing")
   const writes = yield* Ref.make(0)
+  const reads = yield* Ref.make(0)
   const fail = (method: string): Effect.Effect<never, AuthError.TokenStorageError> =>
     Effect.fail(
       new AuthError.TokenStorageError({
@@ -34,12 +36,14 @@ const faulty = Layer.effectContext(Effect.gen(function*() {
       Effect.flatMap(Ref.get(failing), (now) => now === mode ? fail(method) : effect)
   const storage = TokenStorage.TokenStorage.of({
     ...inner,
-    get: (key) => when("reads", "get")(inner.get(key)),
+    get: (key) => when("reads", "get")(Effect.andThen(Ref.update(reads, (n) => n + 1), inner.get(key))),
     put: (key, next, expected) =>
       when("writes", "put")(Effect.andThen(Ref.update(writes, (n) => n + 1), inner.put(key, next, expected))),
     remove: (key, expected) => when("writes", "remove")(inner.remove(key, expected))
   })
-  return Context.make(TokenStorage.TokenStorage, storage).pipe(Context.add(Faults, Faults.of({ failing, writes })))
+  return Context.make(TokenStorage.TokenStorage, storage).pipe(
+    Context.add(Faults, Faults.of({ failing, writes, reads }))
+  )
 })).pipe(Layer.provideMerge(TokenStorage.layerMemory))
 
 /** One program: manager and keeper over whatever IAM and storage are there. */

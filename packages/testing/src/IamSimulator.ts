@@ -23,6 +23,7 @@ import * as Control from "./internal/simulator/control.ts"
 import * as Datalayer from "./internal/simulator/datalayer.ts"
 import * as Genomcore from "./internal/simulator/genomcore.ts"
 import { around } from "./internal/simulator/pipeline.ts"
+import * as ProviderPage from "./internal/simulator/providerPage.ts"
 import * as State from "./internal/simulator/state.ts"
 import { Fault, type Knobs, type LedgerEntry } from "./SimulatorApi.ts"
 
@@ -143,7 +144,9 @@ export const layer = (options: Options = {}): Layer.Layer<IamSimulator, ServeErr
         accounts: accountsFrom(options.users ?? ["ada:correct-horse-battery"]),
         knobs: { ...initialKnobs, ...decodeKnobs(options) }
       })
-      const app = yield* HttpRouter.toHttpEffect(Layer.mergeAll(Datalayer.layer, Genomcore.layer, Control.layer)).pipe(
+      const app = yield* HttpRouter.toHttpEffect(
+        Layer.mergeAll(Datalayer.layer, Genomcore.layer, Control.layer, ProviderPage.layer)
+      ).pipe(
         Effect.provideService(State.SimulatorState, state),
         Effect.provideService(Clock.Clock, state.clock)
       )

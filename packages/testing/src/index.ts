@@ -3,6 +3,11 @@
 /**
  * @since 0.1.0
  */
+export * as FaultProxy from "./FaultProxy.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as IamClientSuite from "./IamClientSuite.ts"
 
 /**
@@ -13,7 +18,17 @@ export * as IamSimulator from "./IamSimulator.ts"
 /**
  * @since 0.1.0
  */
+export * as OidcProvider from "./OidcProvider.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as ScriptedIam from "./ScriptedIam.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as ScriptedUserAgent from "./ScriptedUserAgent.ts"
 
 /**
  * @since 0.1.0

@@ -3,7 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { TokenStorageError } from "../AuthError.ts"
+import { StorageConflict, TokenStorageError } from "../AuthError.ts"
 import * as Session from "../Session.ts"
 import type { TokenStorage } from "../TokenStorage.ts"
 import type { Kept } from "./kept.ts"
@@ -78,5 +78,8 @@ export const make = (storage: TokenStorage["Service"], memory: Memory) => {
       )
     })
 
-  return { read, absorb, reconcile, write, writeAnswer }
+  const conflict = (method: string, expected: number, found: number) =>
+    new TokenStorageError({ storage: storage.description, method, reason: new StorageConflict({ expected, found }) })
+
+  return { read, conflict, absorb, reconcile, write, writeAnswer }
 }

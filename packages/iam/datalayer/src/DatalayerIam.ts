@@ -14,6 +14,7 @@ import {
   type IamErrorReason,
   Unsupported
 } from "@effect-authn/core/AuthError"
+import type { BrowserLogin } from "@effect-authn/core/BrowserLogin"
 import { type Credentials, IamClient, type Issued, Revocation } from "@effect-authn/core/IamClient"
 import * as IamHttp from "@effect-authn/core/IamHttp"
 import * as JwtCodec from "@effect-authn/core/JwtCodec"
@@ -32,6 +33,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
+import * as DatalayerBrowserLogin from "./DatalayerBrowserLogin.ts"
 import * as DatalayerClient from "./DatalayerClient.ts"
 import * as Lenient from "./internal/lenient.ts"
 
@@ -180,13 +182,13 @@ export const make = Effect.fnUntraced(function*(
 })
 
 /**
- * The IAM at an address.
+ * The IAM at an address, with its browser login.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options: Options): Layer.Layer<IamClient, IamError, HttpClient.HttpClient> =>
-  Layer.effect(IamClient, make(options))
+export const layer = (options: Options): Layer.Layer<IamClient | BrowserLogin, IamError, HttpClient.HttpClient> =>
+  Layer.provideMerge(DatalayerBrowserLogin.layer, Layer.effect(IamClient, make(options)))
 
 /**
  * The IAM that the configuration names; unless told otherwise, `DATALAYER_IAM_URL` has its address.
@@ -196,8 +198,11 @@ export const layer = (options: Options): Layer.Layer<IamClient, IamError, HttpCl
  */
 export const layerConfig = (
   options: Config.Wrap<Options> = { issuer: Config.NonEmptyString("DATALAYER_IAM_URL") }
-): Layer.Layer<IamClient, IamError | Config.ConfigError, HttpClient.HttpClient> =>
-  Layer.effect(IamClient, Effect.flatMap(Config.unwrap(options), make))
+): Layer.Layer<IamClient | BrowserLogin, IamError | Config.ConfigError, HttpClient.HttpClient> =>
+  Layer.provideMerge(
+    DatalayerBrowserLogin.layer,
+    Layer.effect(IamClient, Effect.flatMap(Config.unwrap(options), make))
+  )
 
 const isJwt = (token: Redacted.Redacted): boolean => Result.isSuccess(JwtCodec.decodeUnverified(Redacted.value(token)))
 

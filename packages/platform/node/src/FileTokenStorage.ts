@@ -3,7 +3,14 @@
  *
  * @since 0.1.0
  */
-import { StorageConflict, StorageCorrupt, StorageUnavailable, TokenStorageError } from "@effect-authn/core/AuthError"
+import {
+  StorageConflict,
+  StorageCorrupt,
+  StorageKeyMismatch,
+  StorageLocked,
+  StorageUnavailable,
+  TokenStorageError
+} from "@effect-authn/core/AuthError"
 import type { SessionKey } from "@effect-authn/core/Session"
 import type * as SessionLock from "@effect-authn/core/SessionLock"
 import * as TokenStorage from "@effect-authn/core/TokenStorage"
@@ -16,6 +23,8 @@ import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as PlatformError from "effect/PlatformError"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Path from "node:path"
@@ -41,6 +50,7 @@ type Failure = FileFailure | KernelLock.LockBusy | TokenStorageError["reason"]
 export const make = Effect.fnUntraced(function*(options?: FileSessionLock.Options) {
   const fs = yield* FileSystem.FileSystem
   const directory = yield* SessionFiles.directory(options)
+  const codec = yield* TokenStorage.Codec
   const locks = yield* KernelLock.make(directory)
   const description = Exit.isSuccess(directory) ? `files in ${directory.value}` : "files"
 
@@ -49,7 +59,7 @@ export const make = Effect.fnUntraced(function*(options?: FileSessionLock.Option
 
   const readFile = Effect.fnUntraced(function*(path: string) {
     const text = yield* SessionFiles.patiently(fs.readFileString(path))
-    const session = yield* Effect.fromResult(TokenStorage.decode(text, path))
+    const session = yield* codec.decode(text, path)
     const name = fileOf(session.key)
     if (name !== Path.basename(path)) {
       return yield* new StorageCorrupt({ detail: `${path} holds the session of another key` })
@@ -132,7 +142,7 @@ export const make = Effect.fnUntraced(function*(options?: FileSessionLock.Option
 
   return TokenStorage.TokenStorage.of({
     description,
-    guarantees: { durable: true, exclusive: true, changes: true, atRest: "plain" },
+    guarantees: { durable: true, exclusive: true, changes: true, atRest: codec.atRest },
 
     // Takes no lock, so that a session can be read where nothing can be written.
     get: (key) =>
@@ -149,7 +159,7 @@ export const make = Effect.fnUntraced(function*(options?: FileSessionLock.Option
       operate("put", key, (path) =>
         exclusively(key)(Effect.gen(function*() {
           yield* compare(yield* current(path), expected)
-          yield* SessionFiles.replace(path, TokenStorage.encode(next))
+          yield* SessionFiles.replace(path, yield* codec.encode(next))
         }))),
 
     // Nothing to remove is a success, also where nothing can be locked.
@@ -172,10 +182,16 @@ export const make = Effect.fnUntraced(function*(options?: FileSessionLock.Option
       )
       const found = yield* Effect.forEach(
         names.filter((name) => name.endsWith(ending)),
-        (name) => Effect.option(readFile(Path.join(sessions, name))),
+        (name) => Effect.result(readFile(Path.join(sessions, name))),
         { concurrency: 16 }
       )
-      return found.flatMap(Option.match({ onNone: () => [], onSome: (session) => [session.key] }))
+      const keys = found.flatMap((read) => Result.isSuccess(read) ? [read.success.key] : [])
+      // Nothing to be read without the right key is not the same as nothing.
+      const refused = found.flatMap((read) =>
+        Result.isFailure(read) && isAboutTheKey(read.failure) ? [read.failure] : []
+      )
+      if (keys.length === 0 && refused[0] !== undefined) return yield* refused[0]
+      return keys
     }).pipe(Effect.mapError(failed("keys")), Effect.withSpan("FileTokenStorage.keys")),
 
     // One watcher, however many listen.
@@ -187,6 +203,8 @@ const fileOf = (key: SessionKey): string => SessionFiles.nameOf(key) + ending
 
 const compare = (found: number, expected: number) =>
   found === expected ? Effect.void : Effect.fail(new StorageConflict({ expected, found }))
+
+const isAboutTheKey = Schema.is(Schema.Union([StorageLocked, StorageKeyMismatch]))
 
 const reasonOf = (failure: Failure): TokenStorageError["reason"] => {
   switch (failure._tag) {
@@ -215,8 +233,9 @@ export const layerNoDeps = (
 /**
  * One `.json` file per session, for this user alone (0600 in a directory of 0700), with the lock that goes with them. A
  * file is replaced as a whole or not at all, whenever the process dies. One that is no session is moved aside, to
- * `….json.corrupt-<milliseconds>`; one of a newer version stays as it is. The secrets lie there in plain text. Errors
- * name the path, what the operating system said, and what to do. Each call makes a new layer: call it once.
+ * `….json.corrupt-<milliseconds>`; one of a newer version stays as it is. The secrets lie there in plain text,
+ * unless it is wrapped in `EncryptedTokenStorage.layer`. Errors name the path, what the operating system said, and what to
+ * do. Each call makes a new layer: call it once.
  *
  * @category layers
  * @since 0.1.0

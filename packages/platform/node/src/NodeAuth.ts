@@ -5,6 +5,7 @@
  */
 import * as AuthManager from "@effect-authn/core/AuthManager"
 import type { IamClient } from "@effect-authn/core/IamClient"
+import * as Redaction from "@effect-authn/core/Redaction"
 import * as SessionKeeper from "@effect-authn/core/SessionKeeper"
 import * as SessionLock from "@effect-authn/core/SessionLock"
 import type { TokenStorage } from "@effect-authn/core/TokenStorage"
@@ -50,7 +51,8 @@ export const layerHttpClient: Layer.Layer<HttpClient.HttpClient> = Layer.provide
 )
 
 /**
- * The manager of one account, with the services of the dialect, a storage, and an HTTP client. Building it reads and
+ * The manager of one account, with the services of the dialect, a storage, an HTTP client, and the names of secret
+ * parameters in Effect's redaction lists. Building it reads and
  * sends nothing. Background renewals do not keep the process alive; one that is under way when the program ends is
  * waited for.
  *
@@ -71,12 +73,14 @@ export const layer = <Services, E>(
   E
 > =>
   AuthManager.layer(options?.account === undefined ? {} : { account: options.account }).pipe(
-    Layer.provideMerge(SessionKeeper.layer),
+    // Shared with another dialect in the same program, it would send the refresh tokens of one IAM to the other.
+    Layer.provideMerge(Layer.fresh(SessionKeeper.layer)),
     Layer.provide([
       NodeNap.layer,
       Layer.sync(SessionLock.Holder, () => `process ${process.pid} on ${Os.hostname()}`)
     ]),
     Layer.provideMerge(options?.storage ?? FileTokenStorage.layer()),
     Layer.provideMerge(dialect),
-    Layer.provideMerge(layerHttpClient)
+    Layer.provideMerge(layerHttpClient),
+    Layer.provideMerge(Redaction.layer)
   )

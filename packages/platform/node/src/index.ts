@@ -18,4 +18,29 @@ export * as NodeAuth from "./NodeAuth.ts"
 /**
  * @since 0.1.0
  */
+export * as NodeBrowser from "./NodeBrowser.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as NodeCallbackServer from "./NodeCallbackServer.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as NodeLogin from "./NodeLogin.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as NodeNap from "./NodeNap.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as NodeStorage from "./NodeStorage.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as TerminalLoginPrompt from "./TerminalLoginPrompt.ts"

@@ -1,6 +1,14 @@
-import { AuthError, KeySource, type Session, StoragePolicy, TokenStorage } from "@effect-authn/core"
-import { NodeStorage } from "@effect-authn/platform-node"
-import { TokenStorageSuite } from "@effect-authn/testing"
+import {
+  AuthError,
+  AuthManager,
+  AuthStrategy,
+  KeySource,
+  type Session,
+  StoragePolicy,
+  TokenStorage
+} from "@effect-authn/core"
+import { NodeAuth, NodeStorage } from "@effect-authn/platform-node"
+import { ScriptedIam, TokenStorageSuite } from "@effect-authn/testing"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, layer } from "@effect/vitest"
 import { ConfigProvider, Effect, FileSystem, Layer, Logger, Option, Redacted } from "effect"
@@ -134,6 +142,47 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("NodeStorage", (it) =
         program({ directory, key: KeySource.layerPassphrase(Effect.die("asked")), keychain: keychain() })
       )
       assert.isFalse(Fs.existsSync(directory))
+    }))
+
+  it.effect("a program with another key is told so by every operation, signs nobody in or out, and harms nothing", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      const locked = (passphrase: string) =>
+        NodeStorage.layer({
+          directory,
+          policy: "encrypted-file",
+          key: KeySource.layerPassphrase(Effect.succeed(Redacted.make(passphrase)))
+        })
+      const withManager = <A, E>(
+        passphrase: string,
+        use: (auth: AuthManager.AuthManager["Service"]) => Effect.Effect<A, E>
+      ) =>
+        Effect.provide(
+          Effect.flatMap(AuthManager.AuthManager, use),
+          NodeAuth.layer(ScriptedIam.layer(), { storage: locked(passphrase) })
+        )
+      const password = AuthStrategy.password({ handle: "ada", password: ScriptedIam.password })
+      yield* withManager("right", (auth) => auth.login(password))
+      const before = everythingIn(Path.join(directory, "encrypted"))
+
+      const errors = yield* withManager("wrong", (auth) =>
+        Effect.forEach(
+          [
+            auth.token,
+            auth.storedToken,
+            auth.session,
+            auth.isAuthenticated,
+            auth.login(password),
+            auth.logout,
+            auth.clearStoredToken
+          ],
+          (operation) => Effect.flip(Effect.asVoid<unknown, AuthError.AuthError, never>(operation))
+        ))
+      for (const error of errors) {
+        assert.isTrue(error._tag === "TokenStorageError" && error.reason._tag === "StorageKeyMismatch", String(error))
+      }
+      assert.strictEqual(everythingIn(Path.join(directory, "encrypted")), before)
+      assert.isTrue(yield* withManager("right", (auth) => auth.isAuthenticated))
     }))
 
   it.effect("keeps the places apart, and moves sessions between them when told", () =>

@@ -1,13 +1,24 @@
 import { LoginPrompt } from "@effect-authn/core"
 import { TerminalLoginPrompt } from "@effect-authn/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Option, Redacted, Terminal } from "effect"
+import { Effect, Option, Redacted, Terminal } from "effect"
 import { TestConsole } from "effect/testing"
 
 const notice = LoginPrompt.Notice.cases.PasteCallback.make({ url: "https://iam.example/authorize" })
 
 const prompt = (readLine: Effect.Effect<string, Terminal.QuitError>) =>
-  Effect.provide(TerminalLoginPrompt.make, Layer.mock(Terminal.Terminal, { readLine }))
+  Effect.provideService(
+    TerminalLoginPrompt.make,
+    Terminal.Terminal,
+    Terminal.make({
+      columns: Effect.succeed(80),
+      rows: Effect.succeed(24),
+      size: Effect.die("not used"),
+      readInput: Effect.die("not used"),
+      readLine,
+      display: () => Effect.die("the standard output is the program's own")
+    })
+  )
 
 describe("TerminalLoginPrompt", () => {
   it.effect("shows notices on the standard error alone", () =>

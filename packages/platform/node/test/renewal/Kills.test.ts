@@ -4,7 +4,7 @@ import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, layer } from "@effect/vitest"
 import { Deferred, Duration, Effect, Fiber, Option, Random, Result } from "effect"
 import * as Fs from "node:fs"
-import { measured, rounds, spread } from "./measures.ts"
+import { measured, rounds, spread, within } from "./measures.ts"
 import { child, isTaken, open, refreshes, simulated, stored } from "./processes.ts"
 import { accessToken, type Setup, signIn } from "./program.ts"
 
@@ -38,7 +38,7 @@ const killedWhile = (stop: Stop, then: Effect.Effect<unknown> = Effect.void) =>
     const next = yield* Effect.forkChild(ask(setup), { startImmediately: true })
     yield* Effect.sleep(Duration.millis(yield* Random.nextIntBetween(0, stop === "sending" ? 150 : latency)))
     const killed = performance.now()
-    yield* Effect.andThen(victim.kill, then)
+    yield* Effect.all([victim.kill, then], { concurrency: 2 })
     return { ...(yield* Fiber.join(next)), killed }
   })
 
@@ -55,10 +55,10 @@ const killedInTheQueue = Effect.fnUntraced(function*(setup: Setup, session: Sess
   return yield* killedWhile("queueing", Deferred.succeed(release, undefined))(setup)
 })
 
-// Every call of the file system with which an answer is written, and half of what it writes.
-const callsOfAWrite = 7
+// The calls of the file system from an answer at hand to the lock given back; the write dies in its middle.
+const callsOfAWrite = 12
 
-/** A program ends itself, by the same signal, at a call of the file system with which it writes the answer. */
+/** A program ends itself, by the same signal, at one of the calls of the file system around the write of the answer. */
 const killedWriting = Effect.fnUntraced(function*(setup: Setup, session: Session.Session, index: number) {
   const victim = yield* child("caller", { ...setup, die: index % callsOfAWrite })
   const { code, stderr } = yield* victim.ended
@@ -117,7 +117,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" }
             measured: `${spread(took)}; 0 torn; ${lost} lost`,
             met: took.every((millis) => millis < bar)
           })
-          assert.isBelow(Math.max(...took), bar)
+          assert.isBelow(Math.max(...took), within(bar))
           if (/queue|before it asks/.test(name)) assert.strictEqual(lost, 0)
           if (/before it writes/.test(name)) assert.strictEqual(lost, played)
         }), 30_000 + played * 3_000)

@@ -9,8 +9,11 @@ const share = set === undefined ? 0.1 : set === "full" ? 1 : Math.min(1, Number(
 /** A tenth of the rounds, unless `EFFECT_AUTHN_ROUNDS` names how many of a thousand (`full`: all). */
 export const rounds = (full: number): number => Math.max(1, Math.ceil(full * share))
 
-/** Bars of milliseconds are kept where nothing else runs; beside other tests they are ten times as wide. */
+/** Whether nothing else runs, as in `npm run soak`, so that milliseconds mean something. */
 export const isQuiet = set !== undefined
+
+/** A bar of milliseconds, ten times as wide beside other tests. */
+export const within = (millis: number): number => isQuiet ? millis : 10 * millis
 
 /** Notes what was measured, and whether it is good enough, in the file that `EFFECT_AUTHN_MEASURES` names. */
 export const measured = (row: {

@@ -1,11 +1,13 @@
 // Asks for a token once, and says what came of it; on the way it may wait for others, or for its end.
 import * as AuthManager from "@effect-authn/core/AuthManager"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import * as Fs from "node:fs"
+import { mortal } from "../../children/mortal.ts"
 import { accessToken, type Changes, noLock, program, type Setup } from "../program.ts"
 
 /**
@@ -28,40 +30,19 @@ const say = (text: string) => Effect.sync(() => Fs.writeSync(1, `${text}\n`))
 const stay = (point: string) => Effect.andThen(say(point), Effect.never)
 
 let isHome = false
-let calls = 0
-const mortal = <A, E, R>(effect: Effect.Effect<A, E, R>, lastWords: Effect.Effect<void, E> = Effect.void) =>
-  Effect.suspend(() =>
-    isHome && calls++ === die
-      ? Effect.andThen(lastWords, Effect.sync(() => process.kill(process.pid, "SIGKILL"))).pipe(
-        Effect.andThen(Effect.never)
-      )
-      : effect
-  )
 
-const files = Layer.effect(
-  FileSystem.FileSystem,
-  Effect.map(FileSystem.FileSystem, (fs) =>
-    FileSystem.FileSystem.of({
-      ...fs,
-      remove: (...args) => mortal(fs.remove(...args)),
-      rename: (...args) => mortal(fs.rename(...args)),
-      open: (...args) =>
-        mortal(fs.open(...args)).pipe(Effect.map((file) =>
-          new Proxy(file, {
-            get: (target, member) =>
-              member === "sync"
-                ? mortal(target.sync)
-                : member === "writeAll"
-                ? (bytes: Uint8Array) =>
-                  mortal(target.writeAll(bytes), target.writeAll(bytes.subarray(0, bytes.length / 2)))
-                : Reflect.get(target, member)
-          })
-        ))
-    }))
-).pipe(Layer.provide(NodeFileSystem.layer))
+const doomed = (point: number) =>
+  Layer.effect(
+    FileSystem.FileSystem,
+    Effect.gen(function*() {
+      const healthy = yield* FileSystem.FileSystem
+      const dying = Context.get(yield* Layer.build(mortal(point)), FileSystem.FileSystem)
+      return new Proxy(healthy, { get: (_, member) => Reflect.get(isHome ? dying : healthy, member) })
+    })
+  ).pipe(Layer.provide(NodeFileSystem.layer))
 
 const changes: Changes = {
-  ...(die === undefined ? {} : { files }),
+  ...(die === undefined ? {} : { files: doomed(die) }),
   ...(orders.lock === false
     ? { lock: noLock }
     : stop === "queueing"

@@ -1,0 +1,88 @@
+/**
+ * How a client proves to a provider that it is the one it says it is (OpenID Connect Core 1.0, section 9).
+ *
+ * @since 0.1.0
+ */
+import { type IamError, Misconfigured } from "@effect-authn/core/AuthError"
+import * as IamHttp from "@effect-authn/core/IamHttp"
+import type * as JwtCodec from "@effect-authn/core/JwtCodec"
+import * as Effect from "effect/Effect"
+import * as Base64 from "effect/encoding/Base64"
+import * as Redacted from "effect/Redacted"
+import * as oauth from "oauth4webapi"
+
+/**
+ * - `none`: a public client, which has nothing to prove with. PKCE protects its logins.
+ * - `client_secret_basic`, `client_secret_post`: a secret, in the header or in the body.
+ * - `private_key_jwt`: an assertion signed with a private key, of which the provider has the public one. A JWK needs its
+ *   `alg`; its `kid` is sent.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ClientAuthentication =
+  | { readonly method: "none" }
+  | { readonly method: "client_secret_basic" | "client_secret_post"; readonly secret: Redacted.Redacted }
+  | {
+    readonly method: "private_key_jwt"
+    readonly key: Redacted.Redacted<JwtCodec.Jwk> | CryptoKey
+    readonly kid?: string
+  }
+
+/**
+ * What the requests are authenticated with, best first: a provider that refuses one with `invalid_client` is shown the
+ * next.
+ *
+ * @internal
+ */
+export const methods = (
+  authentication: ClientAuthentication,
+  issuer: string
+): Effect.Effect<readonly [oauth.ClientAuth, ...Array<oauth.ClientAuth>], IamError> => {
+  if (authentication.method === "none") return Effect.succeed([oauth.None()])
+  if (authentication.method === "private_key_jwt") {
+    return Effect.map(privateKey(authentication.key, issuer), ({ key, kid }) => {
+      const sent = authentication.kid ?? kid
+      return [oauth.PrivateKeyJwt(sent === undefined ? key : { key, kid: sent })]
+    })
+  }
+  const secret = Redacted.value(authentication.secret)
+  return Effect.succeed(
+    authentication.method === "client_secret_post" ? [oauth.ClientSecretPost(secret)] : basic(secret)
+  )
+}
+
+/**
+ * Id and secret are form-encoded (RFC 6749, section 2.3.1), and some providers do not decode them. The encoding leaves
+ * alone what need not be encoded, so that most secrets are the same to both; for the others, the plain form comes second.
+ */
+const basic = (secret: string): readonly [oauth.ClientAuth, oauth.ClientAuth] => {
+  const header = (encode: (text: string) => string): oauth.ClientAuth => (_as, client, _body, headers) =>
+    headers.set("authorization", `Basic ${Base64.encode(`${encode(client.client_id)}:${encode(secret)}`)}`)
+  return [header((text) => new URLSearchParams([["", text]]).toString().slice(1)), header((text) => text)]
+}
+
+const curves: { readonly [algorithm: string]: string } = { ES256: "P-256", ES384: "P-384", ES512: "P-521" }
+
+const importAlgorithm = (algorithm: string): EcKeyImportParams | RsaHashedImportParams | string => {
+  const hash = `SHA-${algorithm.slice(2)}`
+  if (algorithm.startsWith("RS")) return { name: "RSASSA-PKCS1-v1_5", hash }
+  if (algorithm.startsWith("PS")) return { name: "RSA-PSS", hash }
+  const namedCurve = curves[algorithm]
+  return namedCurve === undefined ? "Ed25519" : { name: "ECDSA", namedCurve }
+}
+
+const privateKey = (given: Redacted.Redacted<JwtCodec.Jwk> | CryptoKey, issuer: string) => {
+  if (!Redacted.isRedacted(given)) return Effect.succeed({ key: given, kid: undefined })
+  const { alg = "", ext: _ext, key_ops: _operations, kid, use: _use, ...jwk } = Redacted.value(given)
+  return Effect.tryPromise({
+    try: () => crypto.subtle.importKey("jwk", jwk, importAlgorithm(alg), false, ["sign"]),
+    catch: () =>
+      IamHttp.error(
+        { issuer, method: "configure" },
+        new Misconfigured({
+          detail: "the client's key is not usable: give a private JWK with its `alg`, for example ES256"
+        })
+      )
+  }).pipe(Effect.map((key) => ({ key, kid })))
+}

@@ -1,0 +1,357 @@
+/**
+ * Any OAuth 2 or OpenID Connect provider, as an `IamClient`, with its browser and device logins.
+ *
+ * @since 0.1.0
+ */
+import {
+  CredentialsRefused,
+  type IamError,
+  type IamErrorReason,
+  Malformed,
+  Unsupported
+} from "@effect-authn/core/AuthError"
+import { BrowserLogin } from "@effect-authn/core/BrowserLogin"
+import { DeviceLogin } from "@effect-authn/core/DeviceLogin"
+import { IamClient, type Issued, Revocation } from "@effect-authn/core/IamClient"
+import * as IamHttp from "@effect-authn/core/IamHttp"
+import * as JwtCodec from "@effect-authn/core/JwtCodec"
+import type * as RefreshPolicy from "@effect-authn/core/RefreshPolicy"
+import type * as Selection from "@effect-authn/core/Selection"
+import * as Session from "@effect-authn/core/Session"
+import * as SessionDocument from "@effect-authn/core/SessionDocument"
+import * as TokenSet from "@effect-authn/core/TokenSet"
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as oauth from "oauth4webapi"
+import type { ClientAuthentication } from "./ClientAuthentication.ts"
+import * as OidcBrowserLogin from "./internal/browserLogin.ts"
+import * as OidcDeviceLogin from "./internal/deviceLogin.ts"
+import * as Provider from "./internal/provider.ts"
+import * as Settings from "./internal/settings.ts"
+import * as Userinfo from "./internal/userinfo.ts"
+import * as OidcClaims from "./OidcClaims.ts"
+import type { OidcMetadata } from "./OidcMetadata.ts"
+
+/**
+ * - `issuer`: the provider's name for itself, to the letter: a slash at the end makes a difference.
+ * - `clientId`, `clientAuthentication` (default `none`): as registered at the provider.
+ * - `scopes`: by default `openid`, `profile`, `email` and `offline_access`. Without `openid` no id_token is asked for.
+ * - `resource` (RFC 8707) or `audience` (Auth0's word): which API the access tokens are for.
+ * - `prompt`: how insistent the provider's page is. By default `consent` where `offline_access` is asked for, since
+ *   providers may not grant it without; an empty text sends none.
+ * - `parameters`: what else the provider's page, or its device codes, are asked with.
+ * - `metadata`: the endpoints of a provider that publishes none; then nothing is discovered.
+ * - `environment`: the variables that may hold an access token; none unless told.
+ * - `policy`: what differs from the standard policy. `timeLimit` bounds every request.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly issuer: string
+  readonly clientId: string
+  readonly clientAuthentication?: ClientAuthentication | undefined
+  readonly scopes?: ReadonlyArray<string> | undefined
+  readonly audience?: string | undefined
+  readonly resource?: string | undefined
+  readonly prompt?: string | undefined
+  readonly parameters?: { readonly [name: string]: string } | undefined
+  readonly metadata?: OidcMetadata | undefined
+  readonly environment?: ReadonlyArray<string> | undefined
+  readonly policy?: Partial<RefreshPolicy.RefreshPolicy> | undefined
+}
+
+/**
+ * What this dialect has besides an `IamClient`.
+ *
+ * - `clientCredentials` makes a token for the client itself (RFC 6749, section 4.4); `OidcStrategy.clientCredentials`
+ *   keeps a session of it.
+ * - `endSessionUrl` is the page that signs the person out at the provider too (RP-initiated logout), to be opened in a
+ *   browser; `None` where the provider has none. Take it before `logout`, which forgets the session.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class OidcIam extends Context.Service<OidcIam, {
+  readonly clientCredentials: (selection: Selection.Selection) => Effect.Effect<Issued, IamError>
+  readonly endSessionUrl: (
+    session: Session.Session,
+    options?: { readonly postLogoutRedirectUri?: string | undefined; readonly state?: string | undefined }
+  ) => Effect.Effect<Option.Option<string>, IamError>
+}>()("@effect-authn/iam-oidc/OidcIam") {}
+
+/**
+ * Makes the services of one provider. Nothing is sent before the first use; what is wrong with the options is
+ * `Misconfigured`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<
+  Context.Context<IamClient | BrowserLogin | DeviceLogin | OidcIam>,
+  IamError,
+  HttpClient.HttpClient
+> {
+  const settings = yield* Settings.complete(options)
+  const provider = yield* Provider.make(settings)
+  const { clientId, issuer, policy } = settings
+  const fail = (method: string, reason: IamErrorReason) => IamHttp.error({ issuer, method }, reason)
+
+  const clientCredentials = Effect.fn("OidcIam.clientCredentials")(function*(selection: Selection.Selection) {
+    const call = provider.call("login")
+    // The scopes of the options are for people.
+    const target = yield* Settings.target(
+      settings,
+      selection,
+      "login",
+      settings.scopes.filter((scope) => !personal.has(scope))
+    )
+    const answer = yield* provider.request(
+      call,
+      ({ as, auth, client, options }) => oauth.clientCredentialsGrantRequest(as, client, auth, { ...target }, options)
+    )
+    if (!provider.isIssued(answer)) return yield* provider.refusal(answer, call, "client")
+    const accepted = yield* provider.accept(answer, call, oauth.processClientCredentialsResponse)
+    // With its credentials at hand, a client needs no refresh token.
+    return provider.issued({ ...accepted, refreshToken: undefined }, {
+      grant: Session.Grant.make({ _tag: "Reissue" }),
+      user: Option.none()
+    })
+  })
+
+  const refresh = Effect.fnUntraced(function*(
+    session: Session.Session,
+    refreshToken: Redacted.Redacted,
+    selection: Selection.Selection
+  ): Effect.fn.Return<Issued, IamError> {
+    const call = provider.call("renew", refreshToken)
+    const { audience: _audience, ...target } = yield* Settings.target(settings, selection, "renew", [])
+    const answer = yield* provider.request(
+      call,
+      ({ as, auth, client, options }) =>
+        oauth.refreshTokenGrantRequest(as, client, auth, Redacted.value(refreshToken), {
+          ...options,
+          additionalParameters: target
+        })
+    )
+    if (!provider.isIssued(answer)) return yield* provider.refusal(answer, call, "renew")
+    // The refresh token is spent: what is wrong with an id_token must not cost the new one.
+    const accepted = yield* provider.accept(answer, call, oauth.processRefreshTokenResponse).pipe(
+      Effect.catchReason("IamError", "Malformed", (reason) => {
+        if (Option.isNone(answer.body) || answer.body.value["id_token"] === undefined) {
+          return Effect.fail(fail("renew", reason))
+        }
+        const { id_token: _refused, ...body } = answer.body.value
+        return Effect.andThen(
+          Effect.logWarning(`${issuer} renewed with an id_token that is not believed: ${reason.detail}`),
+          provider.accept({ ...answer, body: Option.some(body) }, call, oauth.processRefreshTokenResponse)
+        )
+      })
+    )
+    const subject = subjectOf(session)
+    if (accepted.claims !== undefined && subject !== undefined && accepted.claims.sub !== subject) {
+      return yield* fail("renew", new Malformed({ detail: "the provider answered for another person than signed in" }))
+    }
+    return provider.issued(accepted, {
+      grant: session.grant,
+      user: Option.none(),
+      idToken: idTokenOf(session)
+    })
+  })
+
+  const iam = IamClient.of({
+    issuer,
+    client: clientId,
+    policy,
+    environment: settings.environment,
+
+    login: () =>
+      Effect.fail(
+        fail("login", new Unsupported({ detail: "OpenID Connect has no password login: sign in with the browser" }))
+      ),
+
+    adopt: Effect.fnUntraced(function*(offered) {
+      const refuse = (detail: string) => fail("adopt", new CredentialsRefused({ detail }))
+      const accessToken = TokenSet.accessTokenFrom(Redacted.value(offered).trim())
+      if (Option.isNone(accessToken)) {
+        return yield* refuse("this is no access token: it is empty, or no header can carry it")
+      }
+      const receivedAt = yield* DateTime.now
+      const tokens = TokenSet.fromAnswer({
+        accessToken: accessToken.value,
+        receivedAt,
+        serverTime: Option.none(),
+        defaultLifetime: Duration.infinity
+      })
+      if (!TokenSet.isValid(tokens, receivedAt)) return yield* refuse("the access token has expired: get a new one")
+      return { tokens, grant: Session.Grant.make({ _tag: "None" }), user: Option.none(), serverTime: Option.none() }
+    }),
+
+    renew: Effect.fn("OidcIam.renew")(function*(session: Session.Session, target: Selection.Selection) {
+      switch (session.grant._tag) {
+        case "RefreshToken":
+          return yield* refresh(session, session.grant.refreshToken, target)
+        case "Reissue":
+          return yield* clientCredentials(target)
+        default:
+          return yield* fail("renew", new Unsupported({ detail: "the session has no refresh token: sign in again" }))
+      }
+    }),
+
+    whoami: Effect.fn("OidcIam.whoami")(function*(session: Session.Session) {
+      const tokens = Session.currentToken(session)
+      const isForApi = (session.current.resource ?? settings.resource) !== undefined
+      const known = Option.orElse(Option.flatMap(claimsOf(session), OidcClaims.toUser), () => session.user)
+      if (!isForApi && session.grant._tag !== "Reissue" && Option.isSome(tokens)) {
+        return yield* Userinfo.ask(provider, tokens.value.accessToken, subjectOf(session)).pipe(
+          Effect.catchReason(
+            "IamError",
+            "Unsupported",
+            (reason) => Effect.fromOption(known, () => fail("whoami", reason))
+          )
+        )
+      }
+      return yield* Effect.fromOption(
+        known,
+        () => fail("whoami", new Unsupported({ detail: "the session is not of a person who is known by name" }))
+      )
+    }),
+
+    revoke: Effect.fn("OidcIam.revoke")(function*(session: Session.Session) {
+      const kept = (reason: string) => Revocation.cases.NotRevoked.make({ reason })
+      const tokens = Option.getOrUndefined(Session.currentToken(session))
+      const [token, hint] = session.grant._tag === "RefreshToken"
+        ? [session.grant.refreshToken, "refresh_token"]
+        : [tokens?.accessToken, "access_token"]
+      if (token === undefined) return kept("there is no token that could be revoked")
+      const as = yield* provider.metadata
+      if (as.revocation_endpoint === undefined) {
+        return kept("the provider has no revocation endpoint: the tokens live until they expire")
+      }
+      const call = provider.call("revoke", token)
+      const answer = yield* provider.request(
+        call,
+        ({ as, auth, client, options }) =>
+          oauth.revocationRequest(as, client, auth, Redacted.value(token), {
+            ...options,
+            additionalParameters: { token_type_hint: hint }
+          })
+      )
+      return answer.status < 300
+        ? Revocation.cases.Revoked.make({})
+        : kept(`the provider did not revoke: ${Option.getOrElse(answer.message, () => answer.shape)}`)
+    }),
+
+    present: (_session, tokens, request) =>
+      Effect.succeed(
+        HttpClientRequest.setHeader(request, "authorization", Redacted.value(TokenSet.authorization(tokens)))
+      ),
+
+    document: SessionDocument.make({ issuer })
+  })
+
+  const oidc = OidcIam.of({
+    clientCredentials,
+    endSessionUrl: Effect.fnUntraced(function*(session, options) {
+      const { end_session_endpoint: address } = yield* provider.metadata
+      if (address === undefined) return Option.none()
+      const url = new URL(address)
+      const idToken = idTokenOf(session)
+      const parameters = {
+        client_id: clientId,
+        id_token_hint: idToken === undefined ? undefined : Redacted.value(idToken),
+        post_logout_redirect_uri: options?.postLogoutRedirectUri,
+        state: options?.state
+      }
+      for (const [name, value] of Object.entries(parameters)) {
+        if (value !== undefined) url.searchParams.set(name, value)
+      }
+      return Option.some(url.href)
+    })
+  })
+
+  return Context.make(IamClient, iam).pipe(
+    Context.add(BrowserLogin, OidcBrowserLogin.make(provider)),
+    Context.add(DeviceLogin, OidcDeviceLogin.make(provider)),
+    Context.add(OidcIam, oidc)
+  )
+})
+
+/**
+ * The services of one provider. Its sessions are named by the issuer and the client id.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (
+  options: Options
+): Layer.Layer<IamClient | BrowserLogin | DeviceLogin | OidcIam, IamError, HttpClient.HttpClient> =>
+  Layer.effectContext(make(options))
+
+/**
+ * `OIDC_ISSUER`, `OIDC_CLIENT_ID`, and where they are set `OIDC_CLIENT_SECRET` (sent as `client_secret_basic`),
+ * `OIDC_SCOPES` (separated by spaces), `OIDC_AUDIENCE` and `OIDC_RESOURCE`.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export const fromEnvironment: Config.Config<Options> = Config.all({
+  issuer: Config.NonEmptyString("OIDC_ISSUER"),
+  clientId: Config.NonEmptyString("OIDC_CLIENT_ID"),
+  secret: Config.option(Config.Redacted("OIDC_CLIENT_SECRET")),
+  scopes: Config.option(Config.NonEmptyString("OIDC_SCOPES")),
+  audience: Config.option(Config.NonEmptyString("OIDC_AUDIENCE")),
+  resource: Config.option(Config.NonEmptyString("OIDC_RESOURCE"))
+}).pipe(Config.map(({ audience, clientId, issuer, resource, scopes, secret }) => ({
+  issuer,
+  clientId,
+  clientAuthentication: Option.match(secret, {
+    onNone: (): ClientAuthentication => ({ method: "none" }),
+    onSome: (secret) => ({ method: "client_secret_basic", secret })
+  }),
+  scopes: Option.getOrUndefined(Option.map(scopes, (scopes) => scopes.split(/\s+/).filter(Boolean))),
+  audience: Option.getOrUndefined(audience),
+  resource: Option.getOrUndefined(resource)
+})))
+
+/**
+ * The services of the provider that the configuration names; `fromEnvironment` unless told otherwise.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerConfig = (
+  options: Config.Wrap<Options> = fromEnvironment
+): Layer.Layer<
+  IamClient | BrowserLogin | DeviceLogin | OidcIam,
+  IamError | Config.ConfigError,
+  HttpClient.HttpClient
+> => Layer.effectContext(Effect.flatMap(Config.unwrap(options), make))
+
+const personal = new Set(["openid", "profile", "email", "address", "phone", "offline_access"])
+
+const idTokenOf = (session: Session.Session): Redacted.Redacted | undefined =>
+  [Option.toArray(Session.currentToken(session)), Object.values(session.tokens)].flat()
+    .map(({ idToken }) => Option.getOrUndefined(idToken)).find((idToken) => idToken !== undefined)
+
+// It was verified when it came.
+const claimsOf = (session: Session.Session): Option.Option<JwtCodec.JsonObject> =>
+  Option.flatMap(
+    Option.fromUndefinedOr(idTokenOf(session)),
+    (idToken) =>
+      Option.map(Result.getSuccess(JwtCodec.decodeUnverified(Redacted.value(idToken))), ({ claims }) => claims)
+  )
+
+const subjectOf = (session: Session.Session): string | undefined => {
+  const subject = Option.getOrUndefined(claimsOf(session))?.["sub"]
+  return typeof subject === "string" ? subject : Option.getOrUndefined(session.user)?.id
+}

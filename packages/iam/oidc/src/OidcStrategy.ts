@@ -1,0 +1,33 @@
+/**
+ * Ways to obtain a session that only OAuth 2 has. The browser, device and manual logins are core's
+ * `InteractiveStrategy`.
+ *
+ * @since 0.1.0
+ */
+import { InvalidCredentials } from "@effect-authn/core/AuthError"
+import type { AuthStrategy } from "@effect-authn/core/AuthStrategy"
+import * as Session from "@effect-authn/core/Session"
+import * as Effect from "effect/Effect"
+import { OidcIam } from "./OidcIam.ts"
+
+/**
+ * Signs the program itself in, with the client's own credentials (RFC 6749, section 4.4). Its session renews by asking
+ * again, also when its token has expired.
+ *
+ * @category strategies
+ * @since 0.1.0
+ */
+export const clientCredentials: AuthStrategy<OidcIam> = {
+  name: "client credentials",
+  obtain: (context) =>
+    OidcIam.use((oidc) => oidc.clientCredentials(context.selection)).pipe(
+      Effect.map((issued) =>
+        Session.fromIssued(context.key, issued, { strategy: "client credentials", selection: context.selection })
+      ),
+      Effect.catchReason(
+        "IamError",
+        "CredentialsRefused",
+        ({ detail }) => Effect.fail(new InvalidCredentials({ key: context.key, detail }))
+      )
+    )
+}

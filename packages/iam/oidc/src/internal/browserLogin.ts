@@ -1,0 +1,165 @@
+import {
+  CredentialsRefused,
+  type IamError,
+  type IamErrorReason,
+  Misconfigured,
+  SelectionRefused,
+  Unavailable,
+  Unsupported
+} from "@effect-authn/core/AuthError"
+import { type BeginOptions, BrowserLogin, PendingLogin } from "@effect-authn/core/BrowserLogin"
+import * as IamHttp from "@effect-authn/core/IamHttp"
+import * as Selection from "@effect-authn/core/Selection"
+import * as Session from "@effect-authn/core/Session"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Redacted from "effect/Redacted"
+import * as oauth from "oauth4webapi"
+import type { Provider } from "./provider.ts"
+import * as Settings from "./settings.ts"
+import { userOf } from "./userinfo.ts"
+
+// More logins than anybody has under way at once.
+const remembered = 256
+
+export const make = (provider: Provider): BrowserLogin["Service"] => {
+  const { settings } = provider
+  const { clientId, issuer, scopes } = settings
+  const isOpenId = scopes.includes("openid")
+  // A code that is sent twice makes a provider revoke what it gave for it.
+  const completed = new Set<string>()
+
+  const begin = Effect.fn("OidcBrowserLogin.begin")(function*(options: BeginOptions) {
+    const selection = options.selection ?? Selection.none
+    const call = provider.call("login")
+    if (options.provider !== undefined) {
+      const detail = "name the provider behind this one in its own parameter: the option `parameters`"
+      return yield* IamHttp.error(call, new Unsupported({ detail }))
+    }
+    const target = yield* Settings.target(settings, selection, "login", scopes)
+    const url = new URL(yield* provider.endpoint("authorization_endpoint", "login"))
+    const codeVerifier = oauth.generateRandomCodeVerifier()
+    const state = oauth.generateRandomState()
+    const nonce = isOpenId ? oauth.generateRandomNonce() : undefined
+    // Without consent, a provider has to leave offline_access out (OpenID Connect Core 1.0, section 11).
+    const prompt = options.prompt ?? settings.prompt ?? (scopes.includes("offline_access") ? "consent" : "")
+    const parameters = {
+      ...settings.parameters,
+      ...target,
+      response_type: "code",
+      client_id: clientId,
+      redirect_uri: options.redirectUri,
+      state,
+      code_challenge: yield* Effect.promise(() => oauth.calculatePKCECodeChallenge(codeVerifier)),
+      code_challenge_method: "S256",
+      ...(nonce === undefined ? {} : { nonce }),
+      ...(prompt === "" ? {} : { prompt })
+    }
+    for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value)
+    const pending = PendingLogin.make({
+      issuer,
+      client: clientId,
+      redirectUri: options.redirectUri,
+      selection,
+      state,
+      nonce: Option.map(Option.fromUndefinedOr(nonce), (nonce) => Redacted.make(nonce, { label: "nonce" })),
+      codeVerifier: Option.some(Redacted.make(codeVerifier, { label: "code_verifier" }))
+    })
+    return { url: url.href, pending }
+  })
+
+  /** The parameters of a callback that belongs to this login, and that brings a code. */
+  const validated = Effect.fnUntraced(
+    function*(pending: PendingLogin, callbackUrl: string, call: IamHttp.Call): Effect.fn.Return<
+      URLSearchParams,
+      IamError
+    > {
+      const refuse = (why: string) =>
+        IamHttp.error(call, new CredentialsRefused({ detail: `the callback does not belong to this login: ${why}` }))
+      if (pending.issuer !== issuer || pending.client !== clientId) {
+        return yield* refuse("it was begun at another provider, or for another client")
+      }
+      if (completed.has(pending.state)) return yield* refuse("this login was completed already")
+      const as = yield* provider.metadata
+      const parameters = yield* Effect.try({
+        try: () => oauth.validateAuthResponse(as, { client_id: clientId }, new URL(callbackUrl), pending.state),
+        catch: (cause) =>
+          cause instanceof oauth.AuthorizationResponseError
+            ? IamHttp.error(call, refusal(cause))
+            : refuse(Predicate.isError(cause) ? cause.message : "it cannot be read")
+      })
+      if (parameters.getAll("code").length !== 1) return yield* refuse("it does not have one code")
+      return parameters
+    }
+  )
+
+  const complete = Effect.fn("OidcBrowserLogin.complete")(function*(pending: PendingLogin, callbackUrl: string) {
+    const nonce = Option.getOrUndefined(pending.nonce)
+    const codeVerifier = Option.getOrElse(pending.codeVerifier, () => Redacted.make(""))
+    const call = provider.call("login", codeVerifier, ...(nonce === undefined ? [] : [nonce]))
+    const parameters = yield* validated(pending, callbackUrl, call)
+    const { resource } = yield* Settings.target(settings, pending.selection, "login", [])
+    if (completed.size >= remembered) completed.clear()
+    completed.add(pending.state)
+
+    const secrets = [...call.secrets, Redacted.make(parameters.get("code") ?? "")]
+    const answer = yield* provider.request(
+      { ...call, secrets },
+      ({ as, auth, client, options }) =>
+        oauth.authorizationCodeGrantRequest(
+          as,
+          client,
+          auth,
+          parameters,
+          pending.redirectUri,
+          Redacted.value(codeVerifier),
+          { ...options, additionalParameters: resource === undefined ? {} : { resource } }
+        )
+    )
+    if (!provider.isIssued(answer)) return yield* provider.refusal(answer, call, "code")
+    const accepted = yield* provider.accept(
+      answer,
+      call,
+      (as, client, response) =>
+        oauth.processAuthorizationCodeResponse(
+          as,
+          client,
+          response,
+          nonce === undefined ? {} : { expectedNonce: Redacted.value(nonce), requireIdToken: true }
+        )
+    )
+    if (accepted.refreshToken === undefined && scopes.includes("offline_access")) {
+      yield* Effect.logWarning(
+        `${issuer} gave no refresh token: it left the scope offline_access out, and the session ends with its access token`
+      )
+    }
+    return provider.issued(accepted, {
+      grant: Session.Grant.make({ _tag: "None" }),
+      user: yield* userOf(provider, accepted, resource)
+    })
+  })
+
+  return BrowserLogin.of({ begin, complete })
+}
+
+/** What the provider said instead of a code (RFC 6749, section 4.1.2.1). */
+const refusal = ({ error, error_description }: oauth.AuthorizationResponseError): IamErrorReason => {
+  const said = IamHttp.quote([error, error_description ?? ""].filter((text) => text !== "").join(": "))
+  switch (error) {
+    case "invalid_scope":
+    case "invalid_target":
+      return new SelectionRefused({ detail: said })
+    case "invalid_request":
+    case "unauthorized_client":
+    case "unsupported_response_type":
+      return new Misconfigured({
+        detail: `the provider refuses the request (${said}): check the client's set-up there`
+      })
+    case "server_error":
+    case "temporarily_unavailable":
+      return new Unavailable({ sent: "no", detail: said })
+    default:
+      return new CredentialsRefused({ detail: `the provider did not sign in: ${said}` })
+  }
+}

@@ -1,0 +1,150 @@
+import { CredentialsRefused, GrantDead, type IamError, Malformed, Unsupported } from "@effect-authn/core/AuthError"
+import { type DeviceCode, DeviceLogin } from "@effect-authn/core/DeviceLogin"
+import type { Issued } from "@effect-authn/core/IamClient"
+import * as IamHttp from "@effect-authn/core/IamHttp"
+import * as Selection from "@effect-authn/core/Selection"
+import * as Session from "@effect-authn/core/Session"
+import * as TokenSet from "@effect-authn/core/TokenSet"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as oauth from "oauth4webapi"
+import type { Provider } from "./provider.ts"
+import * as Refusal from "./refusal.ts"
+import * as Settings from "./settings.ts"
+import { userOf } from "./userinfo.ts"
+
+// RFC 8628, sections 3.2 and 3.5.
+const defaultInterval = Duration.seconds(5)
+const slowDown = Duration.seconds(5)
+const defaultLifetime = Duration.minutes(10)
+
+export const make = (provider: Provider): DeviceLogin["Service"] => {
+  const { settings } = provider
+
+  const begin = Effect.fn("OidcDeviceLogin.begin")(function*(selection: Selection.Selection = Selection.none) {
+    const call = provider.call("login")
+    const target = yield* Settings.target(settings, selection, "login", settings.scopes)
+    yield* provider.endpoint("device_authorization_endpoint", "login")
+    const answer = yield* provider.request(
+      call,
+      ({ as, auth, client, options }) =>
+        oauth.deviceAuthorizationRequest(as, client, auth, { ...settings.parameters, ...target }, options)
+    )
+    if (!provider.isIssued(answer)) {
+      const code = Refusal.codeOf(answer)
+      return yield* code === "unauthorized_client" || code === "unsupported_grant_type"
+        ? IamHttp.error(call, new Unsupported({ detail: `the provider allows this client no device codes (${code})` }))
+        : provider.refusal(answer, call, "code")
+    }
+    const begun = read(answer)
+    if (begun === undefined) {
+      return yield* IamHttp.error(
+        call,
+        new Malformed({ detail: `${answer.shape}, but no device code that can be used` })
+      )
+    }
+    const { deviceCode, interval, ...shown } = begun
+    return { ...shown, poll: poll(deviceCode, interval, shown.expiresAt, target["resource"]) } satisfies DeviceCode
+  })
+
+  const poll = Effect.fn("OidcDeviceLogin.poll")(function*(
+    deviceCode: Redacted.Redacted,
+    givenInterval: Duration.Duration,
+    expiresAt: DateTime.Utc,
+    resource: string | undefined
+  ): Effect.fn.Return<Issued, IamError> {
+    const call = provider.call("login", deviceCode)
+    let interval = givenInterval
+    while (true) {
+      yield* Effect.sleep(interval)
+      if (DateTime.isGreaterThanOrEqualTo(yield* DateTime.now, expiresAt)) return yield* expired(call)
+      const asked = yield* Effect.result(
+        provider.request(
+          call,
+          ({ as, auth, client, options }) =>
+            oauth.deviceCodeGrantRequest(as, client, auth, Redacted.value(deviceCode), {
+              ...options,
+              additionalParameters: resource === undefined ? {} : { resource }
+            })
+        )
+      )
+      if (Result.isFailure(asked)) {
+        const { reason } = asked.failure
+        if (reason._tag !== "Unavailable") return yield* asked.failure
+        // The person may be entering the code just now: no failure that passes ends that.
+        interval = Duration.max(interval, reason.retryAfter ?? Duration.zero)
+        continue
+      }
+      const answer = asked.success
+      if (provider.isIssued(answer)) return yield* accepted(answer, call, resource)
+      switch (Refusal.codeOf(answer)) {
+        case undefined:
+          if (Option.isNone(answer.body) && !isNoRoute(answer)) continue
+          return yield* provider.refusal(answer, call, "code")
+        case "authorization_pending":
+          continue
+        case "slow_down":
+          interval = Duration.sum(interval, slowDown)
+          continue
+        case "access_denied":
+          return yield* IamHttp.error(call, new CredentialsRefused({ detail: "the request to sign in was refused" }))
+        case "expired_token":
+        case "invalid_grant":
+          return yield* expired(call)
+        default: {
+          const refusal = provider.refusal(answer, call, "code")
+          if (refusal.reason._tag !== "Unavailable") return yield* refusal
+        }
+      }
+    }
+  })
+
+  const accepted = Effect.fnUntraced(function*(
+    answer: IamHttp.Answer,
+    call: IamHttp.Call,
+    resource: string | undefined
+  ) {
+    const accepted = yield* provider.accept(answer, call, oauth.processDeviceCodeResponse)
+    return provider.issued(accepted, {
+      grant: Session.Grant.make({ _tag: "None" }),
+      user: yield* userOf(provider, accepted, resource)
+    })
+  })
+
+  return DeviceLogin.of({ begin })
+}
+
+const expired = (call: IamHttp.Call): IamError =>
+  IamHttp.error(call, new GrantDead({ detail: "the code expired before it was entered" }))
+
+const isNoRoute = ({ status }: IamHttp.Answer): boolean => status === 404 || status === 405 || status === 410
+
+const read = ({ body, receivedAt }: IamHttp.Answer) => {
+  const fields = Option.getOrElse(body, () => ({}))
+  const text = (...names: ReadonlyArray<string>) =>
+    names.map((name) => Reflect.get(fields, name)).find((value) => typeof value === "string" && value !== "")
+  const [deviceCode, userCode] = [text("device_code"), text("user_code")]
+  // Some providers say `url`.
+  const verificationUri = text("verification_uri", "verification_url")
+  if (deviceCode === undefined || userCode === undefined || !isPage(verificationUri)) return undefined
+  const complete = text("verification_uri_complete", "verification_url_complete")
+  return {
+    deviceCode: Redacted.make(deviceCode, { label: "device_code" }),
+    userCode,
+    verificationUri,
+    verificationUriComplete: isPage(complete) ? Option.some(complete) : Option.none(),
+    interval: Option.getOrElse(TokenSet.lifetimeFrom(Reflect.get(fields, "interval")), () => defaultInterval),
+    expiresAt: DateTime.addDuration(
+      receivedAt,
+      Option.getOrElse(TokenSet.lifetimeFrom(Reflect.get(fields, "expires_in")), () => defaultLifetime)
+    )
+  }
+}
+
+// It is shown to a person, who opens it.
+const isPage = (address: string | undefined): address is string =>
+  address !== undefined && /^https?:$/.test(URL.parse(address)?.protocol ?? "")

@@ -1,0 +1,217 @@
+import {
+  AuthManager,
+  AuthStrategy,
+  type Browser,
+  type BrowserLogin,
+  type CallbackServer,
+  type DeviceLogin,
+  InteractiveStrategy,
+  JwtCodec,
+  type LoginPrompt
+} from "@effect-authn/core"
+import { OidcIam, OidcStrategy } from "@effect-authn/iam-oidc"
+import { OidcProvider, ScriptedUserAgent } from "@effect-authn/testing"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Option, Queue, Redacted, Result } from "effect"
+import { FetchHttpClient } from "effect/http"
+import { answers, grants, Person, program, refreshTokenOf, setup, tokenOf } from "./fixtures.ts"
+
+const claimsOf = (token: string) => Result.getOrThrow(JwtCodec.decodeUnverified(token)).claims
+
+/** What the person does with the notice of a kind, when it comes. */
+const on = <Tag extends LoginPrompt.Notice["_tag"], A, E, R>(
+  tag: Tag,
+  act: (notice: Extract<LoginPrompt.Notice, { readonly _tag: Tag }>) => Effect.Effect<A, E, R>
+) =>
+  Effect.gen(function*() {
+    const { told } = yield* Person
+    while (true) {
+      const notice = yield* Queue.take(told)
+      if (notice._tag === tag) return yield* act(notice as never)
+    }
+  })
+
+const visit = (url: string, options?: ScriptedUserAgent.Options) =>
+  Effect.provide(ScriptedUserAgent.make().visit(url, options), FetchHttpClient.layer)
+
+const enterCode = on(
+  "EnterCode",
+  ({ verificationUriComplete }) => visit(Option.getOrThrow(verificationUriComplete), { answers })
+)
+
+const pasteCallback = on("PasteCallback", ({ url }) =>
+  Effect.gen(function*() {
+    const page = yield* visit(url, { answers, stopAt: (url) => url.pathname === "/callback" })
+    yield* Queue.offer((yield* Person).answers, `  ${page.url}\n`)
+  }))
+
+type Needs =
+  | Browser.Browser
+  | BrowserLogin.BrowserLogin
+  | CallbackServer.CallbackServer
+  | DeviceLogin.DeviceLogin
+  | LoginPrompt.LoginPrompt
+
+const logins: Record<string, {
+  readonly strategy: AuthStrategy.AuthStrategy<Needs>
+  readonly acts: Effect.Effect<unknown, Error, Person>
+}> = {
+  browser: { strategy: InteractiveStrategy.browser(), acts: Effect.void },
+  device: { strategy: InteractiveStrategy.device, acts: enterCode },
+  manual: { strategy: InteractiveStrategy.manual(), acts: pasteCallback }
+}
+
+for (const [name, { acts, strategy }] of Object.entries(logins)) {
+  describe(`${name} login`, () => {
+    it.live("signs in, renews with rotation, survives the program, and signs out", () =>
+      Effect.gen(function*() {
+        const auth = yield* AuthManager.AuthManager
+        yield* Effect.forkChild(acts)
+        const first = yield* auth.login(strategy)
+        assert.strictEqual(first.strategy, name)
+        const user = Option.getOrThrow(first.user)
+        assert.deepStrictEqual([user.id, user.displayName, user.handle, user.email], [
+          "ada",
+          Option.some("Name of ada"),
+          Option.some("ada"),
+          Option.some("ada@example.test")
+        ])
+        const second = yield* auth.refresh()
+        assert.notStrictEqual(tokenOf(second), tokenOf(first))
+        assert.notStrictEqual(refreshTokenOf(second), refreshTokenOf(first))
+
+        const restarted = Effect.gen(function*() {
+          const auth = yield* AuthManager.AuthManager
+          const stored = yield* auth.login(AuthStrategy.stored)
+          assert.strictEqual(tokenOf(stored), tokenOf(second))
+          const third = yield* auth.refresh()
+          assert.notStrictEqual(refreshTokenOf(third), refreshTokenOf(second))
+          assert.deepStrictEqual(Option.map(yield* auth.whoami, ({ id }) => id), Option.some("ada"))
+          assert.strictEqual((yield* auth.logout)._tag, "Revoked")
+          assert.strictEqual((yield* Effect.flip(auth.token))._tag, "NotAuthenticated")
+        })
+        yield* Effect.provide(restarted, program)
+        const { errors, proxy } = yield* OidcProvider.OidcProvider
+        assert.deepStrictEqual(yield* errors, [])
+        assert.include((yield* proxy.ledger).map(({ route }) => route), "revocation")
+        const sent = (yield* grants).filter((grant) => grant === "refresh_token").length
+        assert.strictEqual(sent, 2)
+      }).pipe(Effect.provide(setup())))
+  })
+}
+
+describe("client credentials", () => {
+  const clients = {
+    client_secret_basic: ({ secretClient }: OidcProvider.OidcProvider["Service"]) => ({
+      clientId: secretClient.id,
+      clientAuthentication: { method: "client_secret_basic", secret: secretClient.secret } as const
+    }),
+    client_secret_post: ({ postClient }: OidcProvider.OidcProvider["Service"]) => ({
+      clientId: postClient.id,
+      clientAuthentication: { method: "client_secret_post", secret: postClient.secret } as const
+    }),
+    private_key_jwt: ({ keyClient }: OidcProvider.OidcProvider["Service"]) => ({
+      clientId: keyClient.id,
+      clientAuthentication: { method: "private_key_jwt", key: keyClient.key } as const
+    })
+  }
+  for (const [method, options] of Object.entries(clients)) {
+    it.live(`sign in with ${method}, and are issued again`, () =>
+      Effect.gen(function*() {
+        const auth = yield* AuthManager.AuthManager
+        const { resource } = yield* OidcProvider.OidcProvider
+        const first = yield* auth.login(OidcStrategy.clientCredentials, { selection: { resource, scope: "api:read" } })
+        assert.strictEqual(first.grant._tag, "Reissue")
+        const { aud, scope } = claimsOf(tokenOf(first))
+        assert.deepStrictEqual([aud, scope], [resource, "api:read"])
+        const second = yield* auth.refresh()
+        assert.notStrictEqual(tokenOf(second), tokenOf(first))
+        assert.deepStrictEqual(yield* grants, ["client_credentials", "client_credentials"])
+        assert.strictEqual((yield* Effect.flip(auth.whoami))._tag, "IamError")
+        assert.strictEqual((yield* auth.logout)._tag, "NotRevoked")
+      }).pipe(Effect.provide(setup(options))))
+  }
+
+  it.live("that are wrong are Misconfigured, and the secret is in no message", () =>
+    Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
+      const error = yield* Effect.flip(auth.login(OidcStrategy.clientCredentials))
+      assert.strictEqual(error._tag === "IamError" ? error.reason._tag : error._tag, "Misconfigured")
+      assert.include(error.message, "invalid_client")
+      assert.notInclude(`${error.stack}`, "not/the+secret")
+    }).pipe(Effect.provide(setup(({ secretClient }) => ({
+      clientId: secretClient.id,
+      clientAuthentication: { method: "client_secret_basic", secret: Redacted.make("not/the+secret") }
+    })))))
+})
+
+describe("selections", () => {
+  it.live("narrow the access token by resource and scope, over one refresh token", () =>
+    Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
+      const { resource } = yield* OidcProvider.OidcProvider
+      const session = yield* auth.login(InteractiveStrategy.browser(), {
+        selection: { resource, scope: "api:read api:write" }
+      })
+      assert.strictEqual(claimsOf(tokenOf(session))["aud"], resource)
+      const { accessToken } = yield* auth.tokenFor({ resource, scope: "api:read" })
+      assert.strictEqual(claimsOf(Redacted.value(accessToken))["scope"], "api:read")
+      assert.deepStrictEqual(yield* grants, ["authorization_code", "refresh_token"])
+    }).pipe(Effect.provide(setup())))
+
+  it.live("that the provider refuses, or that OpenID Connect does not know, leave the session alone", () =>
+    Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
+      yield* auth.login(InteractiveStrategy.browser())
+      const reason = (selection: Parameters<typeof auth.tokenFor>[0]) =>
+        Effect.map(
+          Effect.flip(auth.tokenFor(selection)),
+          (error) => error._tag === "IamError" ? error.reason._tag : error._tag
+        )
+      assert.strictEqual(yield* reason({ scope: "api:admin" }), "SelectionRefused")
+      assert.strictEqual(yield* reason({ organization: "acme" }), "Unsupported")
+      assert.isTrue(yield* auth.isAuthenticated)
+      yield* auth.refresh()
+    }).pipe(Effect.provide(setup())))
+})
+
+describe("several logins at once", () => {
+  it.live("open one browser and share the result", () =>
+    Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
+      const other = yield* Effect.provide(AuthManager.AuthManager, Layer.fresh(program))
+      const sessions = yield* Effect.all(
+        [auth, auth, auth, other].map((auth) => auth.login(InteractiveStrategy.browser())),
+        { concurrency: "unbounded" }
+      )
+      assert.strictEqual(new Set(sessions.map(tokenOf)).size, 1)
+      assert.deepStrictEqual(yield* grants, ["authorization_code"])
+      // A login that comes later is one of its own.
+      yield* auth.login(InteractiveStrategy.browser())
+      assert.strictEqual((yield* grants).length, 2)
+    }).pipe(Effect.provide(setup())))
+})
+
+describe("without offline_access", () => {
+  it.live("the session ends with its access token, and no prompt is asked for", () =>
+    Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
+      const session = yield* auth.login(InteractiveStrategy.browser())
+      assert.strictEqual(session.grant._tag, "None")
+      assert.strictEqual((yield* Effect.flip(auth.refresh()))._tag, "ReauthenticationRequired")
+    }).pipe(Effect.provide(setup(() => ({ scopes: ["openid"] })))))
+})
+
+describe("signing out at the provider", () => {
+  it.live("has a page, which ends the person's session there", () =>
+    Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
+      const oidc = yield* OidcIam.OidcIam
+      const session = yield* auth.login(InteractiveStrategy.browser())
+      const url = Option.getOrThrow(
+        yield* oidc.endSessionUrl(session, { postLogoutRedirectUri: "http://127.0.0.1/bye", state: "s" })
+      )
+      const page = yield* visit(url, { answers: { logout: "yes" }, stopAt: ({ pathname }) => pathname === "/bye" })
+      assert.strictEqual(page.url, "http://127.0.0.1/bye?state=s")
+    }).pipe(Effect.provide(setup())))
+})

@@ -1,0 +1,520 @@
+import { BrowserLogin, IamClient, Selection, Session, TokenSet } from "@effect-authn/core"
+import { OidcIam } from "@effect-authn/iam-oidc"
+import { assert, describe, it } from "@effect/vitest"
+import { DateTime, Duration, Effect, Layer, Option, Redacted } from "effect"
+import { FetchHttpClient } from "effect/http"
+import { type Asked, barejwks, type Reply, type Script, seconds, serve, sign } from "./rawProvider.ts"
+
+const redirectUri = "http://localhost:8400/cb"
+
+const layer = (issuer: string, options: Partial<OidcIam.Options> = {}) =>
+  OidcIam.layer({ issuer, clientId: "cli", ...options }).pipe(Layer.provide(FetchHttpClient.layer))
+
+const against = <A, E>(
+  script: Script,
+  test: (server: { readonly issuer: string; readonly asked: ReadonlyArray<Asked> }) => Effect.Effect<
+    A,
+    E,
+    IamClient.IamClient | BrowserLogin.BrowserLogin | OidcIam.OidcIam
+  >,
+  options: Partial<OidcIam.Options> = {}
+) =>
+  Effect.gen(function*() {
+    const server = yield* serve(script)
+    return yield* Effect.provide(test(server), layer(server.issuer, options))
+  })
+
+const sessionOf = (issuer: string, fields: Partial<Session.Session> = {}) =>
+  Effect.map(DateTime.now, (now) =>
+    Session.Session.make({
+      key: Session.SessionKey.make({ issuer, client: "cli", account: "default" }),
+      generation: 1,
+      durable: true,
+      strategy: "browser",
+      user: Option.none(),
+      grant: { _tag: "RefreshToken", refreshToken: Redacted.make("rt-0") },
+      tokens: {
+        "": TokenSet.fromAnswer({
+          accessToken: Redacted.make("at-0"),
+          idToken: Redacted.make(sign({ iss: issuer, sub: "ada" })),
+          receivedAt: now,
+          serverTime: Option.none(),
+          defaultLifetime: Duration.hours(1)
+        })
+      },
+      current: Selection.none,
+      dead: Option.none(),
+      intent: Option.none(),
+      ...fields
+    }))
+
+const renew = (issuer: string, selection = Selection.none) =>
+  Effect.gen(function*() {
+    const iam = yield* IamClient.IamClient
+    return yield* iam.renew(yield* sessionOf(issuer), selection)
+  })
+
+const answering = (body: object, path = "/token"): Script => ({ routes: { [path]: { body } } })
+
+const tokens = { access_token: "at-1", token_type: "Bearer", expires_in: 300 }
+
+const login = (script: Script, options: Partial<OidcIam.Options> = {}, claims: object = {}, extra: object = {}) => {
+  let nonce = ""
+  const token: (asked: Asked, base: string) => Reply = (_asked, base) => ({
+    body: {
+      ...tokens,
+      refresh_token: "rt-1",
+      id_token: sign({
+        iss: base,
+        aud: "cli",
+        sub: "ada",
+        name: "Ada",
+        nonce,
+        iat: seconds(),
+        exp: seconds() + 300,
+        ...claims
+      }),
+      ...extra
+    }
+  })
+  const path = `${script.path?.replace(/\/$/, "") ?? ""}/token`
+  return against({ ...script, routes: { [path]: token, ...script.routes } }, ({ asked }) =>
+    Effect.gen(function*() {
+      const browser = yield* BrowserLogin.BrowserLogin
+      const { pending, url } = yield* browser.begin({ redirectUri })
+      const parameters = new URL(url).searchParams
+      nonce = parameters.get("nonce") ?? ""
+      const issued = yield* browser.complete(pending, `${redirectUri}?code=c&state=${pending.state}`)
+      return { issued, parameters, asked }
+    }), options)
+}
+
+describe("what a renewal's refusal means", () => {
+  const dead: Record<string, Reply> = {
+    "invalid_grant": { status: 400, body: { error: "invalid_grant", error_description: "Token has been revoked" } },
+    "invalid_grant with 403": {
+      status: 403,
+      body: { error: "invalid_grant", error_description: "Unknown refresh token" }
+    },
+    "invalid_grant with 401": { status: 401, body: { error: "invalid_grant" } },
+    "invalid_grant without a content type": { status: 400, body: `{"error":"invalid_grant"}` },
+    "an error with status 200": {
+      status: 200,
+      body: { error: "bad_refresh_token", error_description: "incorrect or expired" }
+    },
+    "400 with an empty body": { status: 400 },
+    "401 with an empty body": { status: 401 },
+    "403 with a code of its own": { status: 403, body: { error: "refresh_token_expired" } },
+    "403 for another reason than it says": {
+      status: 403,
+      body: { error: "unauthorized_client", error_description: "refresh_token is invalid" }
+    },
+    "400 with a vague code": {
+      status: 400,
+      body: { error: "invalid_request", error_description: "The refresh token has expired" }
+    },
+    "a session that ended": { status: 400, body: { error: "session_terminated" } },
+    "interaction is required": { status: 400, body: { error: "interaction_required" } },
+    "a second factor is required": { status: 403, body: { error: "mfa_required" } }
+  }
+  const passing: Record<string, Reply> = {
+    "500": { status: 500, body: { error: "server_error" } },
+    "502 with a page": { status: 502, body: "<h1>Bad gateway</h1>" },
+    "503": { status: 503, headers: { "retry-after": "3" } },
+    "429": { status: 429, body: { error: "slow_down" } },
+    "403 with a proxy's page": {
+      status: 403,
+      headers: { "content-type": "text/html" },
+      body: "<h1>Sign in to the proxy</h1>"
+    },
+    "403 with an empty body": { status: 403 },
+    "403 with a code that nobody knows": { status: 403, body: { error: "forbidden_by_policy_7" } },
+    "403 of a gateway in JSON": { status: 403, body: { error: "Forbidden", status: 403, path: "/token" } },
+    "200 with a page": { status: 200, headers: { "content-type": "text/html" }, body: "<h1>Welcome</h1>" },
+    "temporarily_unavailable": { status: 400, body: { error: "temporarily_unavailable" } },
+    "server_error with 400": { status: 400, body: { error: "server_error" } },
+    "a connection that is cut": { drop: true }
+  }
+  const misconfigured: Record<string, Reply> = {
+    "invalid_client": { status: 401, body: { error: "invalid_client" } },
+    "unauthorized_client": {
+      status: 400,
+      body: { error: "unauthorized_client", error_description: "Grant type refresh_token not allowed" }
+    },
+    "unsupported_grant_type": { status: 400, body: { error: "unsupported_grant_type" } },
+    "404": { status: 404, body: "<h1>Not found</h1>" },
+    "a redirect": { status: 302, headers: { location: "https://elsewhere.example/token" } }
+  }
+  const refused: Record<string, Reply> = {
+    "invalid_scope": { status: 400, body: { error: "invalid_scope" } },
+    "invalid_target": { status: 400, body: { error: "invalid_target" } }
+  }
+  const tables = { GrantDead: dead, Misconfigured: misconfigured, SelectionRefused: refused }
+  for (const [tag, table] of Object.entries(tables)) {
+    for (const [name, reply] of Object.entries(table)) {
+      it.live(`${tag}: ${name}`, () =>
+        against({ routes: { "/token": reply } }, ({ asked, issuer }) =>
+          Effect.gen(function*() {
+            const error = yield* Effect.flip(renew(issuer))
+            assert.strictEqual(error.reason._tag, tag)
+            assert.strictEqual(asked.filter(({ path }) => path === "/token").length, 1)
+            const said = typeof reply.body === "object" ? Object.values(reply.body)[0] : undefined
+            if (said !== undefined) assert.include(error.message, String(said))
+            assert.notInclude(error.message, "rt-0")
+          })))
+    }
+  }
+  for (const [name, reply] of Object.entries(passing)) {
+    it.live(`passing: ${name}`, () =>
+      against({ routes: { "/token": reply } }, ({ issuer }) =>
+        Effect.gen(function*() {
+          const { reason } = yield* Effect.flip(renew(issuer))
+          assert.include(["Unavailable", "Malformed"], reason._tag)
+          const said = typeof reply.body === "object" ? Object.values(reply.body)[0] : undefined
+          if (said !== undefined) assert.include(reason.message, String(said))
+        })))
+  }
+
+  it.live("a provider that cannot be found out about was not sent the refresh token", () =>
+    against(
+      { routes: { "/.well-known/openid-configuration": { drop: true } } },
+      ({ issuer }) =>
+        Effect.gen(function*() {
+          const { reason } = yield* Effect.flip(renew(issuer))
+          assert.isTrue(reason._tag === "Unavailable" && reason.sent === "no")
+        })
+    ))
+})
+
+describe("what a renewal's answer may be like", () => {
+  const bodies: Record<string, object> = {
+    "token_type in lower case": { ...tokens, token_type: "bearer" },
+    "token_type in capitals": { ...tokens, token_type: "BEARER" },
+    "no token_type": { access_token: "at-1", expires_in: 300 },
+    "expires_in as text": { ...tokens, expires_in: "300" },
+    "no expires_in": { access_token: "at-1", token_type: "Bearer" },
+    "expires_in that is no number": { ...tokens, expires_in: "soon" },
+    "expires_in of 0": { ...tokens, expires_in: 0 },
+    "a refresh token that is null": { ...tokens, refresh_token: null },
+    "an empty refresh token": { ...tokens, refresh_token: "" },
+    "scopes as a list": { ...tokens, scope: ["a", "b"] },
+    "an id_token that is null": { ...tokens, id_token: null },
+    "an id_token that nobody can read": { ...tokens, id_token: "x.y.z" },
+    "fields that nobody asked for": { ...tokens, error_uri: null, foo: { bar: 1 } }
+  }
+  for (const [name, body] of Object.entries(bodies)) {
+    it.live(`${name}: taken, and the old refresh token is kept`, () =>
+      against(answering(body), ({ issuer }) =>
+        Effect.gen(function*() {
+          const issued = yield* renew(issuer)
+          assert.strictEqual(Redacted.value(TokenSet.authorization(issued.tokens)), "Bearer at-1")
+          assert.isTrue(TokenSet.isValid(issued.tokens, yield* DateTime.now))
+          assert.isTrue(issued.grant._tag === "RefreshToken" && Redacted.value(issued.grant.refreshToken) === "rt-0")
+        })))
+  }
+
+  it.live("a new refresh token is adopted", () =>
+    against(answering({ ...tokens, refresh_token: "rt-1" }), ({ issuer }) =>
+      Effect.gen(function*() {
+        const { grant } = yield* renew(issuer)
+        assert.isTrue(grant._tag === "RefreshToken" && Redacted.value(grant.refreshToken) === "rt-1")
+      })))
+
+  it.live("an id_token of another person is refused", () =>
+    against({
+      routes: {
+        "/token": (_asked, base) => ({
+          body: {
+            ...tokens,
+            id_token: sign({ iss: base, aud: "cli", sub: "eve", iat: seconds(), exp: seconds() + 300 })
+          }
+        })
+      }
+    }, ({ issuer }) =>
+      Effect.gen(function*() {
+        assert.strictEqual((yield* Effect.flip(renew(issuer))).reason._tag, "Malformed")
+      })))
+
+  it.live("a token of another type than bearer is refused", () =>
+    against(answering({ ...tokens, token_type: "DPoP" }), ({ issuer }) =>
+      Effect.gen(function*() {
+        assert.strictEqual((yield* Effect.flip(renew(issuer))).reason._tag, "Malformed")
+      })))
+})
+
+describe("what a login may meet", () => {
+  it.live("a redirect URI that is matched to the byte: it is sent as it was given, twice", () =>
+    Effect.gen(function*() {
+      const { asked, parameters } = yield* login({})
+      assert.strictEqual(parameters.get("redirect_uri"), redirectUri)
+      assert.strictEqual(asked.find(({ path }) => path === "/token")?.form.get("redirect_uri"), redirectUri)
+    }))
+
+  it.live("a nonce that is compulsory: it is always sent", () =>
+    Effect.gen(function*() {
+      const { parameters } = yield* login({})
+      assert.isAbove(parameters.get("nonce")?.length ?? 0, 20)
+    }))
+
+  it.live("auth_time: 0", () => login({}, {}, { auth_time: 0 }))
+
+  it.live("a JWKS without `use`, with keys for other things", () => login({ routes: { "/jwks": { body: barejwks } } }))
+
+  it.live("lists in the metadata that leave out what the provider does", () =>
+    login({
+      discovery: () => ({
+        response_types_supported: [],
+        grant_types_supported: ["implicit"],
+        code_challenge_methods_supported: [],
+        token_endpoint_auth_methods_supported: ["client_secret_basic"],
+        id_token_signing_alg_values_supported: ["RS256"],
+        scopes_supported: ["openid"]
+      })
+    }))
+
+  it.live("endpoints that are null", () =>
+    login({ discovery: () => ({ end_session_endpoint: null, revocation_endpoint: "" }) }))
+
+  for (const path of ["/realms/acme", "/tenant/", "/a//b"]) {
+    it.live(`an issuer with a path: ${path}`, () => login({ path }))
+  }
+
+  it.live("metadata only in the place of RFC 8414", () =>
+    Effect.gen(function*() {
+      const path = "/tenant"
+      yield* login({
+        path,
+        routes: {
+          [`${path}/.well-known/openid-configuration`]: { status: 404 },
+          [`/.well-known/oauth-authorization-server${path}`]: (_asked, base) => ({
+            body: {
+              issuer: base,
+              authorization_endpoint: `${base}/authorize`,
+              token_endpoint: `${base}/token`,
+              jwks_uri: `${base}/jwks`
+            }
+          })
+        }
+      })
+    }))
+
+  it.live("no metadata at all: they are given", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({
+        routes: {
+          "/token": { body: { ...tokens, scope: "read" } },
+          "/.well-known/openid-configuration": { status: 404 }
+        }
+      })
+      const issued = yield* Effect.gen(function*() {
+        const browser = yield* BrowserLogin.BrowserLogin
+        const { pending, url } = yield* browser.begin({ redirectUri })
+        assert.isNull(new URL(url).searchParams.get("nonce"))
+        return yield* browser.complete(pending, `${redirectUri}?code=c&state=${pending.state}`)
+      }).pipe(Effect.provide(layer(server.issuer, {
+        scopes: ["read"],
+        metadata: {
+          authorization_endpoint: `${server.issuer}/authorize?kind=app`,
+          token_endpoint: `${server.issuer}/token`
+        }
+      })))
+      assert.strictEqual(Redacted.value(issued.tokens.accessToken), "at-1")
+      assert.isTrue(Option.isNone(issued.user))
+      assert.isFalse(server.asked.some(({ method }) => method === "GET"))
+    }))
+
+  it.live("a token endpoint on another host than the issuer", () =>
+    Effect.gen(function*() {
+      let issuer = ""
+      let nonce = ""
+      const other = yield* serve({
+        routes: {
+          "/token": () => ({
+            body: {
+              ...tokens,
+              id_token: sign({ iss: issuer, aud: "cli", sub: "ada", nonce, iat: seconds(), exp: seconds() + 300 })
+            }
+          })
+        }
+      })
+      const server = yield* serve({ discovery: () => ({ token_endpoint: `${other.origin}/token` }) })
+      issuer = server.issuer
+      yield* Effect.gen(function*() {
+        const browser = yield* BrowserLogin.BrowserLogin
+        const { pending, url } = yield* browser.begin({ redirectUri })
+        nonce = new URL(url).searchParams.get("nonce") ?? ""
+        yield* browser.complete(pending, `${redirectUri}?code=c&state=${pending.state}`)
+      }).pipe(Effect.provide(layer(issuer)))
+    }))
+
+  it.live("scopes that are dropped silently: the token says which it has", () =>
+    Effect.gen(function*() {
+      const { issued } = yield* login({}, {}, {}, { scope: "openid", refresh_token: undefined })
+      assert.deepStrictEqual(issued.tokens.scope, Option.some("openid"))
+      assert.strictEqual(issued.grant._tag, "None")
+    }))
+
+  it.live("a refusal in the callback says what the provider said, in one line without markup of ours", () =>
+    against({}, () =>
+      Effect.gen(function*() {
+        const browser = yield* BrowserLogin.BrowserLogin
+        const refused = (parameters: string) =>
+          Effect.gen(function*() {
+            const { pending } = yield* browser.begin({ redirectUri })
+            const url = `${redirectUri}?state=${pending.state}&${parameters}`
+            return (yield* Effect.flip(browser.complete(pending, url))).reason
+          })
+        const denied = yield* refused("error=access_denied&error_description=No%0A%1b[31mway")
+        assert.deepStrictEqual([denied._tag, denied.message.includes("\n"), denied.message.includes("\u001b")], [
+          "CredentialsRefused",
+          false,
+          false
+        ])
+        assert.include(denied.message, "access_denied: No")
+        assert.strictEqual((yield* refused("error=invalid_scope"))._tag, "SelectionRefused")
+        assert.strictEqual((yield* refused("error=unauthorized_client"))._tag, "Misconfigured")
+        assert.strictEqual((yield* refused("error=temporarily_unavailable"))._tag, "Unavailable")
+      })))
+})
+
+describe("client_secret_basic", () => {
+  const secret = "a+b/c=="
+  const accepts = (expected: string): Script => ({
+    routes: {
+      "/token": ({ headers }) => {
+        const sent = Buffer.from((headers.authorization ?? "").replace("Basic ", ""), "base64").toString()
+        return sent === expected ? { body: tokens } : { status: 401, body: { error: "invalid_client" } }
+      }
+    }
+  })
+  const requests = (asked: ReadonlyArray<Asked>) => asked.filter(({ path }) => path === "/token").length
+  const client = (given: string) => ({
+    clientAuthentication: { method: "client_secret_basic", secret: Redacted.make(given) } as const
+  })
+
+  it.live("is form-encoded", () =>
+    against(accepts(`cli:${encodeURIComponent(secret)}`), ({ asked, issuer }) =>
+      Effect.gen(function*() {
+        yield* renew(issuer)
+        assert.strictEqual(requests(asked), 1)
+      }), client(secret)))
+
+  it.live("is not, for a provider that does not decode it; that is found out once", () =>
+    against(accepts(`cli:${secret}`), ({ asked, issuer }) =>
+      Effect.gen(function*() {
+        yield* renew(issuer)
+        yield* renew(issuer)
+        assert.strictEqual(requests(asked), 3)
+      }), client(secret)))
+
+  it.live("makes no difference for the characters that most secrets have", () =>
+    against(accepts("cli:Abc-1_2.3"), ({ asked, issuer }) =>
+      Effect.gen(function*() {
+        yield* renew(issuer)
+        assert.strictEqual(requests(asked), 1)
+      }), client("Abc-1_2.3")))
+})
+
+describe("revocation", () => {
+  const revoke = (script: Script) =>
+    against(script, ({ issuer }) =>
+      Effect.gen(function*() {
+        const iam = yield* IamClient.IamClient
+        return yield* iam.revoke(yield* sessionOf(issuer))
+      }))
+
+  const told: Record<string, Script> = {
+    "an endpoint that is not there": { discovery: () => ({ revocation_endpoint: null }) },
+    "public clients that are refused": { routes: { "/revoke": { status: 401, body: { error: "invalid_client" } } } },
+    "an unsupported token type": { routes: { "/revoke": { status: 400, body: { error: "unsupported_token_type" } } } },
+    "403 with a page": { routes: { "/revoke": { status: 403, body: "<h1>no</h1>" } } }
+  }
+  for (const [name, script] of Object.entries(told)) {
+    it.live(`${name}: told, not failed`, () =>
+      Effect.gen(function*() {
+        const revocation = yield* revoke(script)
+        assert.strictEqual(revocation._tag, "NotRevoked")
+      }))
+  }
+
+  it.live("is Revoked with 200 and an empty body, and names the refresh token", () =>
+    against({ routes: { "/revoke": { status: 200 } } }, ({ asked, issuer }) =>
+      Effect.gen(function*() {
+        const iam = yield* IamClient.IamClient
+        assert.strictEqual((yield* iam.revoke(yield* sessionOf(issuer)))._tag, "Revoked")
+        const form = asked.at(-1)?.form
+        assert.deepStrictEqual([form?.get("token"), form?.get("token_type_hint")], ["rt-0", "refresh_token"])
+      })))
+
+  it.live("a provider without a page to sign out has none", () =>
+    against({}, ({ issuer }) =>
+      Effect.gen(function*() {
+        const oidc = yield* OidcIam.OidcIam
+        assert.isTrue(Option.isNone(yield* oidc.endSessionUrl(yield* sessionOf(issuer))))
+      })))
+})
+
+describe("who somebody is", () => {
+  const whoami = (script: Script, fields: Partial<Session.Session> = {}) =>
+    against(script, ({ issuer }) =>
+      Effect.gen(function*() {
+        const iam = yield* IamClient.IamClient
+        return yield* iam.whoami(yield* sessionOf(issuer, fields))
+      }))
+
+  it.live("is told by userinfo, with the standard claims", () =>
+    Effect.gen(function*() {
+      const user = yield* whoami(answering({
+        sub: "ada",
+        name: "Ada Lovelace",
+        given_name: "Ada",
+        family_name: "Lovelace",
+        nickname: "al",
+        picture: "https://example.org/a.png",
+        email: "ada@example.org",
+        email_verified: false,
+        groups: ["admins", 7]
+      }, "/userinfo"))
+      assert.deepStrictEqual(
+        [user.id, user.displayName, user.firstName, user.lastName, user.handle, user.avatarUrl, user.email, user.roles],
+        [
+          "ada",
+          Option.some("Ada Lovelace"),
+          Option.some("Ada"),
+          Option.some("Lovelace"),
+          Option.some("al"),
+          Option.some("https://example.org/a.png"),
+          Option.some("ada@example.org"),
+          ["admins"]
+        ]
+      )
+    }))
+
+  it.live("is not believed of another person", () =>
+    Effect.gen(function*() {
+      assert.strictEqual((yield* Effect.flip(whoami(answering({ sub: "eve" }, "/userinfo")))).reason._tag, "Malformed")
+    }))
+
+  it.live("a refused token is CredentialsRefused", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(whoami({ routes: { "/userinfo": { status: 401 } } }))
+      assert.strictEqual(error.reason._tag, "CredentialsRefused")
+    }))
+
+  it.live("where there is no userinfo, or not for this token, it is what the id_token said", () =>
+    Effect.gen(function*() {
+      assert.strictEqual((yield* whoami({ discovery: () => ({ userinfo_endpoint: null }) })).id, "ada")
+      assert.strictEqual(
+        (yield* whoami({ routes: { "/userinfo": { status: 403, body: { error: "insufficient_scope" } } } })).id,
+        "ada"
+      )
+    }))
+
+  it.live("a token for an API is not shown to userinfo", () =>
+    Effect.gen(function*() {
+      const user = yield* whoami({ routes: { "/userinfo": { status: 401 } } }, {
+        current: Selection.make({ resource: "urn:api" })
+      })
+      assert.strictEqual(user.id, "ada")
+    }))
+})

@@ -1,0 +1,103 @@
+/**
+ * Opens web pages with the program that the operating system has for it.
+ *
+ * @since 0.1.0
+ */
+import { Browser, BrowserNotOpened, environmentObstacle } from "@effect-authn/core/Browser"
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as ChildProcess from "effect/process/ChildProcess"
+import * as ChildProcessSpawner from "effect/process/ChildProcessSpawner"
+
+/**
+ * The operating system, as far as opening a page goes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type System = "macos" | "windows" | "wsl" | "linux"
+
+/**
+ * The program that opens a page, and its arguments. No shell takes part, so nothing in an address can be a command.
+ *
+ * @category openers
+ * @since 0.1.0
+ */
+export const opener = (system: System, url: string): readonly [program: string, ...args: ReadonlyArray<string>] =>
+  openers[system](url)
+
+const openers: { readonly [system in System]: (url: string) => readonly [string, ...ReadonlyArray<string>] } = {
+  macos: (url) => ["open", url],
+  windows: (url) => ["rundll32", "url.dll,FileProtocolHandler", url],
+  wsl: (url) => ["rundll32.exe", "url.dll,FileProtocolHandler", url],
+  linux: (url) => ["xdg-open", url]
+}
+
+/**
+ * The system that this program runs on.
+ *
+ * @category openers
+ * @since 0.1.0
+ */
+export const system: Effect.Effect<System> = Effect.suspend(() => {
+  if (process.platform === "darwin") return Effect.succeed("macos")
+  if (process.platform === "win32") return Effect.succeed("windows")
+  const isSet = (name: string) =>
+    Effect.orElseSucceed(Effect.map(Config.option(Config.String(name)), Option.isSome), () => false)
+  return Effect.map(
+    Effect.all([isSet("WSL_DISTRO_NAME"), isSet("WSL_INTEROP")]),
+    (signs): System => signs.some(Boolean) ? "wsl" : "linux"
+  )
+})
+
+// An opener that is still running by then has become the browser, or waits for it.
+const patience = "3 seconds"
+
+/**
+ * Makes the opener for the system that this program runs on. The browser outlives the program.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.gen(function*() {
+  const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
+  const on = yield* system
+
+  const open = Effect.fn("NodeBrowser.open")(function*(url: string): Effect.fn.Return<void, BrowserNotOpened> {
+    const page = URL.parse(url)
+    if (page?.protocol !== "https:" && page?.protocol !== "http:") {
+      return yield* new BrowserNotOpened({ detail: "only http and https addresses are opened" })
+    }
+    const [program, ...args] = opener(on, page.href)
+    const command = ChildProcess.make(program, args, { stdin: "ignore", stdout: "ignore", stderr: "ignore" })
+    // A scope that closes ends its processes, but not one that was let go.
+    const ended = yield* spawner.spawn(command).pipe(
+      Effect.tap((child) => child.unref),
+      Effect.flatMap((child) => Effect.timeoutOption(child.exitCode, patience)),
+      Effect.scoped,
+      Effect.mapError(({ reason }) =>
+        new BrowserNotOpened({ detail: `${program} could not be started (${reason._tag})` })
+      )
+    )
+    return yield* Option.isSome(ended) && ended.value !== 0
+      ? new BrowserNotOpened({ detail: `${program} ended with ${ended.value}` })
+      : Effect.void
+  })
+
+  return Browser.of({
+    obstacle: environmentObstacle({ needsDisplay: on === "linux" }),
+    open
+  })
+})
+
+/**
+ * Opens pages with `open` (macOS), `rundll32` (Windows, and Windows from WSL) or `xdg-open`. Where it runs is told by the
+ * environment variables that the program's `ConfigProvider` knows.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<Browser> = Layer.provide(Layer.effect(Browser, make), NodeServices.layer)

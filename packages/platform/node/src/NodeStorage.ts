@@ -1,0 +1,162 @@
+/**
+ * Where sessions live on Node: the choice between a keychain, encrypted files, plain files and memory.
+ *
+ * @since 0.1.0
+ */
+import { type SessionLockError, StorageLocked, TokenStorageError } from "@effect-authn/core/AuthError"
+import * as EncryptedTokenStorage from "@effect-authn/core/EncryptedTokenStorage"
+import * as KeySource from "@effect-authn/core/KeySource"
+import type { SessionKey } from "@effect-authn/core/Session"
+import type { SessionLock } from "@effect-authn/core/SessionLock"
+import * as StoragePolicy from "@effect-authn/core/StoragePolicy"
+import * as TokenStorage from "@effect-authn/core/TokenStorage"
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import * as Path from "node:path"
+import * as FileTokenStorage from "./FileTokenStorage.ts"
+import * as SessionFiles from "./internal/sessionFiles.ts"
+
+/**
+ * - `policy`: default what `EFFECT_AUTHN_STORAGE` says, else `auto`.
+ * - `directory`: the files are in `keychain`, `encrypted` and `sessions` below it. Default: `effect-authn` in the user's
+ *   data directory.
+ * - `keychain`: makes the key for a place out of the keychain: `KeychainKeySource.layer` of `storage-keyring`. Without it
+ *   there is no `keyring`.
+ * - `key`: the key of encrypted files. Default: `EFFECT_AUTHN_KEY`, else `EFFECT_AUTHN_PASSPHRASE`, else none.
+ * - `plainFiles`: whether `auto` may store sessions in plain text when nothing better is to be had; asked only then.
+ *   Default: no. A policy of `plain-file` needs no leave.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly policy?: StoragePolicy.Policy | undefined
+  readonly directory?: string | undefined
+  readonly keychain?:
+    | ((options: { readonly name: string }) => Layer.Layer<KeySource.KeySource, never, SessionLock>)
+    | undefined
+  readonly key?: Layer.Layer<KeySource.KeySource> | undefined
+  readonly plainFiles?: Effect.Effect<boolean> | undefined
+}
+
+interface Refusal {
+  readonly message: string
+}
+
+type Offer = StoragePolicy.Candidate["offer"]
+
+const refuse = (message: string): Effect.Effect<never, Refusal> => Effect.fail({ message })
+
+const keyOfEnvironment = Effect.gen(function*() {
+  const isSet = (name: string) => Effect.map(Effect.option(Config.Redacted(name)), Option.isSome)
+  if (yield* isSet("EFFECT_AUTHN_KEY")) return KeySource.layerEnvironment()
+  const passphrase = "EFFECT_AUTHN_PASSPHRASE"
+  return (yield* isSet(passphrase)) ? KeySource.layerPassphrase(Config.Redacted(passphrase)) : undefined
+})
+
+// One source for the question and for the storage, so that nobody is asked twice.
+const encrypted = (
+  files: Layer.Layer<TokenStorage.TokenStorage | SessionLock>,
+  key: Layer.Layer<KeySource.KeySource>
+): Effect.Effect<Offer, never, Scope.Scope> =>
+  Effect.map(Layer.build(key), (built) => {
+    const source = Context.get(built, KeySource.KeySource)
+    return Effect.as(
+      Effect.mapError(source.available, ({ detail }) => ({ message: detail })),
+      Layer.provide(EncryptedTokenStorage.layer(files), Layer.succeed(KeySource.KeySource, source))
+    )
+  })
+
+const offers = Effect.fnUntraced(function*(options?: Options) {
+  const sessions = yield* SessionFiles.directory(
+    options?.directory === undefined ? undefined : { directory: Path.join(options.directory, "sessions") }
+  )
+  // where there is no such directory, the files themselves say so when they are used
+  const below = (name: string) => Exit.isSuccess(sessions) ? Path.join(Path.dirname(sessions.value), name) : undefined
+  const filesIn = (name: string) => FileTokenStorage.layer({ directory: below(name) })
+
+  const keychained = filesIn("keychain")
+  const key = options?.key ?? (yield* keyOfEnvironment)
+  return {
+    "keyring": options?.keychain === undefined
+      ? refuse("this program does not use the keychain")
+      : yield* encrypted(
+        keychained,
+        Layer.provide(options.keychain({ name: `sessions in ${below("keychain")}` }), keychained)
+      ),
+    "encrypted-file": key === undefined
+      ? refuse("there is no key: set EFFECT_AUTHN_KEY or EFFECT_AUTHN_PASSPHRASE")
+      : yield* encrypted(filesIn("encrypted"), key),
+    "plain-file": Effect.succeed(filesIn("sessions"))
+  }
+})
+
+const policyOf = (options?: Options): Effect.Effect<StoragePolicy.Policy, Refusal> =>
+  options?.policy !== undefined
+    ? Effect.succeed(options.policy)
+    : Config.schema(StoragePolicy.Policy, variable).pipe(
+      Config.withDefault("auto" as const),
+      Effect.mapError(() => ({
+        message: `${variable} is none of ${StoragePolicy.Policy.literals.join(", ")}`
+      }))
+    )
+
+const variable = "EFFECT_AUTHN_STORAGE"
+
+/**
+ * The storage of a Node program, by a policy, with the lock that goes with it. Building it asks, reads and starts nothing;
+ * the first use of a session makes the choice, and `StoragePolicy` tells it. Each call makes a new layer: call it once.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (
+  options?: Options
+): Layer.Layer<TokenStorage.TokenStorage | SessionLock | StoragePolicy.StoragePolicy> =>
+  Layer.unwrap(Effect.gen(function*() {
+    const policy = yield* Effect.result(policyOf(options))
+    if (Result.isFailure(policy)) {
+      return StoragePolicy.layer("auto", [{ place: "plain-file", offer: Effect.fail(policy.failure) }])
+    }
+    const known = yield* offers(options)
+    const plain = policy.success === "auto"
+      ? Effect.flatMap(
+        options?.plainFiles ?? Effect.succeed(false),
+        (isAllowed) => isAllowed ? known["plain-file"] : refuse("this program does not store sessions in plain text")
+      )
+      : known["plain-file"]
+    return StoragePolicy.layer(policy.success, [
+      { place: "keyring", offer: known.keyring },
+      { place: "encrypted-file", offer: known["encrypted-file"] },
+      { place: "plain-file", offer: plain },
+      { place: "memory", offer: Effect.succeed(TokenStorage.layerMemory) }
+    ])
+  }))
+
+/**
+ * Moves every session from one place of these options to another, as `StoragePolicy.migrate` does, and tells which. It fails
+ * with `StorageLocked` when one of the two is not to be had.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const migrate = Effect.fnUntraced(function*(
+  options: Options & { readonly from: FilePlace; readonly to: FilePlace }
+): Effect.fn.Return<ReadonlyArray<SessionKey>, TokenStorageError | SessionLockError, Scope.Scope> {
+  const known = yield* offers(options)
+  const open = (place: FilePlace) =>
+    Effect.mapError(
+      known[place],
+      ({ message }) =>
+        new TokenStorageError({ storage: place, method: "migrate", reason: new StorageLocked({ detail: message }) })
+    )
+  return yield* StoragePolicy.migrate({ from: yield* open(options.from), to: yield* open(options.to) })
+}, Effect.scoped)
+
+type FilePlace = Exclude<StoragePolicy.Place, "memory">

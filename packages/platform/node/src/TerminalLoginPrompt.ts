@@ -1,0 +1,49 @@
+/**
+ * Talks to the person at the terminal.
+ *
+ * @since 0.1.0
+ */
+import * as LoginPrompt from "@effect-authn/core/LoginPrompt"
+import * as NodeTerminal from "@effect/platform-node/NodeTerminal"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Terminal from "effect/Terminal"
+
+/**
+ * Makes the prompt. Notices go to the standard error, so that the standard output stays the program's own; answers are
+ * read from the terminal.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.map(Terminal.Terminal, (terminal) => {
+  const show = (notice: LoginPrompt.Notice) => Console.error(LoginPrompt.text(notice))
+  return LoginPrompt.LoginPrompt.of({
+    obstacle: Effect.sync(() =>
+      process.stdin.isTTY ? Option.none() : Option.some("there is nobody to ask (the standard input is no terminal)")
+    ),
+    show,
+    ask: (notice) =>
+      Effect.andThen(
+        show(notice),
+        terminal.readLine.pipe(
+          Effect.map((line) => Redacted.make(line, { label: "pasted" })),
+          Effect.option
+        )
+      )
+  })
+})
+
+/**
+ * The prompt at this program's terminal.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<LoginPrompt.LoginPrompt> = Layer.provide(
+  Layer.effect(LoginPrompt.LoginPrompt, make),
+  NodeTerminal.layer
+)
