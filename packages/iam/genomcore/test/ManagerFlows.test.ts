@@ -72,9 +72,12 @@ describe("flow C: single-use refresh tokens, with many callers", () => {
           yield* here.auth.login(passwordLogin("apollo"))
           yield* TestClock.adjust(age)
           const callers = Array.from({ length: 50 }, () => bearer(here.auth))
-          yield* Effect.all([...callers.slice(25), here.auth.refresh({ project: "borealis" }), ...callers.slice(0, 25)], {
-            concurrency: "unbounded"
-          })
+          yield* Effect.all(
+            [...callers.slice(25), here.auth.refresh({ project: "borealis" }), ...callers.slice(0, 25)],
+            {
+              concurrency: "unbounded"
+            }
+          )
           assert.strictEqual(yield* projectId(here), 2)
           assert.strictEqual(Option.getOrThrow(yield* here.auth.session).current.project, "borealis")
           // one for all the bearers, one for the project

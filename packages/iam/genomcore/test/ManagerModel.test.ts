@@ -133,34 +133,38 @@ const Fifty = Schema.Struct({
   at: Delay
 })
 
-it.effect("flow C: fifty bearers and one refresh to another project, whatever the interleaving", () =>
-  Effect.gen(function*() {
-    const simulator = yield* simulated({ rotation: "strict" })
-    const result = yield* Arbitrary.checkEffect(
-      Arbitrary.schema(Fifty),
-      ({ at, bearers, place, ...setting }) =>
-        Effect.gen(function*() {
-          const calls: Array<Call> = bearers.map((at) => ({ _tag: "Bearer", who: 0, at }))
-          calls.splice(place, 0, { _tag: "Refresh", who: 0, at, project: "borealis" })
-          const { auth, broken, handed, refreshes } = yield* play(simulator, setting, calls)
+it.effect(
+  "flow C: fifty bearers and one refresh to another project, whatever the interleaving",
+  () =>
+    Effect.gen(function*() {
+      const simulator = yield* simulated({ rotation: "strict" })
+      const result = yield* Arbitrary.checkEffect(
+        Arbitrary.schema(Fifty),
+        ({ at, bearers, place, ...setting }) =>
+          Effect.gen(function*() {
+            const calls: Array<Call> = bearers.map((at) => ({ _tag: "Bearer", who: 0, at }))
+            calls.splice(place, 0, { _tag: "Refresh", who: 0, at, project: "borealis" })
+            const { auth, broken, handed, refreshes } = yield* play(simulator, setting, calls)
 
-          const refresh = handed.find(({ call }) => call._tag === "Refresh")
-          for (const one of handed) {
-            if (refresh === undefined || one === refresh) continue
-            if (one.ended < refresh.began && one.project !== "apollo") broken.add("the new project came too early")
-            if (one.began > refresh.ended && one.number !== refresh.number) broken.add("the new project did not stay")
-          }
-          if (refreshes > 2) broken.add("more was sent than one for all bearers and one for the project")
-          const final = saidBy(yield* auth.token)
-          if (final.project !== "borealis" || final.number !== refresh?.number) broken.add("the project is another")
-          if (Option.getOrThrow(yield* auth.session).current.project !== "borealis") broken.add("the session is not")
-          if ((yield* simulator.refreshes) !== refreshes) broken.add("there was something left to renew")
-          return broken.size === 0 ? true : yield* Effect.fail([...broken].join("; "))
-        }).pipe(Effect.scoped),
-      { runs }
-    )
-    assert.isUndefined(Arbitrary.formatCheckFailure(result))
-  }), 120_000)
+            const refresh = handed.find(({ call }) => call._tag === "Refresh")
+            for (const one of handed) {
+              if (refresh === undefined || one === refresh) continue
+              if (one.ended < refresh.began && one.project !== "apollo") broken.add("the new project came too early")
+              if (one.began > refresh.ended && one.number !== refresh.number) broken.add("the new project did not stay")
+            }
+            if (refreshes > 2) broken.add("more was sent than one for all bearers and one for the project")
+            const final = saidBy(yield* auth.token)
+            if (final.project !== "borealis" || final.number !== refresh?.number) broken.add("the project is another")
+            if (Option.getOrThrow(yield* auth.session).current.project !== "borealis") broken.add("the session is not")
+            if ((yield* simulator.refreshes) !== refreshes) broken.add("there was something left to renew")
+            return broken.size === 0 ? true : yield* Effect.fail([...broken].join("; "))
+          }).pipe(Effect.scoped),
+        { runs }
+      )
+      assert.isUndefined(Arbitrary.formatCheckFailure(result))
+    }),
+  120_000
+)
 
 const Around900 = Schema.Struct({
   ...setting,
@@ -168,20 +172,24 @@ const Around900 = Schema.Struct({
   calls: Schema.Array(Call).check(Schema.isMinLength(1), Schema.isMaxLength(12))
 })
 
-it.effect("flow E: around 900 seconds, one renewal at a time, and no token older than the last one", () =>
-  Effect.gen(function*() {
-    const simulator = yield* simulated({ rotation: "strict" })
-    const result = yield* Arbitrary.checkEffect(
-      Arbitrary.schema(Around900),
-      ({ calls, ...setting }) =>
-        Effect.gen(function*() {
-          const { broken, refreshes } = yield* play(simulator, setting, calls)
-          if (calls.every(({ _tag }) => _tag === "Bearer") && refreshes !== (setting.left < 900_000 ? 1 : 0)) {
-            broken.add(`${refreshes} renewals`)
-          }
-          return broken.size === 0 ? true : yield* Effect.fail([...broken].join("; "))
-        }).pipe(Effect.scoped),
-      { runs: runs * 2 }
-    )
-    assert.isUndefined(Arbitrary.formatCheckFailure(result))
-  }), 120_000)
+it.effect(
+  "flow E: around 900 seconds, one renewal at a time, and no token older than the last one",
+  () =>
+    Effect.gen(function*() {
+      const simulator = yield* simulated({ rotation: "strict" })
+      const result = yield* Arbitrary.checkEffect(
+        Arbitrary.schema(Around900),
+        ({ calls, ...setting }) =>
+          Effect.gen(function*() {
+            const { broken, refreshes } = yield* play(simulator, setting, calls)
+            if (calls.every(({ _tag }) => _tag === "Bearer") && refreshes !== (setting.left < 900_000 ? 1 : 0)) {
+              broken.add(`${refreshes} renewals`)
+            }
+            return broken.size === 0 ? true : yield* Effect.fail([...broken].join("; "))
+          }).pipe(Effect.scoped),
+        { runs: runs * 2 }
+      )
+      assert.isUndefined(Arbitrary.formatCheckFailure(result))
+    }),
+  120_000
+)

@@ -1,11 +1,22 @@
 /** Rows 9 and 12 of the conformance table, as a manager does them: `login` and `refresh`, and which project they are for. */
-import { type AuthError, AuthStrategy, type AuthManager, Session } from "@effect-authn/core"
+import { type AuthError, type AuthManager, AuthStrategy, Session } from "@effect-authn/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Latch, Option, Redacted } from "effect"
 import { TestClock } from "effect/testing"
 import { drop, html, json, type Script } from "./bareServer.ts"
 import { bodies, jwt, refreshTokenOf, secret, shown } from "./fixtures.ts"
-import { bare, bearer, client, gated, passwordLogin, projectId, renewed, renewing, simulated, tokenWith } from "./managers.ts"
+import {
+  bare,
+  bearer,
+  client,
+  gated,
+  passwordLogin,
+  projectId,
+  renewed,
+  renewing,
+  simulated,
+  tokenWith
+} from "./managers.ts"
 
 type Auth = AuthManager.AuthManager["Service"]
 
@@ -19,7 +30,8 @@ const held = (auth: Auth) =>
 
 const tagOf = (error: AuthError.AuthError) => error._tag === "IamError" ? error.reason._tag : error._tag
 
-const sentOf = (seen: Parameters<typeof bodies>[0]) => bodies(seen).map(({ project, refreshToken }) => [refreshToken, project])
+const sentOf = (seen: Parameters<typeof bodies>[0]) =>
+  bodies(seen).map(({ project, refreshToken }) => [refreshToken, project])
 
 describe("row 9 login, by a strategy", () => {
   it.effect("row 9: the session is for the project that was asked for, else for the user's default one", () =>

@@ -45,7 +45,11 @@ describe("row 1 constructor", () => {
 
 describe("row 2, row 3, row 4: env, token and refresh_token", () => {
   // The compiler refuses what Python refuses when it runs.
-  const assigned = (genomcore: GenomcoreIam.GenomcoreIam["Service"], session: Session.Session, held: TokenSet.TokenSet) => {
+  const assigned = (
+    genomcore: GenomcoreIam.GenomcoreIam["Service"],
+    session: Session.Session,
+    held: TokenSet.TokenSet
+  ) => {
     // @ts-expect-error row 2: the environment is read-only
     genomcore.env = "dev"
     // @ts-expect-error row 3: the access token is read-only

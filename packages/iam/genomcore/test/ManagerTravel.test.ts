@@ -63,25 +63,29 @@ describe("row 13 to_json: edge", () => {
     scope: Schema.optionalKey(Schema.Literals(["read", "read write"]))
   })
 
-  it.effect.prop("row 13: round trip is the identity, also through text", [Document], ([generated]) =>
-    Effect.scoped(Effect.gen(function*() {
-      const { env, token } = generated
-      const document: object = {
-        ...generated,
-        token: typeof token === "string" ? token : jwt(token),
-        host: environments[env],
-        account: "default"
-      }
-      const here = yield* client({ environments, env })
-      const there = yield* client({ environments, env })
-      yield* here.auth.import(document)
-      const exported = yield* here.auth.export
-      assert.deepStrictEqual({ ...exported }, document)
-      yield* there.auth.import(JSON.parse(JSON.stringify(exported)))
-      assert.deepStrictEqual(yield* told(there.auth), yield* told(here.auth))
-      assert.deepStrictEqual(yield* there.auth.export, exported)
-      assert.deepStrictEqual([there.genomcore.env, there.genomcore.host], [env, environments[env]])
-    })))
+  it.effect.prop(
+    "row 13: round trip is the identity, also through text",
+    [Document],
+    ([generated]) =>
+      Effect.scoped(Effect.gen(function*() {
+        const { env, token } = generated
+        const document: object = {
+          ...generated,
+          token: typeof token === "string" ? token : jwt(token),
+          host: environments[env],
+          account: "default"
+        }
+        const here = yield* client({ environments, env })
+        const there = yield* client({ environments, env })
+        yield* here.auth.import(document)
+        const exported = yield* here.auth.export
+        assert.deepStrictEqual({ ...exported }, document)
+        yield* there.auth.import(JSON.parse(JSON.stringify(exported)))
+        assert.deepStrictEqual(yield* told(there.auth), yield* told(here.auth))
+        assert.deepStrictEqual(yield* there.auth.export, exported)
+        assert.deepStrictEqual([there.genomcore.env, there.genomcore.host], [env, environments[env]])
+      }))
+  )
 
   it.effect("row 13: each export is a copy of its own, and has the pair of the last renewal", () =>
     Effect.gen(function*() {

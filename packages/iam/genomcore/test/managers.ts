@@ -1,5 +1,13 @@
 /** Whole programs over this dialect: a manager, its keeper, a storage, and the HTTP client that speaks to a socket. */
-import { AuthManager, AuthStrategy, IamClient, Nap, SessionKeeper, type SessionLock, TokenStorage } from "@effect-authn/core"
+import {
+  AuthManager,
+  AuthStrategy,
+  IamClient,
+  Nap,
+  SessionKeeper,
+  type SessionLock,
+  TokenStorage
+} from "@effect-authn/core"
 import { type GenomcoreDialect, GenomcoreIam } from "@effect-authn/iam-genomcore"
 import { IamSimulator } from "@effect-authn/testing"
 import { Context, Effect, Layer, Redacted } from "effect"

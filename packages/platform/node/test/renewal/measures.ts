@@ -26,9 +26,14 @@ export const measured = (row: {
     if (file !== undefined) Fs.appendFileSync(file, `${JSON.stringify(row)}\n`)
   })
 
+/** The value below which this part of them lies. */
+export const percentile = (values: ReadonlyArray<number>, part: number): number => {
+  const sorted = values.toSorted((one, two) => one - two)
+  return sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? 0
+}
+
 /** The middle, the 99th percentile and the largest of some milliseconds. */
 export const spread = (millis: ReadonlyArray<number>): string => {
-  const sorted = millis.toSorted((one, two) => one - two)
-  const at = (part: number) => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? 0)
+  const at = (part: number) => Math.round(percentile(millis, part))
   return `median ${at(0.5)} ms, p99 ${at(0.99)} ms, most ${at(1)} ms`
 }

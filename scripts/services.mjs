@@ -1,0 +1,47 @@
+// Installs what the integration tests talk to, where that can be done: as root on a machine with apt-get. Elsewhere it says
+// loudly which tests are left out, and fails if this is CI. `node scripts/services.mjs --check` installs nothing.
+import { spawnSync } from "node:child_process"
+
+const services = [
+  { commands: ["gnome-keyring-daemon"], package: "gnome-keyring", tests: "the keychain" },
+  { commands: ["dbus-daemon"], package: "dbus-daemon", tests: "the keychain" },
+  { commands: ["dbus-send"], package: "dbus-bin", tests: "the keychain" },
+  { commands: ["chromium", "chromium-browser", "google-chrome"], package: "chromium", tests: "a real browser" }
+]
+
+const installer = "apt-get"
+
+const has = (command) => spawnSync("which", [command], { stdio: "ignore" }).status === 0
+const missing = () => services.filter(({ commands }) => !commands.some(has))
+
+const install = (packages) => {
+  const apt = (...args) =>
+    // what the test run says goes to stdout, so what is said here goes to stderr
+    spawnSync(installer, args, { stdio: ["ignore", 2, 2], env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } })
+  if (apt("update", "-qq").status === 0) apt("install", "-y", "-qq", "--no-install-recommends", ...packages)
+}
+
+/** Installs what is missing, if it may; whether the tests can go on. */
+export const ensureServices = ({ check = false } = {}) => {
+  if (process.platform !== "linux") {
+    console.error("Tests against a real Secret Service are for Linux, and are left out here.")
+    return true
+  }
+  const wanted = missing()
+  if (wanted.length > 0 && !check && process.getuid() === 0 && has(installer)) {
+    console.error(`Installing ${wanted.map((service) => service.package).join(", ")} for the integration tests.`)
+    install(wanted.map((service) => service.package))
+  }
+  const lacking = missing()
+  if (lacking.length === 0) return true
+  const line = "!".repeat(100)
+  console.error(`\n${line}`)
+  for (const { package: name, tests } of lacking) console.error(`LEFT OUT: tests against ${tests}; ${name} is not here`)
+  console.error(
+    `Install them: apt-get install -y --no-install-recommends ${lacking.map((service) => service.package).join(" ")}`
+  )
+  console.error(`${line}\n`)
+  return !process.env.CI
+}
+
+if (import.meta.main) process.exitCode = ensureServices({ check: process.argv.includes("--check") }) ? 0 : 1

@@ -1,0 +1,83 @@
+// Plays every case of renewal as often as its bar asks for, and prints what was measured beside the bar.
+// EFFECT_AUTHN_ROUNDS: how many of a thousand rounds (default: all).
+import { spawnSync } from "node:child_process"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+
+const root = path.dirname(import.meta.dirname)
+const set = process.env.EFFECT_AUTHN_ROUNDS
+const rounds = set === undefined || set === "full" ? 1000 : Number(set)
+if (!(rounds > 0)) throw new Error(`EFFECT_AUTHN_ROUNDS is "${set}": a number up to 1000, or "full"`)
+
+const directory = fs.mkdtempSync(path.join(os.tmpdir(), "effect-authn-soak-"))
+const measures = path.join(directory, "measures.jsonl")
+const report = path.join(directory, "vitest.json")
+
+const { status } = spawnSync(
+  "vitest",
+  [
+    "run",
+    "--config",
+    "vitest.workspace.ts",
+    // One file after the other: what is measured in milliseconds wants a quiet machine.
+    "--no-file-parallelism",
+    "--reporter=default",
+    "--reporter=json",
+    `--outputFile.json=${report}`,
+    "packages/platform/node/test/",
+    "packages/core/test/SessionKeeper.test.ts",
+    "packages/core/test/SessionModel.test.ts"
+  ],
+  {
+    cwd: root,
+    stdio: "inherit",
+    shell: process.platform === "win32",
+    env: {
+      ...process.env,
+      EFFECT_AUTHN_ROUNDS: String(rounds),
+      EFFECT_AUTHN_MODEL_RUNS: String(rounds * 10),
+      EFFECT_AUTHN_MEASURES: measures
+    }
+  }
+)
+
+const tests = fs.existsSync(report)
+  ? JSON.parse(fs.readFileSync(report, "utf8")).testResults.flatMap(({ assertionResults }) => assertionResults)
+  : []
+
+// What a test asserts and has no number for.
+const proved = [
+  [`${rounds} kills -9 while saving in a loop`, "0 torn files", /^killed at any moment/],
+  ["killed at each call of the file system", "the old session or the new one", /^killed before or inside any call/],
+  ["wall clock +3 h and -3 h", "renewed at the next call; no loop", /^a jump forward renews/],
+  [`the model, ${rounds * 10} random histories`, "every promise holds", /^the promises hold in/]
+].map(([name, bar, title]) => {
+  const found = tests.filter((test) => title.test(test.title))
+  const met = found.length > 0 && found.every((test) => test.status === "passed")
+  return { case: name, bar, measured: met ? "held" : "did not hold", met }
+})
+
+const measured = fs.existsSync(measures)
+  ? fs.readFileSync(measures, "utf8").trim().split("\n").map((line) => JSON.parse(line))
+  : []
+
+const failed = tests.filter((test) => test.status === "failed").map((test) => ({
+  case: test.fullName,
+  bar: "passes",
+  measured: test.failureMessages.join(" ").split("\n")[0].slice(0, 120),
+  met: false
+}))
+
+const rows = [...measured, ...proved, ...failed]
+const width = (name) => Math.max(name.length, ...rows.map((row) => row[name].length))
+const columns = ["case", "bar", "measured"]
+const widths = columns.map(width)
+const line = (mark, cells) => `${mark} ${cells.map((cell, index) => cell.padEnd(widths[index])).join("  ")}`.trimEnd()
+console.log(`\n${line(" ", columns)}\n${line(" ", widths.map((size) => "─".repeat(size)))}`)
+for (const row of rows) console.log(line(row.met ? "✔" : "✘", columns.map((name) => row[name])))
+
+const missed = rows.filter((row) => !row.met).length
+fs.rmSync(directory, { recursive: true, force: true })
+console.log(`\n${rows.length - missed} bars met, ${missed} missed`)
+process.exit(status === 0 && missed === 0 && measured.length > 0 ? 0 : 1)
