@@ -7,6 +7,10 @@ const benches = new Map<string, { readonly about: string; readonly load: () => P
     ["jwt", {
       about: "decode and verify tokens, beside jose, fast-jwt and jsonwebtoken",
       load: () => import("./jwt.ts")
+    }],
+    ["renewal", {
+      about: "keep sessions, beside google-auth-library, msal-node and the Azure token cycler",
+      load: () => import("./renewal.ts")
     }]
   ]
 )

@@ -47,7 +47,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" }
           })
           // What holds a process holds it every time; a single end may have waited for its turn on a busy machine.
           assert.isBelow(percentile(took, 0.5), within(bar))
-        }), 60_000)
+        }), 30_000 + played * 3_000)
 
       it.effect(
         `whose session is ${how} while it is renewed ends when the answer is durable`,
