@@ -2,6 +2,7 @@
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
+import { ensureServices } from "./services.mjs"
 
 const root = path.dirname(import.meta.dirname)
 const report = path.join(root, "coverage", "vitest.json")
@@ -25,8 +26,8 @@ const steps = [
 ]
 
 fs.rmSync(report, { force: true })
-let failed
-for (const [name, command, ...args] of steps) {
+let failed = ensureServices() ? undefined : "the installation of what the tests talk to"
+for (const [name, command, ...args] of failed === undefined ? steps : []) {
   const began = performance.now()
   console.log(`\n▶ ${name}`)
   const { status } = spawnSync(command, args, { cwd: root, stdio: "inherit", shell: process.platform === "win32" })

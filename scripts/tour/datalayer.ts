@@ -1,5 +1,5 @@
 // The first half of the tour: a person signs in to a Datalayer-style IAM and stays signed in.
-import { AuthHttpClient, AuthManager, AuthStrategy, IamClient, RefreshPolicy, TokenStorage } from "@effect-authn/core"
+import { AuthHttpClient, AuthManager, AuthStrategy, IamClient, RefreshPolicy, StoragePolicy } from "@effect-authn/core"
 import { DateTime, Duration, Effect, Option, Redacted, Result, Stream } from "effect"
 import { HttpClient, HttpClientRequest } from "effect/http"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
@@ -35,13 +35,15 @@ export const tour = Effect.fn(function*(issuer: string, home: string) {
   yield* claim("one request, and it is not tried again", (yield* logins) === 1, "ledger")
 
   yield* step("Sign in")
-  const storage = yield* TokenStorage.TokenStorage
+  const policy = yield* StoragePolicy.StoragePolicy
   yield* auth.login(AuthStrategy.password({ handle: "ada", password }))
   const user = yield* auth.refreshUser
   const name = Option.getOrElse(user.displayName, () => user.id)
   yield* claim(`signed in as ${name}`, (yield* Simulator.count(issuer, "whoami")) === 1, "whoami on the ledger")
   const [file] = sessionFiles(home)
-  yield* say(`stored in ${storage.description.replace(home, "~")}`)
+  const { message, place } = yield* policy.choice
+  yield* say(Stage.dim(message.replaceAll(home, "~")))
+  yield* claim("the program says where sessions lie, and why", place === "plain-file", place)
   yield* claim(
     "the session is a file for this user alone",
     file !== undefined && mode(file) === "600" && mode(path.dirname(file)) === "700",

@@ -1,9 +1,9 @@
 // The tour (`npm start`): the library against a real HTTP server, in a temporary home, with every claim read from the
 // server's ledger or the file system. Flags are handed to the simulator: `npm start -- --fail whoami:503:1` fails.
 import { DatalayerIam } from "@effect-authn/iam-datalayer"
-import { NodeAuth } from "@effect-authn/platform-node"
+import { NodeAuth, NodeStorage } from "@effect-authn/platform-node"
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Console, Effect, References } from "effect"
+import { Console, Effect, Layer, References } from "effect"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
@@ -17,7 +17,8 @@ const temporaryHome = Effect.acquireRelease(
   Effect.sync(() => {
     const home = fs.mkdtempSync(path.join(os.tmpdir(), "effect-authn-tour-"))
     process.env["XDG_DATA_HOME"] = path.join(home, "data")
-    for (const name of DatalayerIam.environment) delete process.env[name]
+    const named = ["EFFECT_AUTHN_STORAGE", "EFFECT_AUTHN_KEY", "EFFECT_AUTHN_PASSPHRASE"]
+    for (const name of [...DatalayerIam.environment, ...named]) delete process.env[name]
     return home
   }),
   (home) => Effect.sync(() => fs.rmSync(home, { recursive: true, force: true }))
@@ -39,7 +40,11 @@ const tour = Effect.gen(function*() {
   yield* Console.log(Stage.bold("effect-authn: sign in once, stay signed in"))
   const { issuer, pid } = yield* Simulator.start(["--token-lifetime", "3 seconds", ...process.argv.slice(2)])
   yield* Stage.say(`an IAM is running at ${issuer} (process ${pid}); its tokens live for three seconds`)
-  yield* Datalayer.tour(issuer, home).pipe(Effect.provide(NodeAuth.layer(DatalayerIam.layer({ issuer }))))
+  // The person's own keychain is none of the tour's business.
+  const storage = NodeStorage.layer({ plainFiles: Effect.succeed(true) })
+  yield* Datalayer.tour(issuer, home).pipe(
+    Effect.provide(Layer.merge(NodeAuth.layer(DatalayerIam.layer({ issuer }), { storage }), storage))
+  )
   yield* Genomcore.tour(issuer)
   yield* Oidc.tour
   const seconds = ((performance.now() - began) / 1000).toFixed(1)

@@ -105,8 +105,8 @@ interface Chosen {
 }
 
 /**
- * The storage that the policy chooses among the candidates, which are tried in the order given. A choice of plain files by
- * `auto` is also logged as a warning.
+ * The storage that the policy chooses among the candidates, which are tried in the order given. When `auto` has chosen
+ * plain files, each new session that is stored there is also logged as a warning.
  *
  * @category layers
  * @since 0.1.0
@@ -130,7 +130,6 @@ export const layer = (
       const choice = Choice.make({ policy, place, description: inner.description, passedOver })
       chosen = { choice, storage: inner, lock: Context.get(built, SessionLock.SessionLock) }
       yield* Deferred.succeed(told, choice)
-      if (policy === "auto" && inner.guarantees.atRest === "plain") yield* Effect.logWarning(choice.message)
       return chosen
     }, Effect.uninterruptible)
 
@@ -170,7 +169,14 @@ export const layer = (
           return chosen?.storage.guarantees ?? undecided
         },
         get: (key) => Effect.flatMap(ready, ({ storage }) => storage.get(key)),
-        put: (key, next, expected) => Effect.flatMap(ready, ({ storage }) => storage.put(key, next, expected)),
+        put: (key, next, expected) =>
+          Effect.flatMap(
+            ready,
+            ({ choice, storage }) =>
+              policy === "auto" && storage.guarantees.atRest === "plain" && expected === 0
+                ? Effect.andThen(Effect.logWarning(choice.message), storage.put(key, next, expected))
+                : storage.put(key, next, expected)
+          ),
         remove: (key, expected) => Effect.flatMap(ready, ({ storage }) => storage.remove(key, expected)),
         keys: Effect.flatMap(ready, ({ storage }) => storage.keys),
         // who only listens makes no choice, or listening alone could make a keychain ask its user for a password

@@ -39,6 +39,7 @@ describe("row 8 bearer: edge", () => {
       yield* auth.import({ token, refreshToken: "r-0" })
       yield* TestClock.adjust(500)
       assert.deepStrictEqual([yield* bearer(auth), seen.length], [`Bearer ${token}`, 0])
+      assert.strictEqual(Redacted.value((yield* auth.tokenFor({})).accessToken), token)
       yield* TestClock.adjust(1)
       assert.deepStrictEqual([yield* bearer(auth), seen.length], [again, 1])
     }))

@@ -1,6 +1,6 @@
 /** Rows of the conformance table about what a session holds and shows: 1 to 4, 7, 10, 11 and 14. */
-import { type AuthManager, Jwks, JwtCodec, Session, TokenSet } from "@effect-authn/core"
-import { GenomcoreIam } from "@effect-authn/iam-genomcore"
+import { type AuthManager, Jwks, JwtCodec, Session, type TokenSet } from "@effect-authn/core"
+import type { GenomcoreIam } from "@effect-authn/iam-genomcore"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option, Redacted } from "effect"
 import { FetchHttpClient } from "effect/http"

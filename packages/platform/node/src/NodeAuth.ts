@@ -14,13 +14,13 @@ import * as Effect from "effect/Effect"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Os from "node:os"
-import * as FileTokenStorage from "./FileTokenStorage.ts"
 import * as NodeNap from "./NodeNap.ts"
+import * as NodeStorage from "./NodeStorage.ts"
 
 /**
  * - `account` (default `default`): which of several sessions at the same IAM.
- * - `storage`: where sessions live. Default: files of the user, `FileTokenStorage.layer()`; `TokenStorage.description`
- *   says where.
+ * - `storage`: where sessions live. Default: `NodeStorage.layer` with leave to use plain files, which is encrypted files
+ *   where there is a key and plain ones elsewhere; `StoragePolicy` tells which, and why.
  *
  * @category models
  * @since 0.1.0
@@ -79,7 +79,7 @@ export const layer = <Services, E>(
       NodeNap.layer,
       Layer.sync(SessionLock.Holder, () => `process ${process.pid} on ${Os.hostname()}`)
     ]),
-    Layer.provideMerge(options?.storage ?? FileTokenStorage.layer()),
+    Layer.provideMerge(options?.storage ?? NodeStorage.layer({ plainFiles: Effect.succeed(true) })),
     Layer.provideMerge(dialect),
     Layer.provideMerge(layerHttpClient),
     Layer.provideMerge(Redaction.layer)

@@ -109,12 +109,15 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("NodeStorage", (it) =
       const warnings: Array<string> = []
       const listening = Logger.layer([Logger.make(({ message }) => warnings.push(String(message)))])
       const directory = yield* temporary
-      const { message, place } = yield* Effect.provide(
-        choice,
-        Layer.provide(program({ plainFiles, directory }), listening)
-      )
-      assert.deepStrictEqual([place, asked], ["plain-file", 1])
-      assert.deepStrictEqual(warnings, [message])
+      yield* Effect.gen(function*() {
+        const { message, place } = yield* choice
+        assert.deepStrictEqual([place, asked], ["plain-file", 1])
+        assert.deepStrictEqual(warnings, [])
+        // told where a session is stored, not where one is read or renewed
+        yield* put(sessionOf(1), 0)
+        yield* put(sessionOf(2), 1)
+        assert.deepStrictEqual(warnings, [message])
+      }).pipe(Effect.provide(Layer.merge(program({ plainFiles, directory }), listening)))
       const refused = yield* Effect.flip(chosen({}))
       assert.include(refused.message, "set EFFECT_AUTHN_KEY or EFFECT_AUTHN_PASSPHRASE")
       assert.include(refused.message, "does not store sessions in plain text")

@@ -1,0 +1,36 @@
+import * as Selection from "@effect-authn/core/Selection"
+import * as Session from "@effect-authn/core/Session"
+import * as TokenSet from "@effect-authn/core/TokenSet"
+import * as DateTime from "effect/DateTime"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+
+export const canary = "canary-4b19"
+
+export const keyOf = (account: string): Session.SessionKey =>
+  Session.SessionKey.make({ issuer: "https://iam.example", client: "cli", account })
+
+export const key = keyOf("default")
+
+export const sessionOf = (generation: number, of = key, size = 2000): Session.Session =>
+  Session.Session.make({
+    key: of,
+    generation,
+    durable: true,
+    strategy: "password",
+    user: Option.none(),
+    grant: { _tag: "RefreshToken", refreshToken: Redacted.make(`${canary}-refresh`) },
+    tokens: {
+      [Selection.id(Selection.none)]: TokenSet.TokenSet.make({
+        accessToken: Redacted.make(`${canary}-${"x".repeat(size)}`),
+        tokenType: "Bearer",
+        issuedAt: DateTime.makeUnsafe(0),
+        expiresAt: Option.none(),
+        idToken: Option.none(),
+        scope: Option.none()
+      })
+    },
+    current: Selection.none,
+    dead: Option.none(),
+    intent: Option.none()
+  })
