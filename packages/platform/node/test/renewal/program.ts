@@ -1,4 +1,5 @@
 /** A program with a session in files, set up as its author would, with places to break it. Runs in tests and children. */
+import type * as AuthError from "@effect-authn/core/AuthError"
 import * as AuthManager from "@effect-authn/core/AuthManager"
 import * as AuthStrategy from "@effect-authn/core/AuthStrategy"
 import * as IamClient from "@effect-authn/core/IamClient"
@@ -46,7 +47,9 @@ export interface Changes {
 /** A lock that locks nothing: what is to be seen of it shows that a test can fail. */
 export const noLock = (): SessionLock.SessionLock["Service"] => ({ withLock: () => (effect) => effect })
 
-export const dialect = ({ dialect = "genomcore", issuer, renewFirst, timeLimit }: Setup) => {
+export const dialect = (
+  { dialect = "genomcore", issuer, renewFirst, timeLimit }: Setup
+): Layer.Layer<IamClient.IamClient, AuthError.IamError, HttpClient.HttpClient> => {
   const policy: Partial<RefreshPolicy.RefreshPolicy> = {
     backoff: { first: Duration.millis(20), longest: Duration.seconds(1) },
     ...(renewFirst === undefined ? {} : { renewFirst }),
