@@ -90,6 +90,8 @@ export class SessionKeeper extends Context.Service<SessionKeeper, {
   readonly changes: (kept: Kept) => Stream.Stream<SessionState>
 }>()("@effect-authn/core/SessionKeeper") {}
 
+const isPassing = (error: AuthError): boolean => error._tag === "IamError" && error.reason._tag === "Unavailable"
+
 // How often one call of a caller that has no valid token asks an IAM that is not available.
 const attemptsPerCall = 3
 
@@ -171,14 +173,22 @@ export const make = Effect.gen(function*() {
       return Deferred.await(deferred)
     })
 
-  /** Joins the renewal for this selection, or starts it. */
+  /**
+   * Joins the renewal for this selection, or starts it. Who changes the current selection joins nobody who does not
+   * change it, and nobody whose change another one is about to undo.
+   */
   const join = (kept: Kept, target: Renewal.Target): Deferred.Deferred<Session.Session, AuthError> => {
     const id = Selection.id(target.selection)
+    if (target.makeCurrent && kept.heading !== id) {
+      kept.heading = id
+      kept.turns += 1
+    }
+    const name = target.makeCurrent ? `${id} ${kept.turns}` : id
     const flights = kept.flights ??= new Map()
-    const flying = flights.get(id)
+    const flying = flights.get(name)
     if (flying !== undefined) return flying
     const flight = Deferred.makeUnsafe<Session.Session, AuthError>()
-    flights.set(id, flight)
+    flights.set(name, flight)
     memory.settle(kept)
     const began = memory.nowMillis()
     const flown = exclusively(kept, kept.session?.durable !== false)(renewal.attempt(kept, target)).pipe(
@@ -195,7 +205,7 @@ export const make = Effect.gen(function*() {
       Effect.annotateLogs({ issuer: kept.key.issuer, account: kept.key.account })
     )
     launch(flown, flight, () => {
-      flights.delete(id)
+      flights.delete(name)
       if (flights.size === 0) kept.flights = undefined
       memory.settle(kept)
     })
@@ -275,15 +285,17 @@ export const make = Effect.gen(function*() {
       () => kept.leaving === 0 ? kept.session : undefined
     )
 
-  /** A token that is valid now, when memory alone could not tell. */
+  /** A token that is valid now, when memory alone could not tell; after `attempts` that failed. */
   const obtain = Effect.fnUntraced(function*(
     kept: Kept,
-    asked: Selection.Input | undefined
+    asked: Selection.Input | undefined,
+    attempts = 0
   ): Effect.fn.Return<TokenSet.TokenSet, AuthError> {
-    let attempts = 0
     let reread = false
     while (true) {
-      const session = yield* Effect.suspend(() => known(kept, reread))
+      const session = yield* known(kept, reread)
+      const shared = asked === undefined && attempts === 0 ? landing(kept) : undefined
+      if (shared !== undefined) return yield* shared
       if (session === undefined) return yield* memory.notAuthenticated(kept)
       const now = memory.now()
       const selection = asked === undefined ? session.current : Selection.refine(session.current, asked)
@@ -310,22 +322,43 @@ export const make = Effect.gen(function*() {
       }
       const flight = join(kept, { selection, seen, rejected: false, makeCurrent: false })
       if (isValid && !policy.renewFirst) return tokens
+      if (asked === undefined && !isValid && !Deferred.isDoneUnsafe(flight)) land(kept, flight, selection)
       const renewed = yield* Effect.result(Deferred.await(flight))
       if (Result.isSuccess(renewed)) {
         const made = Session.tokenFor(renewed.success, selection)
         if (Option.isSome(made)) return made.value
       } else {
         if (isValid && kept.session !== undefined && TokenSet.isValid(tokens, memory.now())) return tokens
-        const isPassing = renewed.failure._tag === "IamError" && renewed.failure.reason._tag === "Unavailable"
         attempts += 1
-        if (!isPassing || attempts >= attemptsPerCall) return yield* renewed.failure
+        if (!isPassing(renewed.failure) || attempts >= attemptsPerCall) return yield* renewed.failure
       }
     }
   })
 
+  /** Lets those who come later wait for the same renewal without a further look, for as long as nothing changes. */
+  const land = (
+    kept: Kept,
+    flight: Deferred.Deferred<Session.Session, AuthError>,
+    selection: Selection.Selection
+  ): void => {
+    kept.landsSince = memory.nowMillis()
+    kept.landing = Effect.matchEffect(Deferred.await(flight), {
+      onFailure: (error) => isPassing(error) ? obtain(kept, undefined, 1) : Effect.fail(error),
+      onSuccess: (session) =>
+        Option.match(Session.tokenFor(session, selection), {
+          onNone: () => obtain(kept, undefined),
+          onSome: Effect.succeed
+        })
+    })
+  }
+
+  // By a clock that was set back, the token may be valid again.
+  const landing = (kept: Kept): Effect.Effect<TokenSet.TokenSet, AuthError> | undefined =>
+    clock.currentTimeMillisUnsafe() >= kept.landsSince ? kept.landing : undefined
+
   const token = (kept: Kept): Effect.Effect<TokenSet.TokenSet, AuthError> => {
     const slow = obtain(kept, undefined)
-    return Effect.suspend(() => clock.currentTimeMillisUnsafe() <= kept.freshUntil ? kept.hit : slow)
+    return Effect.suspend(() => clock.currentTimeMillisUnsafe() <= kept.freshUntil ? kept.hit : landing(kept) ?? slow)
   }
 
   return SessionKeeper.of({

@@ -32,12 +32,18 @@ export class Kept {
   /** The last epoch millisecond at which `hit` may be handed out without a further look. */
   freshUntil = Number.NEGATIVE_INFINITY
   hit: Effect.Effect<TokenSet, AuthError> = Effect.never
+  /** What those without a valid token wait for, and the epoch millisecond since when there is none. */
+  landing: Effect.Effect<TokenSet, AuthError> | undefined = undefined
+  landsSince = Number.POSITIVE_INFINITY
   /** When the scheduler looks at this session again, in epoch milliseconds, and its place among the others. */
   dueAt = Number.POSITIVE_INFINITY
   place = -1
   /** In [0, 1): where in its window the scheduler renews this session. */
   jitter = 0
-  flights: Map<SelectionId, Deferred.Deferred<Session, AuthError>> | undefined = undefined
+  /** The selection that was last asked to become the current one, and how often it was another than the one before. */
+  heading: SelectionId | undefined = undefined
+  turns = 0
+  flights: Map<string, Deferred.Deferred<Session, AuthError>> | undefined = undefined
   loading: Deferred.Deferred<void, TokenStorageError> | undefined = undefined
   /** Failed attempts in a row, the reason of the last one, and the pause before the next. */
   failures = 0

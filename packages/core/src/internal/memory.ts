@@ -73,6 +73,7 @@ export const make = (options: {
       ? Option.none()
       : Session.currentToken(kept.session)
     kept.freshUntil = Option.isNone(tokens) ? Number.NEGATIVE_INFINITY : RefreshPolicy.freshUntil(policy, tokens.value)
+    kept.landing = undefined
     kept.hit = Option.isNone(tokens) ? kept.hit : Exit.succeed(tokens.value)
     options.changed(kept)
   }

@@ -109,7 +109,7 @@ const play = Effect.fnUntraced(function*(
     return [{ call, began, ended, ...saidBy(exit.value) }]
   })
   for (const one of handed) {
-    if (one.call._tag === "TokenFor" && one.call.project !== one.project) {
+    if ("project" in one.call && one.call.project !== one.project) {
       broken.add(`${one.call._tag} answered with a token for another project`)
     }
     const before = handed.filter(({ call, ended, project }) =>

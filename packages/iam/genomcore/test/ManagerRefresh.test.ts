@@ -134,6 +134,19 @@ describe("row 12 refresh: edge", () => {
       assert.strictEqual(yield* bearer(auth), `Bearer ${renewed(1).token}`)
     }))
 
+  it.effect("row 12: during an automatic renewal for the same project a refresh is that renewal", () =>
+    Effect.gen(function*() {
+      const gate = yield* Latch.make()
+      const { auth, seen } = yield* bare(renewing, {}, { http: gated(gate.await) })
+      yield* auth.import({ ...imported, token: tokenWith(100) })
+      const automatic = yield* Effect.forkChild(auth.token, { startImmediately: true })
+      const explicit = yield* Effect.forkChild(auth.refresh(), { startImmediately: true })
+      yield* gate.open
+      const token = yield* Fiber.join(automatic)
+      assert.strictEqual(Option.getOrThrow(Session.currentToken(yield* Fiber.join(explicit))), token)
+      assert.deepStrictEqual(sentOf(seen), [["r-0", "FD1"]])
+    }))
+
   it.effect("row 12: two for different projects run in the order of the calls, and the last one stays", () =>
     Effect.gen(function*() {
       const { auth, seen } = yield* bare()
@@ -243,6 +256,31 @@ describe("row 12 refresh: failure", () => {
       const error = yield* Effect.flip(auth.bearer)
       assert.isTrue(error._tag === "ReauthenticationRequired" && error.answerLost)
       assert.strictEqual(yield* simulator.refreshes, 2)
+    }))
+
+  it.effect("row 12: a refresh for a project makes it the current one, also while a token for it is under way", () =>
+    Effect.gen(function*() {
+      const gate = yield* Latch.make()
+      const { auth } = yield* bare(renewing, {}, { http: gated(gate.await) })
+      yield* auth.import(imported)
+      const reading = yield* Effect.forkChild(auth.tokenFor({ project: "FD2" }), { startImmediately: true })
+      const moving = yield* Effect.forkChild(auth.refresh({ project: "FD2" }), { startImmediately: true })
+      yield* gate.open
+      yield* Fiber.join(reading)
+      assert.strictEqual((yield* Fiber.join(moving)).current.project, "FD2")
+    }))
+
+  it.effect("row 12: of several refreshes for projects the last one asked for wins", () =>
+    Effect.gen(function*() {
+      const gate = yield* Latch.make()
+      const { auth } = yield* bare(renewing, {}, { http: gated(gate.await) })
+      yield* auth.import(imported)
+      const fibers = yield* Effect.forEach(["A", "B", "A"], (project) =>
+        Effect.forkChild(auth.refresh({ project }), { startImmediately: true }))
+      yield* gate.open
+      yield* Effect.forEach(fibers, (fiber) =>
+        Fiber.join(fiber))
+      assert.strictEqual(Option.getOrThrow(yield* auth.session).current.project, "A")
     }))
 
   it.effect("row 12: no failure shows a token", () =>
