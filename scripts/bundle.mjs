@@ -3,10 +3,12 @@
 // V8 reads a file to its end before it runs the first line of it, and of 1.3 MB that takes longer than `authn token` may.
 // So only the short way of that command is there as code; all the rest is packed into a comment at the end, which is
 // skipped, and is unpacked by whoever needs it.
+//
+// Another file may be named, for tests; it is made faster, and is larger.
 import * as fs from "node:fs"
 import { builtinModules, createRequire } from "node:module"
 import * as path from "node:path"
-import { brotliCompressSync } from "node:zlib"
+import { brotliCompressSync, constants } from "node:zlib"
 
 const cli = path.join(import.meta.dirname, "../packages/cli")
 const { build } = createRequire(path.join(cli, "package.json"))("esbuild")
@@ -84,15 +86,19 @@ for (const input of Object.keys(rest.metafile.inputs)) {
   const directory = /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(input)?.[0]
   if (directory !== undefined) packages.set(directory.replace(/^.*node_modules\//, ""), path.resolve(cli, directory))
 }
-const notices = [...packages].sort().map(([name, directory]) => {
+const notices = [...packages].sort(([a], [b]) => a.localeCompare(b)).map(([name, directory]) => {
   const { license, version } = JSON.parse(fs.readFileSync(path.join(directory, "package.json"), "utf8"))
   const file = fs.readdirSync(directory).find((file) => /^licen[cs]e/i.test(file))
   const text = file === undefined ? "" : `\n\n${fs.readFileSync(path.join(directory, file), "utf8").trim()}`
   return `${name} ${version} (${license})${text}`
 })
 
-const packed = brotliCompressSync(rest.outputFiles[0].contents).toString("base64")
-const outfile = path.join(cli, "dist/authn.js")
+const [, , asked] = process.argv
+const quality = asked === undefined ? constants.BROTLI_MAX_QUALITY : constants.BROTLI_MIN_QUALITY
+const packed = brotliCompressSync(rest.outputFiles[0].contents, {
+  params: { [constants.BROTLI_PARAM_QUALITY]: quality }
+}).toString("base64")
+const outfile = path.resolve(asked ?? path.join(cli, "dist/authn.js"))
 fs.mkdirSync(path.dirname(outfile), { recursive: true })
 fs.writeFileSync(
   outfile,

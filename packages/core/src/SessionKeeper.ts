@@ -480,12 +480,12 @@ export const make = Effect.gen(function*() {
 })
 
 /**
- * The keeper of the sessions of one IAM.
+ * The keeper of the sessions of one IAM. Wherever it is provided it is another one: shared between two IAMs, it would send
+ * the grants of one to the other.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<SessionKeeper, never, IamClient | TokenStorage | SessionLock> = Layer.effect(
-  SessionKeeper,
-  make
+export const layer: Layer.Layer<SessionKeeper, never, IamClient | TokenStorage | SessionLock> = Layer.fresh(
+  Layer.effect(SessionKeeper, make)
 )

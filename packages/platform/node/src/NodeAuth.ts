@@ -73,8 +73,7 @@ export const layer = <Services, E>(
   E
 > =>
   AuthManager.layer(options?.account === undefined ? {} : { account: options.account }).pipe(
-    // Shared with another dialect in the same program, it would send the refresh tokens of one IAM to the other.
-    Layer.provideMerge(Layer.fresh(SessionKeeper.layer)),
+    Layer.provideMerge(SessionKeeper.layer),
     Layer.provide([
       NodeNap.layer,
       Layer.sync(SessionLock.Holder, () => `process ${process.pid} on ${Os.hostname()}`)
