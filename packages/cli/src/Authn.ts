@@ -1,0 +1,144 @@
+/**
+ * The whole command.
+ *
+ * @since 0.1.0
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import * as CliConfig from "effect/cli/CliConfig"
+import * as CliOutput from "effect/cli/CliOutput"
+import * as Command from "effect/cli/Command"
+import * as Completions from "effect/cli/Completions"
+import * as Flag from "effect/cli/Flag"
+import * as GlobalFlag from "effect/cli/GlobalFlag"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
+import * as References from "effect/References"
+import * as Accounts from "./commands/Accounts.ts"
+import * as Credential from "./commands/Credential.ts"
+import * as Doctor from "./commands/Doctor.ts"
+import * as Exec from "./commands/Exec.ts"
+import * as Explain from "./commands/Explain.ts"
+import * as Jwt from "./commands/Jwt.ts"
+import * as Login from "./commands/Login.ts"
+import * as Status from "./commands/Status.ts"
+import * as Token from "./commands/Token.ts"
+import * as Transfer from "./commands/Transfer.ts"
+import * as Failure from "./Failure.ts"
+import * as Input from "./Input.ts"
+import * as Output from "./Output.ts"
+import * as Settings from "./Settings.ts"
+
+const version = "0.1.0"
+
+const completions = GlobalFlag.Action({
+  flag: Flag.Literals("completions", ["bash", "zsh", "fish"]).pipe(
+    Flag.withMetavar("SHELL"),
+    Flag.withDescription("Print shell completions"),
+    Flag.optional
+  ),
+  run: (shell, { command }) =>
+    Option.match(shell, {
+      onNone: () => Effect.void,
+      onSome: (shell) =>
+        Effect.ignore(Output.out(Completions.generate("authn", shell, Completions.fromCommand(command))))
+    })
+})
+
+const authn = Command.make("authn").pipe(
+  Command.withDescription("Sign in once, stay signed in: a token that is valid now, for everything"),
+  Command.withSubcommands([
+    Login.command,
+    Token.token,
+    Token.whoami,
+    Status.command,
+    Token.refresh,
+    Accounts.logout,
+    Accounts.accounts,
+    Exec.exec,
+    Credential.command,
+    Jwt.command,
+    Transfer.exportCommand,
+    Transfer.importCommand,
+    Explain.explain,
+    Explain.config,
+    Doctor.command,
+    Exec.hasSimulator() ? Exec.simulator : Command.unlisted(Exec.simulator)
+  ]),
+  Command.withGlobalFlags([Settings.AccountFlag, Settings.JsonFlag, completions])
+)
+
+const secretFlags: { readonly [flag: string]: string } = {
+  "--password": "--password-stdin",
+  "--token": "--token-stdin",
+  "--client-secret": "--client-secret-stdin"
+}
+
+/** Help that was asked for is data; what is wrong is said in one line, for people. */
+const presenter: CliOutput.Presenter = {
+  present: Effect.fnUntraced(function*(event) {
+    const colors = (yield* Output.paint(event._tag === "InvalidInvocation" ? "stderr" : "stdout")).bold("x") !== "x"
+    const formatter = CliOutput.defaultFormatter({ colors })
+    switch (event._tag) {
+      case "Help":
+        return yield* Effect.ignore(Output.out(formatter.formatHelpDoc(event.helpDoc)))
+      case "Version":
+        return yield* Effect.ignore(Output.out(formatter.formatVersion(event.name, event.version)))
+      case "InvalidInvocation": {
+        // Only the first: the others may show what was meant to be secret.
+        const [error] = event.errors
+        const instead = error?._tag === "UnrecognizedOption" ? secretFlags[error.option] : undefined
+        return yield* Output.say(
+          `authn: ${
+            instead === undefined
+              ? error?.message ?? "that cannot be done"
+              : `a secret is never an argument, where every program can read it: pipe it in with ${instead}`
+          }`,
+          `See: ${event.commandPath.join(" ")} --help`
+        )
+      }
+    }
+  })
+}
+
+const logger = Logger.make(({ message }) => {
+  process.stderr.write(`authn: ${Array.isArray(message) ? message.join(" ") : String(message)}\n`)
+})
+
+const services = Layer.mergeAll(
+  NodeServices.layer,
+  CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version] }),
+  Logger.layer([logger]),
+  Layer.succeed(References.MinimumLogLevel, "Warn"),
+  Layer.succeed(CliOutput.Presenter, presenter),
+  Input.layerTheme
+).pipe((layer) => Layer.merge(layer, Input.layerTerminal))
+
+/**
+ * Runs the command with the arguments of the process.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const main = (): void => {
+  // Without a listener, a reader that went away would end the process in the middle of a renewal.
+  process.stdout.on("error", () => {})
+  process.stderr.on("error", () => {})
+  Command.run(authn, { version }).pipe(
+    Effect.tapCause((cause) => {
+      const { text } = Failure.describe(cause)
+      return text === undefined || text === "" ? Effect.void : Output.say(`authn: ${text}`)
+    }),
+    // The entry point of the program.
+    // oxlint-disable-next-line effecttsgo/strict-effect-provide
+    Effect.provide(services),
+    NodeRuntime.runMain({
+      disableErrorReporting: true,
+      teardown: (exit, onExit) =>
+        onExit(Exec.ended.code ?? (Exit.isSuccess(exit) ? 0 : Failure.describe(exit.cause).exitCode))
+    })
+  )
+}

@@ -1,0 +1,243 @@
+/**
+ * The IAM of an account, and the services around it.
+ *
+ * @since 0.1.0
+ */
+import type { IamError } from "@effect-authn/core/AuthError"
+import * as AuthManager from "@effect-authn/core/AuthManager"
+import * as AuthStrategy from "@effect-authn/core/AuthStrategy"
+import type { IamClient } from "@effect-authn/core/IamClient"
+import * as Selection from "@effect-authn/core/Selection"
+import * as Session from "@effect-authn/core/Session"
+import * as SessionKeeper from "@effect-authn/core/SessionKeeper"
+import type { SessionLock } from "@effect-authn/core/SessionLock"
+import type * as StoragePolicy from "@effect-authn/core/StoragePolicy"
+import * as TokenSet from "@effect-authn/core/TokenSet"
+import { TokenStorage } from "@effect-authn/core/TokenStorage"
+import * as NodeAuth from "@effect-authn/platform-node/NodeAuth"
+import * as NodeStorage from "@effect-authn/platform-node/NodeStorage"
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import type * as HttpClient from "effect/http/HttpClient"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as Redacted from "effect/Redacted"
+import type * as Account from "./Account.ts"
+import { type Failure, usage } from "./Failure.ts"
+import * as Settings from "./Settings.ts"
+
+/**
+ * Which IAM, and as which client.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Target {
+  readonly name: string
+  readonly dialect: Account.Dialect
+  readonly issuer: string
+  readonly client?: string | undefined
+  readonly scopes?: ReadonlyArray<string> | undefined
+}
+
+/**
+ * The storage of a policy. The keychain is loaded only where it is used.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const storage = (
+  policy: StoragePolicy.Policy,
+  plainFiles: Effect.Effect<boolean> = Effect.succeed(false)
+): Layer.Layer<TokenStorage | SessionLock | StoragePolicy.StoragePolicy> =>
+  NodeStorage.layer({
+    policy,
+    plainFiles,
+    keychain: (options) =>
+      Layer.unwrap(Effect.map(
+        Effect.promise(() => import("@effect-authn/storage-keyring/KeychainKeySource")),
+        (keychain) => keychain.layer(options)
+      ))
+  })
+
+const iam = (
+  { client, dialect, issuer, scopes }: Target,
+  secret: Option.Option<Redacted.Redacted>
+): Effect.Effect<Iam, Failure> => {
+  switch (dialect) {
+    case "datalayer":
+      return Effect.map(
+        Effect.promise(() => import("@effect-authn/iam-datalayer/DatalayerIam")),
+        (DatalayerIam): Iam => DatalayerIam.layer({ issuer })
+      )
+    case "genomcore":
+      return Effect.map(
+        Effect.promise(() => import("@effect-authn/iam-genomcore/GenomcoreIam")),
+        (GenomcoreIam): Iam => GenomcoreIam.layer({ host: issuer })
+      )
+    case "oidc":
+      return Effect.gen(function*() {
+        if (client === undefined) return yield* usage("an OpenID provider needs a client: give --client-id ID")
+        const OidcIam = yield* Effect.promise(() => import("@effect-authn/iam-oidc/OidcIam"))
+        const layer: Iam = OidcIam.layer({
+          issuer,
+          clientId: client,
+          scopes,
+          clientAuthentication: Option.match(secret, {
+            onNone: () => ({ method: "none" as const }),
+            onSome: (secret) => ({ method: "client_secret_basic" as const, secret })
+          })
+        })
+        return layer
+      })
+  }
+}
+
+type Iam = Layer.Layer<IamClient, IamError, HttpClient.HttpClient>
+
+/** A client's secret lies beside its session, as a session of its own: in the same place, protected in the same way. */
+const secretKey = (key: Session.SessionKey): Session.SessionKey =>
+  Session.SessionKey.make({ issuer: key.issuer, client: `${key.client} (its secret)`, account: key.account })
+
+/**
+ * The client's secret: of `AUTHN_CLIENT_SECRET`, else the one that a login left beside the session.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const clientSecret = Effect.fnUntraced(function*(target: Target) {
+  const told = yield* Effect.orElseSucceed(Config.option(Config.Redacted("AUTHN_CLIENT_SECRET")), () => Option.none())
+  if (Option.isSome(told) || target.client === undefined) return told
+  const storage = yield* TokenStorage
+  const kept = yield* storage.get(
+    secretKey(Session.SessionKey.make({ issuer: target.issuer, client: target.client, account: target.name }))
+  )
+  return Option.map(Option.flatMap(kept, Session.currentToken), ({ accessToken }) => accessToken)
+})
+
+/**
+ * Keeps a client's secret beside its session.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const keepClientSecret = Effect.fnUntraced(function*(
+  services: Services,
+  secret: Redacted.Redacted
+) {
+  const keeper = Context.get(services, SessionKeeper.SessionKeeper)
+  const key = secretKey(Context.get(services, AuthManager.AuthManager).key)
+  const issued = {
+    tokens: TokenSet.TokenSet.make({
+      accessToken: secret,
+      tokenType: "secret",
+      issuedAt: yield* DateTime.now,
+      expiresAt: Option.none(),
+      idToken: Option.none(),
+      scope: Option.none()
+    }),
+    grant: Session.Grant.cases.None.make({}),
+    user: Option.none(),
+    serverTime: Option.none()
+  }
+  yield* keeper.replace(
+    keeper.open(key),
+    Session.fromIssued(key, issued, { strategy: "client secret", selection: Selection.none })
+  )
+})
+
+/**
+ * Forgets the secret of an account's client, if one is kept.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const dropClientSecret = Effect.fnUntraced(function*(services: Services) {
+  const keeper = Context.get(services, SessionKeeper.SessionKeeper)
+  const key = secretKey(Context.get(services, AuthManager.AuthManager).key)
+  yield* keeper.remove(keeper.open(key), { revoke: false })
+})
+
+/**
+ * What `open` gives.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Services = Context.Context<
+  | AuthManager.AuthManager
+  | SessionKeeper.SessionKeeper
+  | IamClient
+  | TokenStorage
+  | SessionLock
+  | StoragePolicy.StoragePolicy
+  | HttpClient.HttpClient
+>
+
+/**
+ * Builds the services of an account, as long as the scope lives. Nothing is sent.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const open = Effect.fnUntraced(function*(
+  target: Target,
+  where: Layer.Layer<TokenStorage | SessionLock | StoragePolicy.StoragePolicy>,
+  secret?: Redacted.Redacted
+) {
+  // One storage, for the secret and for the session.
+  const stored = yield* Layer.build(where)
+  const known = secret === undefined && target.dialect === "oidc"
+    ? yield* Effect.provideContext(clientSecret(target), stored)
+    : Option.fromUndefinedOr(secret)
+  const built = yield* Layer.build(
+    NodeAuth.layer(yield* iam(target, known), { account: target.name, storage: Layer.succeedContext(stored) })
+  )
+  const services: Services = Context.merge(stored, built)
+  return services
+})
+
+/**
+ * The services of the account that is meant, as it was remembered; without one, those of the IAM that is configured, with
+ * nothing stored.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const openAccount = Effect.fnUntraced(function*(settings: Settings.Settings) {
+  const { account, dialect, name, values } = settings
+  if (Option.isSome(account)) return yield* open(account.value, storage(account.value.place))
+  if (dialect === undefined || values.issuer === undefined) return yield* Settings.notSignedIn(name)
+  return yield* open(targetOf(settings, dialect, values.issuer.value), storage("memory"))
+})
+
+/**
+ * The IAM that the settings name.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const targetOf = (settings: Settings.Settings, dialect: Account.Dialect, issuer: string): Target => ({
+  name: settings.name,
+  dialect,
+  issuer,
+  client: settings.values.client_id?.value,
+  scopes: settings.values.scope?.value.split(/\s+/).filter(Boolean)
+})
+
+/**
+ * A token of the environment as a session: it is never stored, exchanged or revoked.
+ *
+ * @category strategies
+ * @since 0.1.0
+ */
+export const given = (token: Redacted.Redacted): AuthStrategy.AuthStrategy => ({
+  name: "environment",
+  obtain: (context) =>
+    Effect.map(
+      AuthStrategy.token(token).obtain(context),
+      (session) => Session.update(session, { durable: false, grant: Session.Grant.cases.None.make({}) })
+    )
+})

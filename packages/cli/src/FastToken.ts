@@ -1,0 +1,138 @@
+/**
+ * The short way for `authn token`: the session of a plain file, when its token is fresh. It knows the stored document by
+ * its outline only and loads nothing but Node's own modules. Whatever is in any way special is left to the long way,
+ * which decides the same (`test/FastToken.test.ts` compares them).
+ *
+ * @since 0.1.0
+ */
+import * as fs from "node:fs"
+import * as path from "node:path"
+import * as Span from "./Span.ts"
+
+// What these say can change which token is meant.
+const special = ["AUTHN_TOKEN", "AUTHN_DIALECT", "AUTHN_ISSUER", "AUTHN_CLIENT_ID"]
+const datalayer = ["DATALAYER_API_KEY", "DATALAYER_ACCESS_TOKEN"]
+
+type Environment = { readonly [name: string]: string | undefined }
+
+interface Asked {
+  readonly account: string | undefined
+  readonly header: boolean
+  readonly minTtl: number
+}
+
+/**
+ * The directory of accounts and sessions, as Effect's `UserDirectories` finds it; `undefined` where that is not simple.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const dataDirectory = (environment: Environment, platform: string): string | undefined => {
+  const xdg = environment["XDG_DATA_HOME"]
+  if (xdg !== undefined && path.isAbsolute(xdg)) return path.join(xdg, "effect-authn")
+  const home = environment["HOME"]
+  if (platform === "win32" || home === undefined || !path.isAbsolute(home)) return undefined
+  return platform === "darwin"
+    ? path.join(home, "Library", "Application Support", "effect-authn")
+    : path.join(home, ".local", "share", "effect-authn")
+}
+
+const isSet = (environment: Environment, name: string): boolean => (environment[name] ?? "") !== ""
+
+const read = (argv: ReadonlyArray<string>): Asked | undefined => {
+  if (argv[0] !== "token") return undefined
+  let account: string | undefined
+  let header = false
+  let minTtl = 0
+  for (let at = 1; at < argv.length; at++) {
+    const [flag, inline] = (argv[at] ?? "").split(/=(.*)/s)
+    if (flag === "--header" && inline === undefined) header = true
+    else if (flag === "--account" || flag === "--min-ttl") {
+      const value = inline ?? argv[++at] ?? ""
+      if (value === "" || value.startsWith("-")) return undefined
+      if (flag === "--account") account = value
+      else {
+        const seconds = Span.parse(value)
+        if (seconds === undefined) return undefined
+        minTtl = seconds * 1000
+      }
+    } else return undefined
+  }
+  return { account, header, minTtl }
+}
+
+const members = ["organization", "project", "resource", "scope"]
+
+/**
+ * The text that `authn token` prints, or `undefined` when it takes more than reading files to know.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const find = (
+  argv: ReadonlyArray<string>,
+  environment: Environment,
+  platform: string,
+  now: number
+): string | undefined => {
+  const asked = read(argv)
+  const data = asked && dataDirectory(environment, platform)
+  if (data === undefined || special.some((name) => isSet(environment, name))) return undefined
+  try {
+    const name = asked?.account || environment["AUTHN_ACCOUNT"] ||
+      fs.readFileSync(path.join(data, "accounts", "current"), "utf8").trim()
+    if (!/^[\w.@+-]+$/.test(name)) return undefined
+    const account = JSON.parse(fs.readFileSync(path.join(data, "accounts", `${name}.json`), "utf8"))
+    if (account.version !== 1 || account.place !== "plain-file" || typeof account.file !== "string") return undefined
+    if (typeof account.window !== "number" || typeof account.shortLivedFraction !== "number") return undefined
+    if (
+      account.dialect === "datalayer" && asked?.account === undefined &&
+      datalayer.some((variable) => isSet(environment, variable))
+    ) return undefined
+    const { session, version } = JSON.parse(fs.readFileSync(account.file, "utf8"))
+    const { client, issuer } = session.key
+    if (version !== 1 || issuer !== account.issuer || client !== account.client || session.key.account !== name) {
+      return undefined
+    }
+    if (session.dead !== undefined) return undefined
+    const id = members.flatMap((member) =>
+      session.current[member] === undefined ? [] : [`${member}=${encodeURIComponent(session.current[member])}`]
+    ).join("&")
+    const { accessToken, expiresAt, issuedAt, tokenType } = session.tokens[id]
+    if (expiresAt !== undefined) {
+      const life = expiresAt - issuedAt
+      const window = account.window <= life / 2 ? account.window : Math.max(0, life) * account.shortLivedFraction
+      // written so that what is no number is not fresh
+      if (!(now <= expiresAt - window) || !(expiresAt - now >= (asked?.minTtl ?? 0))) return undefined
+    }
+    if (typeof accessToken !== "string" || accessToken === "" || typeof tokenType !== "string") return undefined
+    return asked?.header === true ? `Authorization: ${tokenType} ${accessToken}` : accessToken
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * Prints the token of a fresh session, and tells whether it could.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const print = (argv: ReadonlyArray<string>): boolean => {
+  // Effect's Clock is what this module is there not to load.
+  // oxlint-disable-next-line effecttsgo/global-date, effecttsgo/process-env
+  const text = find(argv, process.env, process.platform, Date.now())
+  if (text === undefined) return false
+  try {
+    fs.writeFileSync(1, `${text}\n`)
+  } catch (error) {
+    // Who stopped reading has what they wanted.
+    const code = error instanceof Error && "code" in error ? error.code : undefined
+    if (code === "EPIPE") return true
+    // A pipe that is full is for the long way, which can wait.
+    if (code === "EAGAIN") return false
+    fs.writeSync(2, `authn: the token could not be written to the standard output (${String(code)})\n`)
+    process.exitCode = 1
+  }
+  return true
+}

@@ -1,0 +1,308 @@
+/**
+ * What the command was told: flags over the environment over what a login left behind over the user's file.
+ *
+ * @since 0.1.0
+ */
+import * as StoragePolicy from "@effect-authn/core/StoragePolicy"
+import * as Flag from "effect/cli/Flag"
+import * as GlobalFlag from "effect/cli/GlobalFlag"
+import * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
+import * as Toml from "effect/encoding/Toml"
+import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
+import * as UserDirectories from "effect/persistence/UserDirectories"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Path from "node:path"
+import * as Account from "./Account.ts"
+import { failed, Failure, usage } from "./Failure.ts"
+
+/**
+ * `--account NAME`, at every command.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const AccountFlag = GlobalFlag.Setting("account")({
+  flag: Flag.String("account").pipe(
+    Flag.withMetavar("NAME"),
+    Flag.withDescription("Which login; else AUTHN_ACCOUNT, then accounts use"),
+    Flag.optional
+  )
+})
+
+/**
+ * `--json`, at every command.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const JsonFlag = GlobalFlag.Setting("json")({
+  flag: Flag.Boolean("json").pipe(Flag.withDescription("Print data as JSON"), Flag.withDefault(false))
+})
+
+/**
+ * What can be set.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const names = ["dialect", "issuer", "client_id", "scope", "organization", "project", "storage"] as const
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Name = typeof names[number]
+
+/**
+ * A value and where it came from, in words.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Value {
+  readonly value: string
+  readonly source: string
+}
+
+/**
+ * All values that are set.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Values = { readonly [N in Name]?: Value }
+
+/**
+ * What flags say.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Flags = { readonly [N in Name]?: Option.Option<string> }
+
+const variable = (name: Name): string => `AUTHN_${name.toUpperCase()}`
+
+const setIn = (name: string): Effect.Effect<Option.Option<string>> =>
+  Effect.orElseSucceed(Config.option(Config.NonEmptyString(name)), () => Option.none())
+
+/**
+ * The user's file, whether or not there is one.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const filePath: Effect.Effect<string, Failure> = UserDirectories.make().config("effect-authn").pipe(
+  Effect.map((directory) => Path.join(directory, "config.toml")),
+  Effect.mapError(() => failed("there is no place for the configuration: set HOME, or XDG_CONFIG_HOME"))
+)
+
+const readFile = Effect.gen(function*() {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* filePath
+  const text = yield* fs.readFileString(path).pipe(
+    Effect.catchReason("PlatformError", "NotFound", () => Effect.succeed("")),
+    Effect.mapError(({ reason }) => failed(`${path} cannot be read (${reason._tag})`))
+  )
+  const parsed = Toml.parse(text)
+  if (Result.isFailure(parsed)) return yield* usage(`${path} is not TOML: ${parsed.failure.message}`)
+  const values: { -readonly [N in Name]?: Value } = {}
+  for (const [key, value] of Object.entries(parsed.success)) {
+    const name = names.find((name) => name === key)
+    if (name === undefined) return yield* usage(`${path}: "${key}" is no setting; there are ${names.join(", ")}`)
+    if (typeof value !== "string") return yield* usage(`${path}: "${key}" must be a text in quotes`)
+    if (value !== "") values[name] = { value, source: path }
+  }
+  return values
+})
+
+const fromEnvironment = Effect.gen(function*() {
+  const values: { -readonly [N in Name]?: Value } = {}
+  for (const name of names) {
+    const value = yield* setIn(variable(name))
+    if (Option.isSome(value)) values[name] = { value: value.value, source: variable(name) }
+  }
+  return values
+})
+
+const fromFlags = (flags: Flags): Values => {
+  const values: { -readonly [N in Name]?: Value } = {}
+  for (const name of names) {
+    const value = flags[name]
+    if (value !== undefined && Option.isSome(value)) {
+      values[name] = { value: value.value, source: `--${name.replace("_", "-")}` }
+    }
+  }
+  return values
+}
+
+const fromAccount = (account: Option.Option<Account.Account>): Values => {
+  if (Option.isNone(account)) return {}
+  const { client, dialect, issuer, name, place, scopes } = account.value
+  const source = `the login of "${name}"`
+  return {
+    dialect: { value: dialect, source },
+    issuer: { value: issuer, source },
+    ...(dialect === "oidc" ? { client_id: { value: client, source } } : {}),
+    ...(scopes === undefined ? {} : { scope: { value: scopes.join(" "), source } }),
+    storage: { value: place, source }
+  }
+}
+
+const literal = <S extends typeof Account.Dialect | typeof StoragePolicy.Policy>(schema: S) => {
+  const is = Schema.is(schema)
+  return (given: Value | undefined): Effect.Effect<S["Type"] | undefined, Failure> =>
+    given === undefined
+      ? Effect.undefined
+      : is(given.value)
+      ? Effect.succeed(given.value)
+      : Effect.fail(usage(`${given.source} says "${given.value}", but it is one of ${schema.literals.join(", ")}`))
+}
+const dialectOf = literal(Account.Dialect)
+const policyOf = literal(StoragePolicy.Policy)
+
+/**
+ * Which account is meant, and why; `isTold` when this very invocation names it.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const account = Effect.gen(function*() {
+  const flag = yield* AccountFlag
+  const environment = yield* setIn("AUTHN_ACCOUNT")
+  const used = yield* Account.current
+  const [name, source] = Option.isSome(flag)
+    ? [flag.value, "--account"]
+    : Option.isSome(environment)
+    ? [environment.value, "AUTHN_ACCOUNT"]
+    : Option.isSome(used)
+    ? [used.value, "authn accounts use"]
+    : ["default", "default"]
+  return { name: yield* Account.checkName(name), source, isTold: Option.isSome(flag) }
+})
+
+/**
+ * Everything that is known before an IAM is spoken to.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Settings {
+  readonly name: string
+  readonly nameSource: string
+  readonly isTold: boolean
+  readonly account: Option.Option<Account.Account>
+  readonly dialect: Account.Dialect | undefined
+  readonly policy: StoragePolicy.Policy | undefined
+  readonly values: Values
+}
+
+/**
+ * Puts all sources together.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function*(flags: Flags = {}) {
+  const { isTold, name, source: nameSource } = yield* account
+  const known = yield* Account.get(name)
+  const told: Values = { ...(yield* fromEnvironment), ...fromFlags(flags) }
+  const below: Values = { ...(yield* readFile), ...fromAccount(known) }
+  const iamUrl = yield* setIn("DATALAYER_IAM_URL")
+  const ambient = "DATALAYER_IAM_URL"
+  const isDatalayer = Option.isSome(iamUrl) && Option.isNone(known) &&
+    ["datalayer", undefined].includes((told.dialect ?? below.dialect)?.value)
+  const values: Values = {
+    ...below,
+    ...(isDatalayer
+      ? { dialect: { value: "datalayer", source: ambient }, issuer: { value: iamUrl.value, source: ambient } }
+      : {}),
+    ...told
+  }
+  const settings: Settings = {
+    name,
+    nameSource,
+    isTold,
+    account: known,
+    dialect: yield* dialectOf(values.dialect),
+    policy: yield* policyOf(values.storage),
+    values
+  }
+  yield* agree(settings)
+  return settings
+})
+
+/**
+ * A value as it can be shown: an address can hold a password.
+ *
+ * @category formatting
+ * @since 0.1.0
+ */
+export const shown = (value: string): string => value.replace(/\/\/[^/]*@/, "//…@").replace(/[?#].*/s, "")
+
+const bare = (issuer: string): string => issuer.replace(/\/+$/, "").replace(/\/api\/iam\/v1$/, "").toLowerCase()
+
+/** A session goes to no other IAM than the one that it is of, whatever the environment says. */
+const agree = Effect.fnUntraced(function*({ account, name, values }: Settings) {
+  if (Option.isNone(account)) return
+  const { client, dialect, issuer } = account.value
+  const told: ReadonlyArray<readonly [Value | undefined, string, boolean]> = [
+    [values.dialect, dialect, values.dialect?.value === dialect],
+    [values.issuer, issuer, bare(values.issuer?.value ?? "") === bare(issuer)],
+    [values.client_id, client, dialect !== "oidc" || values.client_id?.value === client]
+  ]
+  for (const [value, remembered, isSame] of told) {
+    if (isSame || value === undefined) continue
+    return yield* usage(
+      `${value.source} says "${shown(value.value)}", but the account "${name}" is of "${remembered}": ` +
+        `name another account with --account, or forget this one with: authn accounts remove ${name}`
+    )
+  }
+})
+
+/**
+ * A token of the environment: it goes before every stored session, unless an account was named by flag.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const givenToken = Effect.fnUntraced(function*(settings: Pick<Settings, "dialect" | "isTold">) {
+  if (settings.isTold) return Option.none()
+  for (const name of tokenVariables(settings.dialect)) {
+    const value = yield* setIn(name)
+    if (Option.isSome(value) && value.value.trim() !== "") {
+      return Option.some({ variable: name, token: Redacted.make(value.value.trim(), { label: name }) })
+    }
+  }
+  return Option.none()
+})
+
+/**
+ * The variables in which a token is looked for, in order.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const tokenVariables = (dialect: Account.Dialect | undefined): ReadonlyArray<string> => [
+  "AUTHN_TOKEN",
+  ...(dialect === "datalayer" ? ["DATALAYER_API_KEY", "DATALAYER_ACCESS_TOKEN"] : [])
+]
+
+/**
+ * Nobody signed in to that account; the others are named.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const notSignedIn = Effect.fnUntraced(function*(name: string) {
+  const others = yield* Account.names
+  const known = others.length === 0
+    ? `Sign in with: authn login --dialect DIALECT --issuer URL`
+    : `There are ${
+      others.map((other) => `"${other}"`).join(", ")
+    }: choose with --account, or sign in with: authn login --account ${name}`
+  return yield* new Failure({ exitCode: 3, detail: `not signed in: there is no account "${name}"\n${known}` })
+})

@@ -1,0 +1,95 @@
+/**
+ * The token that is meant, wherever it comes from.
+ *
+ * @since 0.1.0
+ */
+import { AuthManager } from "@effect-authn/core/AuthManager"
+import type * as Selection from "@effect-authn/core/Selection"
+import * as TokenSet from "@effect-authn/core/TokenSet"
+import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Dialect from "./Dialect.ts"
+import { failed, Failure, usage } from "./Failure.ts"
+import * as Settings from "./Settings.ts"
+import * as Span from "./Span.ts"
+
+/**
+ * Milliseconds until a token expires; infinite where it has no known end.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const millisLeft = (tokens: TokenSet.TokenSet, now: DateTime.Utc): number =>
+  Option.match(tokens.expiresAt, {
+    onNone: () => Number.POSITIVE_INFINITY,
+    onSome: (at) => DateTime.toEpochMillis(at) - DateTime.toEpochMillis(now)
+  })
+
+/**
+ * Reads a token of the environment, without asking anybody.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromEnvironment = Effect.fnUntraced(function*(
+  given: { readonly variable: string; readonly token: TokenSet.TokenSet["accessToken"] }
+) {
+  const now = yield* DateTime.now
+  const tokens = TokenSet.fromAnswer({
+    accessToken: given.token,
+    receivedAt: now,
+    serverTime: Option.none(),
+    defaultLifetime: Duration.infinity
+  })
+  if (TokenSet.isValid(tokens, now)) return tokens
+  return yield* new Failure({
+    exitCode: 4,
+    detail:
+      `the token in ${given.variable} expired ${
+        Span.distance(DateTime.toEpochMillis(now) + millisLeft(tokens, now), DateTime.toEpochMillis(now))
+      }: ` +
+      `put a new one there, or unset ${given.variable} to use the stored session`
+  })
+})
+
+/**
+ * A token that is valid for at least `minTtl` milliseconds: of the environment, else of the account's session, renewed
+ * where it must be.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const get = Effect.fnUntraced(function*(settings: Settings.Settings, options?: {
+  readonly minTtl?: number
+  readonly selection?: Selection.Input
+}) {
+  const minTtl = options?.minTtl ?? 0
+  const selection = options?.selection ?? {}
+  const isSelected = Object.keys(selection).length > 0
+  const given = yield* Settings.givenToken(settings)
+  if (Option.isSome(given)) {
+    const { variable } = given.value
+    if (isSelected) {
+      return yield* usage(`the token in ${variable} is as it is: to choose, unset ${variable} or give --account`)
+    }
+    const tokens = yield* fromEnvironment(given.value)
+    return yield* longEnough(tokens, minTtl, `the token in ${variable}`)
+  }
+  const auth = Context.get(yield* Dialect.openAccount(settings), AuthManager)
+  const tokens = yield* isSelected ? auth.tokenFor(selection) : auth.token
+  if (millisLeft(tokens, yield* DateTime.now) >= minTtl) return tokens
+  // Many processes may find the same token too old, and it is renewed once. A selection that is not current has no such way.
+  const renewed = isSelected ? tokens : yield* auth.rejected(tokens)
+  return yield* longEnough(renewed, minTtl, `a new token of ${settings.values.issuer?.value ?? "this IAM"}`)
+}, Effect.scoped)
+
+const longEnough = Effect.fnUntraced(function*(tokens: TokenSet.TokenSet, minTtl: number, what: string) {
+  const left = millisLeft(tokens, yield* DateTime.now)
+  if (left >= minTtl) return tokens
+  return yield* failed(
+    `${what} is valid for ${Span.format(left)} only, less than the ${Span.format(minTtl)} of --min-ttl`
+  )
+})

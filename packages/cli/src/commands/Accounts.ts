@@ -1,0 +1,147 @@
+/**
+ * `authn accounts` and `authn logout`.
+ *
+ * @since 0.1.0
+ */
+import { AuthManager } from "@effect-authn/core/AuthManager"
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Account from "../Account.ts"
+import * as Dialect from "../Dialect.ts"
+import { failed, usage } from "../Failure.ts"
+import * as Output from "../Output.ts"
+import * as Settings from "../Settings.ts"
+
+/** Ends the session of an account, and tells how. */
+const end = Effect.fnUntraced(function*(account: Account.Account, local: boolean) {
+  const services = yield* Dialect.open(account, Dialect.storage(account.place))
+  const auth = Context.get(services, AuthManager)
+  if (Option.isNone(yield* auth.session)) return "was not signed in"
+  if (local) {
+    yield* auth.clearStoredToken
+    return "is forgotten here; the IAM was not told, as you asked"
+  }
+  const revocation = yield* auth.logout
+  return revocation._tag === "Revoked"
+    ? "is signed out, and the IAM ended the session"
+    : `is signed out here: ${revocation.reason}`
+}, Effect.scoped)
+
+const forgetSecret = Effect.fnUntraced(function*(account: Account.Account) {
+  if (account.hasSecret !== true) return
+  yield* Dialect.dropClientSecret(yield* Dialect.open(account, Dialect.storage(account.place)))
+}, Effect.scoped)
+
+/** An account that must be there. */
+const existing = Effect.fnUntraced(function*(name: string) {
+  const account = yield* Account.get(yield* Account.checkName(name))
+  return Option.isSome(account) ? account.value : yield* Settings.notSignedIn(name)
+})
+
+const local = Flag.Boolean("local").pipe(
+  Flag.withDescription("Only forget the session: do not tell the IAM"),
+  Flag.withDefault(false)
+)
+
+/**
+ * Signs out.
+ *
+ * @category commands
+ * @since 0.1.0
+ */
+export const logout = Command.make("logout", {
+  all: Flag.Boolean("all").pipe(Flag.withDescription("Sign out of every account"), Flag.withDefault(false)),
+  local
+}, (given) =>
+  Effect.gen(function*() {
+    const settings = yield* Settings.make()
+    const names = given.all ? yield* Account.names : [settings.name]
+    const outcomes: Array<{ readonly account: string; readonly outcome: string; readonly isDone: boolean }> = []
+    for (const name of names) {
+      const account = yield* existing(name)
+      // One that cannot be signed out must not keep the others signed in.
+      const outcome = yield* Effect.result(end(account, given.local))
+      outcomes.push(
+        outcome._tag === "Success"
+          ? { account: name, outcome: outcome.success, isDone: true }
+          : { account: name, outcome: outcome.failure.message, isDone: false }
+      )
+    }
+    const shadow = yield* Settings.givenToken({ dialect: settings.dialect, isTold: false })
+    if (yield* Settings.JsonFlag) yield* Output.json(outcomes)
+    else {
+      const { green, red } = yield* Output.paint("stderr")
+      if (outcomes.length === 0) yield* Output.say("There is no account.")
+      for (const { account, isDone, outcome } of outcomes) {
+        yield* Output.say(
+          `${isDone ? green("✓") : red("✗")} "${account}" ${isDone ? "" : "could not be signed out: "}${outcome}`
+        )
+      }
+      if (Option.isSome(shadow)) yield* Output.say(`${shadow.value.variable} is still set, and its token still works.`)
+    }
+    if (outcomes.some(({ isDone }) => !isDone)) return yield* failed("not everything was signed out")
+  })).pipe(Command.withDescription("Sign out, here and at the IAM"))
+
+const list = Effect.gen(function*() {
+  const names = yield* Account.names
+  const { name: current } = yield* Settings.account
+  const accounts = yield* Effect.forEach(names, existing)
+  if (yield* Settings.JsonFlag) {
+    return yield* Output.json(accounts.map(({ client, dialect, issuer, name, place }) => ({
+      account: name,
+      current: name === current,
+      dialect,
+      issuer,
+      client,
+      storage: place
+    })))
+  }
+  if (accounts.length === 0) return yield* Output.say("There is no account yet. Sign in with: authn login")
+  const { bold } = yield* Output.paint("stdout")
+  yield* Output.out(...Output.table(
+    accounts.map(({ dialect, issuer, name }) => [
+      name === current ? "*" : " ",
+      name === current ? bold(name) : name,
+      dialect,
+      issuer
+    ]),
+    Output.columns("stdout")
+  ))
+})
+
+const nameArgument = Argument.String("name").pipe(Argument.withDescription("The account"))
+
+const use = Command.make("use", { name: nameArgument }, ({ name }) =>
+  Effect.gen(function*() {
+    const account = yield* Effect.mapError(existing(name), ({ detail }) => usage(detail))
+    yield* Account.use(account.name)
+    yield* Output.say(`"${name}" is the account of every authn that starts from now on, where nothing else is said.`)
+  })).pipe(Command.withDescription("Choose the account that is used where nothing else is said"))
+
+const remove = Command.make("remove", { name: nameArgument, local }, ({ local, name }) =>
+  Effect.gen(function*() {
+    const account = yield* existing(name)
+    const outcome = yield* end(account, local)
+    yield* forgetSecret(account)
+    yield* Account.remove(name)
+    yield* Output.say(`"${name}" ${outcome}, and the account is forgotten.`)
+  })).pipe(Command.withDescription("Sign out of an account and forget it"))
+
+/**
+ * Lists, chooses and forgets accounts.
+ *
+ * @category commands
+ * @since 0.1.0
+ */
+export const accounts = Command.make("accounts", {}, () => list).pipe(
+  Command.withDescription("List the accounts; choose one, forget one"),
+  Command.withSubcommands([
+    Command.make("list", {}, () => list).pipe(Command.withDescription("List the accounts")),
+    use,
+    remove
+  ])
+)

@@ -1,0 +1,171 @@
+/**
+ * `authn credential`: the protocols in which other programs ask for credentials.
+ *
+ * @since 0.1.0
+ */
+import { AuthManager } from "@effect-authn/core/AuthManager"
+import * as Session from "@effect-authn/core/Session"
+import type * as TokenSet from "@effect-authn/core/TokenSet"
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import * as Dialect from "../Dialect.ts"
+import { usage } from "../Failure.ts"
+import * as Input from "../Input.ts"
+import * as Output from "../Output.ts"
+import * as Settings from "../Settings.ts"
+import * as Tokens from "../Tokens.ts"
+import { minTtl } from "./Token.ts"
+
+/** RFC 3339 in whole seconds, rounded down: nobody keeps a token for longer than it lives. */
+const rfc3339 = (tokens: TokenSet.TokenSet): string | undefined =>
+  Option.getOrUndefined(
+    Option.map(tokens.expiresAt, (at) => DateTime.formatIso(at).replace(/\.\d+Z$/, "Z"))
+  )
+
+const ExecInfo = Schema.fromJsonString(Schema.Struct({ apiVersion: Schema.String }))
+const decodeExecInfo = Schema.decodeUnknownEffect(ExecInfo)
+const versions = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"]
+
+const kubectl = Command.make("kubectl", { minTtl }, ({ minTtl }) =>
+  Effect.gen(function*() {
+    const info = yield* Effect.orElseSucceed(Config.option(Config.NonEmptyString("KUBERNETES_EXEC_INFO")), () =>
+      Option.none())
+    const apiVersion = Option.isNone(info)
+      ? versions[0]
+      : (yield* Effect.mapError(decodeExecInfo(info.value), () =>
+        usage("KUBERNETES_EXEC_INFO is not what kubectl sets"))).apiVersion
+    if (apiVersion === undefined || !versions.includes(apiVersion)) {
+      return yield* usage(
+        `kubectl asks for ${String(apiVersion)}; authn speaks ${
+          versions.join(" and ")
+        }: change the apiVersion in the kubeconfig`
+      )
+    }
+    const tokens = yield* Tokens.get(yield* Settings.make(), { minTtl })
+    const expirationTimestamp = rfc3339(tokens)
+    yield* Output.json({
+      apiVersion,
+      kind: "ExecCredential",
+      status: {
+        token: Redacted.value(tokens.accessToken),
+        ...(expirationTimestamp === undefined ? {} : { expirationTimestamp })
+      }
+    })
+  })).pipe(Command.withDescription("The exec credential of kubectl (client.authentication.k8s.io)"))
+
+const processCommand = Command.make("process", {
+  minTtl,
+  accessKeyId: Flag.String("access-key-id").pipe(
+    Flag.withMetavar("ID"),
+    Flag.withDescription("The AccessKeyId to answer with; the client's id unless told"),
+    Flag.optional
+  )
+}, (given) =>
+  Effect.gen(function*() {
+    const settings = yield* Settings.make()
+    const tokens = yield* Tokens.get(settings, { minTtl: given.minTtl })
+    const token = Redacted.value(tokens.accessToken)
+    const expiration = rfc3339(tokens)
+    const client = Option.match(settings.account, { onNone: () => "authn", onSome: ({ client }) => client })
+    yield* Output.json({
+      Version: 1,
+      AccessKeyId: Option.getOrElse(given.accessKeyId, () => client),
+      SecretAccessKey: token,
+      SessionToken: token,
+      ...(expiration === undefined ? {} : { Expiration: expiration })
+    })
+  })).pipe(
+    Command.withDescription("The credential_process of AWS SDKs, for services that take a token as SessionToken")
+  )
+
+const parse = (text: string): ReadonlyMap<string, ReadonlyArray<string>> => {
+  const fields = new Map<string, Array<string>>()
+  for (const line of text.split("\n")) {
+    const [, name, value] = /^([^=]+)=(.*?)\r?$/.exec(line) ?? []
+    if (name !== undefined && value !== undefined) fields.set(name, [...(fields.get(name) ?? []), value])
+  }
+  return fields
+}
+
+const isLoopback = (host: string): boolean => /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/.test(host)
+
+const git = Command.make("git", {
+  host: Flag.String("host").pipe(
+    Flag.withMetavar("HOST"),
+    Flag.withDescription(
+      "A host that may have the token, with its port if it has one; may be repeated. Unless told, the IAM's own"
+    ),
+    Flag.atLeast(0)
+  ),
+  username: Flag.String("username").pipe(
+    Flag.withMetavar("NAME"),
+    Flag.withDescription("The user name that goes with the token (default oauth2)"),
+    Flag.withDefault("oauth2")
+  ),
+  operation: Argument.String("operation").pipe(Argument.withDescription("get, store or erase, as git says it"))
+}, (given) =>
+  Effect.gen(function*() {
+    // Git asks in words that may be new: a helper is to be silent then.
+    if (given.operation !== "get" && given.operation !== "erase") return
+    const asked = parse(yield* Input.text("what git asks"))
+    const [host = ""] = asked.get("host") ?? []
+    const [protocol = ""] = asked.get("protocol") ?? []
+    const settings = yield* Settings.make()
+    const own = URL.parse(settings.values.issuer?.value ?? "")?.host
+    const allowed = given.host.length > 0 ? given.host : own === undefined ? [] : [own]
+    // Silence lets git ask its next helper, and then the person.
+    if (!allowed.includes(host)) return
+    if (protocol !== "https" && !(protocol === "http" && isLoopback(host))) return
+
+    if (given.operation === "erase") {
+      const [refused] = asked.get("password") ?? asked.get("credential") ?? []
+      if (Option.isSome(yield* Settings.givenToken(settings))) return
+      const auth = Context.get(yield* Dialect.openAccount(settings), AuthManager)
+      const tokens = Option.flatMap(yield* auth.session, Session.currentToken)
+      // The host refused a token: the next "get" has another one, unless somebody made it already.
+      if (Option.isSome(tokens) && Redacted.value(tokens.value.accessToken) === refused) {
+        yield* auth.rejected(tokens.value)
+      }
+      return
+    }
+    const tokens = yield* Tokens.get(settings)
+    const token = Redacted.value(tokens.accessToken)
+    const expiry = Option.match(tokens.expiresAt, {
+      onNone: () => [],
+      onSome: (at) => [`password_expiry_utc=${Math.floor(DateTime.toEpochMillis(at) / 1000)}`]
+    })
+    yield* Output.out(
+      ...((asked.get("capability[]") ?? []).includes("authtype")
+        ? ["capability[]=authtype", `authtype=${tokens.tokenType}`, `credential=${token}`, "ephemeral=1"]
+        : [`username=${given.username}`, `password=${token}`]),
+      ...expiry
+    )
+  }).pipe(Effect.scoped)).pipe(
+    Command.withDescription("A credential helper of git"),
+    Command.withExamples([
+      {
+        command:
+          "git config --global credential.https://git.example.com.helper '!authn credential git --host git.example.com'",
+        description: "Clone and push with the session's token"
+      }
+    ])
+  )
+
+/**
+ * Feeds other programs.
+ *
+ * @category commands
+ * @since 0.1.0
+ */
+export const command = Command.make("credential").pipe(
+  Command.withDescription("Answer kubectl, git and AWS SDKs, which ask for credentials"),
+  Command.withSubcommands([kubectl, git, processCommand])
+)

@@ -1,0 +1,260 @@
+/**
+ * `authn doctor`.
+ *
+ * @since 0.1.0
+ */
+import { Browser } from "@effect-authn/core/Browser"
+import { CallbackServer } from "@effect-authn/core/CallbackServer"
+import * as IamHttp from "@effect-authn/core/IamHttp"
+import { StoragePolicy } from "@effect-authn/core/StoragePolicy"
+import * as TokenSet from "@effect-authn/core/TokenSet"
+import * as NodeAuth from "@effect-authn/platform-node/NodeAuth"
+import * as NodeBrowser from "@effect-authn/platform-node/NodeBrowser"
+import * as NodeCallbackServer from "@effect-authn/platform-node/NodeCallbackServer"
+import * as Command from "effect/cli/Command"
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Path from "node:path"
+import * as Account from "../Account.ts"
+import * as Dialect from "../Dialect.ts"
+import { failed } from "../Failure.ts"
+import * as Output from "../Output.ts"
+import * as Settings from "../Settings.ts"
+import * as Span from "../Span.ts"
+
+interface Finding {
+  readonly check: string
+  readonly verdict: "good" | "note" | "bad"
+  readonly detail: string
+}
+
+const finding = (check: string, verdict: Finding["verdict"], detail: string): Finding => ({
+  check,
+  verdict,
+  detail: Output.short(Output.plain(detail))
+})
+
+const node = Effect.sync(() => finding("Node", "good", `${process.version} on ${process.platform}`))
+
+/** Tries each place for sessions. One is enough. */
+const places = Effect.fnUntraced(function*(needed: string | undefined) {
+  const found: Array<Finding> = []
+  for (const place of ["keyring", "encrypted-file", "plain-file"] as const) {
+    const policy = Context.get(yield* Layer.build(Dialect.storage(place)), StoragePolicy)
+    const choice = yield* Effect.result(policy.choice)
+    found.push(
+      Result.isSuccess(choice)
+        ? finding(`storage: ${place}`, "good", choice.success.description)
+        : finding(
+          `storage: ${place}`,
+          needed === place ? "bad" : "note",
+          choice.failure.reason.message.replace(/^no place for sessions is to be had: [\w-]+: /, "")
+        )
+    )
+  }
+  return found
+}, Effect.scoped)
+
+/** The disk takes a file, and nobody else reads what is there. */
+const files = Effect.gen(function*() {
+  const fs = yield* FileSystem.FileSystem
+  const data = yield* Account.directory
+  const probe = Path.join(data, `.probe-${process.pid}`)
+  const written = yield* Effect.result(
+    fs.makeDirectory(data, { recursive: true, mode: 0o700 }).pipe(
+      Effect.andThen(fs.writeFileString(probe, "probe", { mode: 0o600 })),
+      Effect.ensuring(Effect.ignore(fs.remove(probe, { force: true })))
+    )
+  )
+  const found = [
+    Result.isSuccess(written)
+      ? finding("files", "good", `${data} can be written`)
+      : finding(
+        "files",
+        "bad",
+        `${data} cannot be written: give yourself access, free some space, or set XDG_DATA_HOME`
+      )
+  ]
+  if (process.platform === "win32") return found
+  const open: Array<string> = []
+  for (const name of ["accounts", "sessions", "encrypted", "keychain"]) {
+    const directory = Path.join(data, name)
+    const entries = yield* Effect.orElseSucceed(fs.readDirectory(directory), () => [])
+    for (const path of [directory, ...entries.map((entry) => Path.join(directory, entry))]) {
+      const info = yield* Effect.option(fs.stat(path))
+      if (Option.isSome(info) && (info.value.mode & 0o077) !== 0) open.push(path)
+    }
+  }
+  const [first] = open
+  found.push(
+    first === undefined
+      ? finding("permissions", "good", "only you can read what is there")
+      : finding(
+        "permissions",
+        "bad",
+        `others can read ${first}${open.length > 1 ? ` and ${open.length - 1} more` : ""}: chmod -R go= ${data}`
+      )
+  )
+  return found
+})
+
+const proxy = Effect.gen(function*() {
+  const set: Array<string> = []
+  for (
+    const name of [
+      "HTTPS_PROXY",
+      "https_proxy",
+      "HTTP_PROXY",
+      "http_proxy",
+      "NO_PROXY",
+      "no_proxy",
+      "NODE_EXTRA_CA_CERTS",
+      "SSL_CERT_FILE"
+    ]
+  ) {
+    const value = yield* Effect.orElseSucceed(Config.option(Config.NonEmptyString(name)), () => Option.none())
+    // a proxy's address can hold a password
+    if (Option.isSome(value)) set.push(`${name}=${value.value.replace(/\/\/[^@/]*@/, "//…@")}`)
+  }
+  const insecure = yield* Effect.orElseSucceed(
+    Config.option(Config.NonEmptyString("NODE_TLS_REJECT_UNAUTHORIZED")),
+    () => Option.none()
+  )
+  return Option.contains(insecure, "0")
+    ? finding(
+      "proxy and TLS",
+      "bad",
+      "NODE_TLS_REJECT_UNAUTHORIZED=0 lets anybody on the way read the tokens: unset it, and name your authority in NODE_EXTRA_CA_CERTS"
+    )
+    : finding(
+      "proxy and TLS",
+      "good",
+      set.length === 0 ? "no proxy and no certificates of your own are set" : set.join(", ")
+    )
+})
+
+/** One request without a credential: whether the issuer answers, how its certificate does, and what time it has. */
+const issuer = Effect.fnUntraced(function*(dialect: Account.Dialect | undefined, address: string) {
+  const root = address.replace(/\/+$/, "")
+  const path = dialect === "oidc"
+    ? "/.well-known/openid-configuration"
+    : dialect === "datalayer"
+    ? "/api/iam/v1/ping"
+    : ""
+  const call = { issuer: address, method: "doctor", secrets: [], timeLimit: Duration.seconds(5) }
+  const checked = IamHttp.endpoint(root)
+  if (Result.isFailure(checked)) return [finding("issuer", "bad", checked.failure.reason.message)]
+  const answer = yield* Effect.result(IamHttp.execute(HttpClientRequest.get(`${root}${path}`), call))
+  if (Result.isFailure(answer)) return [finding("issuer", "bad", `${address}: ${answer.failure.reason.message}`)]
+  const { body, receivedAt, serverTime, shape, status } = answer.success
+  const skew = Duration.toMillis(TokenSet.clockOffset(serverTime, receivedAt))
+  const found = [
+    finding(
+      "issuer",
+      "good",
+      `${address} answers${root.startsWith("https:") ? ", with a certificate that is trusted" : ""} (${shape})`
+    ),
+    Option.isNone(serverTime)
+      ? finding("clock", "note", "the issuer does not tell its time")
+      : Math.abs(skew) < 60_000
+      ? finding(
+        "clock",
+        "good",
+        skew === 0 ? "as the issuer's" : `${Span.format(Math.abs(skew))} off, which is allowed for`
+      )
+      : finding(
+        "clock",
+        "bad",
+        `the issuer's clock is ${Span.format(Math.abs(skew))} ${
+          skew > 0 ? "ahead" : "behind"
+        }: set this machine's clock (it says ${DateTime.formatIso(receivedAt)})`
+      )
+  ]
+  if (dialect !== "oidc") return found
+  const named = Option.isSome(body) ? body.value["issuer"] : undefined
+  found.push(
+    status !== 200 || Option.isNone(body)
+      ? finding(
+        "discovery",
+        "bad",
+        `${root}${path} is no provider's metadata (${shape}): is this the issuer, to the letter?`
+      )
+      : named === address
+      ? finding(
+        "discovery",
+        "good",
+        `authorization${"device_authorization_endpoint" in body.value ? ", device codes" : ""}${
+          "revocation_endpoint" in body.value ? ", revocation" : ""
+        }`
+      )
+      : finding(
+        "discovery",
+        "bad",
+        `the provider calls itself "${
+          typeof named === "string" ? named : "nothing"
+        }": use that as the issuer, to the letter`
+      )
+  )
+  return found
+  // The command is the entry point.
+  // oxlint-disable-next-line effecttsgo/strict-effect-provide
+}, Effect.provide(NodeAuth.layerHttpClient))
+
+const browser = Effect.gen(function*() {
+  const context = yield* Layer.build(Layer.mergeAll(NodeBrowser.layer, NodeCallbackServer.layer()))
+  const obstacle = yield* Context.get(context, Browser).obstacle
+  const callback = yield* Effect.result(Context.get(context, CallbackServer).open)
+  return [
+    Option.isNone(obstacle)
+      ? finding("browser", "good", "one can be opened here")
+      : finding(
+        "browser",
+        "note",
+        `${obstacle.value}: authn login --browser falls back to a code, or to an address that is pasted`
+      ),
+    Result.isSuccess(callback)
+      ? finding("callback", "good", `a port for the browser's way back is free (${callback.success.redirectUri})`)
+      : finding("callback", "bad", callback.failure.detail)
+  ]
+}).pipe(Effect.scoped)
+
+/**
+ * Looks for what could be wrong, and tells what to do. No credential is sent.
+ *
+ * @category commands
+ * @since 0.1.0
+ */
+export const command = Command.make("doctor", {}, () =>
+  Effect.gen(function*() {
+    const settings = yield* Settings.make()
+    const address = settings.values.issuer?.value
+    const found = [
+      yield* node,
+      ...(yield* files),
+      ...(yield* places(settings.policy)),
+      yield* proxy,
+      ...(address === undefined
+        ? [finding("issuer", "note", "none is set: give AUTHN_ISSUER, or sign in")]
+        : yield* issuer(settings.dialect, address)),
+      ...(yield* browser)
+    ]
+    const isBad = found.some(({ verdict }) => verdict === "bad")
+    if (yield* Settings.JsonFlag) yield* Output.json(found.map((one) => ({ ...one })))
+    else {
+      const { bold, green, red, yellow } = yield* Output.paint("stdout")
+      const mark = { good: green("✓"), note: yellow("·"), bad: red("✗") }
+      yield* Output.out(...Output.table(
+        found.map(({ check, detail, verdict }) => [mark[verdict], verdict === "bad" ? bold(check) : check, detail]),
+        Output.columns("stdout")
+      ))
+    }
+    if (isBad) return yield* failed("something is wrong: see the lines marked ✗")
+  })).pipe(Command.withDescription("Look for what could be wrong, and tell what to do"))

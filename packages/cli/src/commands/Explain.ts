@@ -1,0 +1,179 @@
+/**
+ * `authn explain` and `authn config`: what is used, and why.
+ *
+ * @since 0.1.0
+ */
+import * as TokenSet from "@effect-authn/core/TokenSet"
+import { TokenStorage } from "@effect-authn/core/TokenStorage"
+import * as Command from "effect/cli/Command"
+import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Dialect from "../Dialect.ts"
+import * as Output from "../Output.ts"
+import * as Settings from "../Settings.ts"
+import * as Span from "../Span.ts"
+import { millisLeft } from "../Tokens.ts"
+import * as Status from "./Status.ts"
+
+interface Step {
+  readonly source: string
+  readonly verdict: "used" | "skipped" | "not set"
+  readonly reason: string
+}
+
+const environmentSteps = Effect.fnUntraced(function*(settings: Settings.Settings) {
+  const given = yield* Settings.givenToken({ dialect: settings.dialect, isTold: false })
+  const now = yield* DateTime.now
+  return Settings.tokenVariables(settings.dialect).map((source): Step => {
+    if (Option.isNone(given) || given.value.variable !== source) {
+      return { source, verdict: "not set", reason: "not set, or another one goes first" }
+    }
+    if (settings.isTold) return { source, verdict: "skipped", reason: "set, but --account names a login" }
+    const tokens = TokenSet.fromAnswer({
+      accessToken: given.value.token,
+      receivedAt: now,
+      serverTime: Option.none(),
+      defaultLifetime: Duration.infinity
+    })
+    const left = millisLeft(tokens, now)
+    return {
+      source,
+      verdict: "used",
+      reason: left <= 0
+        ? `set, and goes before every stored session, but it expired ${Span.format(-left)} ago`
+        : `set, and goes before every stored session; ${
+          Number.isFinite(left) ? `${Span.format(left)} left` : "no known end"
+        }`
+    }
+  })
+})
+
+const storedStep = Effect.fnUntraced(function*(settings: Settings.Settings, isTaken: boolean) {
+  const source = `stored session of "${settings.name}"`
+  if (Option.isNone(settings.account)) {
+    return { source, verdict: "skipped", reason: "there was no login: authn login" } satisfies Step
+  }
+  const account = settings.account.value
+  const storage = Context.get(yield* Layer.build(Dialect.storage(account.place)), TokenStorage)
+  const view = yield* Status.view(account, storage, settings.name)
+  const now = DateTime.toEpochMillis(yield* DateTime.now)
+  const left = view.expiresAt === undefined ? "no known end" : `${Span.format(view.expiresAt - now)} left`
+  const place = `in ${Output.short(view.storage)}`
+  const [isGood, state] = view.state === "valid"
+    ? [true, `${left}, ${place}`]
+    : view.state === "due"
+    ? [true, `${left}, and it will be renewed first or meanwhile; ${place}`]
+    : view.state === "expired" && view.renewedBy !== undefined && !view.renewedBy.startsWith("exchange")
+    ? [true, `its token expired and will be renewed by ${view.renewedBy}; ${place}`]
+    : view.state === "signed out"
+    ? [false, `signed out; nothing ${place}: authn login`]
+    : [
+      false,
+      `${
+        view.state === "ended"
+          ? "the IAM ended it"
+          : view.state === "expired"
+          ? "expired, and nothing can renew it"
+          : "it cannot be read"
+      }${view.detail === undefined ? "" : ` (${Output.plain(view.detail)})`}; ${place}: authn login`
+    ]
+  const step: Step = {
+    source,
+    verdict: isGood && !isTaken ? "used" : "skipped",
+    reason: isTaken ? `not looked at, since a variable is used (${state})` : state
+  }
+  return step
+}, Effect.scoped)
+
+/**
+ * Tells which source of a token is used, and why not the others. It sends nothing.
+ *
+ * @category commands
+ * @since 0.1.0
+ */
+export const explain = Command.make("explain", {}, () =>
+  Effect.gen(function*() {
+    const settings = yield* Settings.make()
+    const variables = yield* environmentSteps(settings)
+    const isTaken = variables.some(({ verdict }) => verdict === "used")
+    const steps = [...variables, yield* storedStep(settings, isTaken)]
+    const used = steps.find(({ verdict }) => verdict === "used")
+    if (yield* Settings.JsonFlag) {
+      return yield* Output.json({
+        account: settings.name,
+        accountFrom: settings.nameSource,
+        used: used?.source ?? null,
+        tried: steps.map((step) => ({ ...step }))
+      })
+    }
+    const { bold, dim, green } = yield* Output.paint("stdout")
+    const width = Output.columns("stdout")
+    yield* Output.out(
+      `The account is ${bold(settings.name)}, from ${settings.nameSource}. Sources of a token, in order:`,
+      "",
+      ...Output.table(
+        steps.map(({ reason, source, verdict }) => [
+          verdict === "used" ? green("→") : " ",
+          verdict === "used" ? bold(source) : dim(source),
+          verdict === "used" ? green(verdict) : dim(verdict),
+          verdict === "not set" ? "" : reason
+        ]),
+        width
+      ),
+      "",
+      used === undefined
+        ? "No token can be had. Sign in with: authn login"
+        : `authn token prints that of: ${used.source}`
+    )
+  })).pipe(Command.withDescription("Tell which token would be used, what was skipped, and why"))
+
+/**
+ * Shows every setting and where it comes from.
+ *
+ * @category commands
+ * @since 0.1.0
+ */
+export const config = Command.make("config", {}, () =>
+  Effect.gen(function*() {
+    const fs = yield* FileSystem.FileSystem
+    const settings = yield* Settings.make()
+    const path = yield* Settings.filePath
+    const exists = yield* Effect.orElseSucceed(fs.exists(path), () => false)
+    const given = yield* Settings.givenToken(settings)
+    const rows: ReadonlyArray<readonly [string, string | undefined, string]> = [
+      ["account", settings.name, settings.nameSource],
+      ...Settings.names.map((name) => {
+        const { source, value } = settings.values[name] ?? { source: "not set", value: undefined }
+        return [name, value === undefined ? undefined : Settings.shown(value), source] as const
+      }),
+      [
+        "token",
+        Option.isSome(given) ? "(set, not shown)" : undefined,
+        Option.isSome(given) ? given.value.variable : "not set"
+      ]
+    ]
+    if (yield* Settings.JsonFlag) {
+      return yield* Output.json({
+        file: path,
+        settings: Object.fromEntries(rows.map(([name, value, source]) => [name, { value: value ?? null, source }]))
+      })
+    }
+    const { bold, dim } = yield* Output.paint("stdout")
+    yield* Output.out(
+      ...Output.table(
+        rows.map(([name, value, source]) => [name, value === undefined ? dim("-") : bold(value), dim(source)]),
+        Output.columns("stdout")
+      ),
+      "",
+      dim(
+        `Flags go before AUTHN_… variables, these before what a login left, that before ${path}${
+          exists ? "" : " (which is not there)"
+        }.`
+      )
+    )
+  })).pipe(Command.withDescription("Show every setting, and where it comes from"))

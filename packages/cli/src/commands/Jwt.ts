@@ -1,0 +1,125 @@
+/**
+ * `authn jwt`.
+ *
+ * @since 0.1.0
+ */
+import * as Jwks from "@effect-authn/core/Jwks"
+import * as JwtCodec from "@effect-authn/core/JwtCodec"
+import * as TokenSet from "@effect-authn/core/TokenSet"
+import * as NodeAuth from "@effect-authn/platform-node/NodeAuth"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import { usage } from "../Failure.ts"
+import * as Input from "../Input.ts"
+import * as Output from "../Output.ts"
+import * as Settings from "../Settings.ts"
+import * as Span from "../Span.ts"
+
+const times = new Set(["exp", "iat", "nbf", "auth_time", "updated_at"])
+const encodeValue = Schema.encodeUnknownEffect(Schema.fromJsonString(Schema.Unknown))
+
+const read = Effect.gen(function*() {
+  const token = TokenSet.accessTokenFrom((yield* Input.secret("the token")).pipe(Redacted.value).trim())
+  return Option.isSome(token) ? token.value : yield* usage("what came in is no token: it is empty, or not plain text")
+})
+
+const show = Effect.fnUntraced(function*(members: JwtCodec.JsonObject) {
+  const now = DateTime.toEpochMillis(yield* DateTime.now)
+  return yield* Effect.forEach(Object.entries(members), ([name, value]) =>
+    Effect.gen(function*() {
+      const at = times.has(name) && typeof value === "number" ? DateTime.make(value * 1000) : Option.none()
+      if (Option.isSome(at)) {
+        const millis = DateTime.toEpochMillis(at.value)
+        return [name, `${DateTime.formatIso(at.value).replace(/\.000Z$/, "Z")} (${Span.distance(millis, now)})`]
+      }
+      return [name, Output.plain(typeof value === "string" ? value : yield* Effect.orDie(encodeValue(value)))]
+    }))
+})
+
+const decodeJson = Schema.decodeUnknownEffect(Schema.Json)
+
+const print = Effect.fnUntraced(function*(header: JwtCodec.JsonObject, claims: JwtCodec.JsonObject, verdict: string) {
+  if (yield* Settings.JsonFlag) {
+    return yield* Output.json(yield* Effect.orDie(decodeJson({ header, claims })))
+  }
+  const { bold } = yield* Output.paint("stdout")
+  const width = Output.columns("stdout")
+  yield* Output.out(
+    bold("Header"),
+    ...Output.table(yield* show(header), width, "  "),
+    bold("Claims"),
+    ...Output.table(yield* show(claims), width, "  ")
+  )
+  yield* Output.say(verdict)
+})
+
+const decode = Command.make("decode", {}, () =>
+  Effect.gen(function*() {
+    const decoded = yield* Effect.fromResult(JwtCodec.decodeUnverified(Redacted.value(yield* read)))
+    yield* print(decoded.header, decoded.claims, "Not verified: anybody could have written this.")
+  })).pipe(Command.withDescription("Show what a token on the standard input says, without verifying it"))
+
+const decodeJwk = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Record(Schema.String, Schema.Unknown)))
+
+const optional = (name: string, metavar: string, description: string) =>
+  Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), Flag.optional)
+
+const algorithms = JwtCodec.Algorithm.literals.filter((name) => !name.startsWith("HS"))
+
+const verify = Command.make("verify", {
+  jwks: optional("jwks", "URL", "The issuer's key set (https, or this machine)"),
+  key: optional("key", "FILE", "A public key: PEM or JWK"),
+  issuer: optional("issuer", "NAME", "The issuer that must be the token's"),
+  audience: optional("audience", "NAME", "The audience that the token must be meant for"),
+  tolerance: Flag.String("tolerance").pipe(
+    Flag.withMetavar("SPAN"),
+    Flag.withDescription("How far the clocks may differ: 30, 30s, 1m"),
+    Flag.withDefault("0")
+  )
+}, (given) =>
+  Effect.gen(function*() {
+    const tolerance = Span.parse(given.tolerance)
+    if (tolerance === undefined) return yield* usage("--tolerance is written 30, 30s or 1m")
+    if (Option.isSome(given.jwks) === Option.isSome(given.key)) return yield* usage("give --jwks URL or --key FILE")
+    const token = yield* read
+    const fs = yield* FileSystem.FileSystem
+    const source = Option.isSome(given.jwks)
+      ? { jwks: yield* Jwks.remote(given.jwks.value) }
+      : yield* Effect.gen(function*() {
+        const path = Option.getOrElse(given.key, () => "")
+        const text = yield* Effect.mapError(fs.readFileString(path), () => usage(`${path} cannot be read`))
+        if (!text.trimStart().startsWith("{")) return { key: text }
+        return { key: yield* Effect.mapError(decodeJwk(text), () => usage(`${path} is neither PEM nor JWK`)) }
+      })
+    const codec = yield* JwtCodec.make
+    const { header, payload } = yield* codec.verify(token, {
+      ...source,
+      algorithms,
+      issuer: Option.getOrUndefined(given.issuer),
+      audience: Option.getOrUndefined(given.audience),
+      clockTolerance: `${tolerance} seconds`
+    })
+    const { green } = yield* Output.paint("stderr")
+    yield* print(header, payload, `${green("✓")} The signature, the times and everything you asked for hold.`)
+    // The command is the entry point.
+    // oxlint-disable-next-line effecttsgo/strict-effect-provide
+  }).pipe(Effect.provide(NodeAuth.layerHttpClient))).pipe(
+    Command.withDescription("Verify a token on the standard input")
+  )
+
+/**
+ * Reads tokens.
+ *
+ * @category commands
+ * @since 0.1.0
+ */
+export const command = Command.make("jwt").pipe(
+  Command.withDescription("Show or verify a token"),
+  Command.withSubcommands([decode, verify])
+)

@@ -1,0 +1,384 @@
+/**
+ * `authn login`.
+ *
+ * @since 0.1.0
+ */
+import { AuthManager } from "@effect-authn/core/AuthManager"
+import * as AuthStrategy from "@effect-authn/core/AuthStrategy"
+import { BrowserLogin } from "@effect-authn/core/BrowserLogin"
+import { DeviceLogin } from "@effect-authn/core/DeviceLogin"
+import { IamClient } from "@effect-authn/core/IamClient"
+import * as InteractiveStrategy from "@effect-authn/core/InteractiveStrategy"
+import * as Session from "@effect-authn/core/Session"
+import { StoragePolicy } from "@effect-authn/core/StoragePolicy"
+import * as TokenStorage from "@effect-authn/core/TokenStorage"
+import * as NodeBrowser from "@effect-authn/platform-node/NodeBrowser"
+import * as NodeCallbackServer from "@effect-authn/platform-node/NodeCallbackServer"
+import * as TerminalLoginPrompt from "@effect-authn/platform-node/TerminalLoginPrompt"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Prompt from "effect/cli/Prompt"
+import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Path from "node:path"
+import * as Account from "../Account.ts"
+import * as Dialect from "../Dialect.ts"
+import { failed, usage } from "../Failure.ts"
+import * as Input from "../Input.ts"
+import * as Output from "../Output.ts"
+import * as Settings from "../Settings.ts"
+import * as Span from "../Span.ts"
+import { millisLeft } from "../Tokens.ts"
+
+const text = (name: string, metavar: string, description: string) =>
+  Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), Flag.optional)
+
+const toggle = (name: string, description: string) =>
+  Flag.Boolean(name).pipe(Flag.withDescription(description), Flag.withDefault(false))
+
+const flags = {
+  dialect: text("dialect", "DIALECT", `How the IAM speaks: ${Account.Dialect.literals.join(", ")}`),
+  issuer: text("issuer", "URL", "The IAM's address"),
+  handle: text("handle", "NAME", "Sign in with a name and a password, which is asked for"),
+  passwordStdin: toggle("password-stdin", "Read the password from the standard input"),
+  tokenStdin: toggle("token-stdin", "Keep a token or an API key that is read from the standard input"),
+  browser: toggle("browser", "Sign in at the IAM's page in a browser"),
+  provider: text("provider", "NAME", "Which of the IAM's own providers the page is of (with --browser)"),
+  device: toggle("device", "Sign in with a code on another device"),
+  client_id: text("client-id", "ID", "The OAuth client"),
+  clientSecretStdin: toggle("client-secret-stdin", "Read the client's secret from the standard input"),
+  scope: text("scope", "SCOPES", "The OAuth scopes, separated by spaces"),
+  organization: text("organization", "ID", "The organization to sign in to"),
+  project: text("project", "ID", "The project to sign in to"),
+  storage: text("storage", "PLACE", "Where the session is kept: auto, keyring, encrypted-file, plain-file, memory"),
+  store: Flag.Boolean("store").pipe(
+    Flag.withDescription("Keep the session; --no-store only tries the credentials"),
+    Flag.withDefault(true)
+  )
+}
+
+type Way = "password" | "token" | "browser" | "device" | "client credentials"
+
+const ways: { readonly [D in Account.Dialect]: ReadonlyArray<Way> } = {
+  datalayer: ["password", "browser", "token"],
+  genomcore: ["password", "token"],
+  oidc: ["browser", "device", "client credentials", "token"]
+}
+
+/** The ways that the flags name. */
+const named = (given: {
+  readonly handle: Option.Option<string>
+  readonly passwordStdin: boolean
+  readonly tokenStdin: boolean
+  readonly browser: boolean
+  readonly device: boolean
+  readonly clientSecretStdin: boolean
+}): ReadonlyArray<Way> => {
+  const found: Array<Way> = []
+  if (Option.isSome(given.handle) || given.passwordStdin) found.push("password")
+  if (given.tokenStdin) found.push("token")
+  if (given.browser) found.push("browser")
+  if (given.device) found.push("device")
+  if (found.length === 0 && given.clientSecretStdin) found.push("client credentials")
+  return found
+}
+
+const explanation: { readonly [W in Way]: string } = {
+  "password": "name and password",
+  "token": "a token or API key that I paste",
+  "browser": "my browser",
+  "device": "a code on another device",
+  "client credentials": "the client's own secret"
+}
+
+const option: { readonly [W in Way]: string } = {
+  "password": "--handle NAME (with --password-stdin where there is no terminal)",
+  "token": "--token-stdin",
+  "browser": "--browser",
+  "device": "--device",
+  "client credentials": "--client-secret-stdin"
+}
+
+/** Asks a person for what is missing, and tells everybody else what it is. */
+const missing = Effect.fnUntraced(function*<A, E, R>(what: string, prompt: Effect.Effect<A, E, R>) {
+  if (yield* Input.hasPerson) return yield* prompt
+  return yield* usage(`${what}\nSee: authn login --help`)
+})
+
+const askAddress = Prompt.String({
+  message: "Address of the IAM",
+  validate: (value) => URL.canParse(value) ? Effect.succeed(value) : Effect.fail("write it as https://iam.example.com")
+})
+
+const completed = Effect.fnUntraced(function*(settings: Settings.Settings) {
+  const dialect = settings.dialect ?? (yield* missing(
+    `no dialect: give --dialect ${Account.Dialect.literals.join("|")}`,
+    Prompt.Select<Account.Dialect>({
+      message: "How does the IAM speak?",
+      choices: [
+        { title: "datalayer", value: "datalayer", description: "a Datalayer-style REST API" },
+        { title: "genomcore", value: "genomcore", description: "a Genomcore-style REST API" },
+        { title: "oidc", value: "oidc", description: "OAuth 2 and OpenID Connect" }
+      ]
+    })
+  ))
+  const issuer = settings.values.issuer?.value ?? (yield* missing("no issuer: give --issuer URL", askAddress))
+  const client = settings.values.client_id?.value ?? (dialect === "oidc"
+    ? yield* missing("no client: give --client-id ID", Prompt.String({ message: "Client id" }))
+    : undefined)
+  return { ...Dialect.targetOf(settings, dialect, issuer), client }
+})
+
+const wayOf = Effect.fnUntraced(function*(dialect: Account.Dialect, found: ReadonlyArray<Way>) {
+  const known = ways[dialect]
+  const [way, another] = found
+  if (another !== undefined) {
+    return yield* usage(`one way to sign in at a time: ${found.map((way) => option[way]).join(", or ")}`)
+  }
+  if (way !== undefined) {
+    if (known.includes(way)) return way
+    return yield* usage(
+      `a ${dialect} IAM has no login by ${way}: give ${known.map((way) => option[way]).join(", or ")}`
+    )
+  }
+  return yield* missing(
+    `no way to sign in: give ${known.map((way) => option[way]).join(", or ")}`,
+    Prompt.Select<Way>({
+      message: "Sign in with",
+      choices: known.map((way) => ({ title: explanation[way], value: way }))
+    })
+  )
+})
+
+const people = Layer.mergeAll(NodeBrowser.layer, NodeCallbackServer.layer(), TerminalLoginPrompt.layer)
+
+const provided = <R>(
+  strategy: AuthStrategy.AuthStrategy<R>,
+  context: Context.Context<R>
+): AuthStrategy.AuthStrategy => ({
+  ...strategy,
+  obtain: (inner) => Effect.provideContext(strategy.obtain(inner), context)
+})
+
+const strategyOf = Effect.fnUntraced(function*(
+  way: Way,
+  services: Dialect.Services,
+  given: {
+    readonly handle: Option.Option<string>
+    readonly passwordStdin: boolean
+    readonly tokenStdin: boolean
+    readonly provider: Option.Option<string>
+  }
+) {
+  switch (way) {
+    case "password": {
+      const handle = Option.isSome(given.handle)
+        ? given.handle.value
+        : yield* missing("no name: give --handle NAME", Prompt.String({ message: "Name" }))
+      const password = given.passwordStdin
+        ? yield* Input.secret("the password")
+        : yield* missing(
+          "no password: there is no terminal to ask at, so give --password-stdin",
+          Prompt.Password({ message: `Password of ${handle}` })
+        )
+      return AuthStrategy.password({ handle, password })
+    }
+    case "token":
+      return AuthStrategy.token(
+        given.tokenStdin ? yield* Input.secret("the token") : yield* Prompt.Password({ message: "Token" })
+      )
+    case "browser": {
+      const login = Context.getOption(services, BrowserLogin)
+      if (Option.isNone(login)) return yield* usage("this IAM has no browser login")
+      const context = Context.merge(yield* Layer.build(people), Context.make(BrowserLogin, login.value)).pipe(
+        // Where no browser can open, a device code may do.
+        Context.merge(services)
+      )
+      return provided(
+        InteractiveStrategy.interactive({ provider: Option.getOrUndefined(given.provider) }),
+        context
+      )
+    }
+    case "device": {
+      const login = Context.getOption(services, DeviceLogin)
+      if (Option.isNone(login)) return yield* usage("this IAM has no login with a code")
+      return provided(
+        InteractiveStrategy.device,
+        Context.merge(yield* Layer.build(people), Context.make(DeviceLogin, login.value))
+      )
+    }
+    case "client credentials": {
+      const { OidcIam } = yield* Effect.promise(() => import("@effect-authn/iam-oidc/OidcIam"))
+      const { clientCredentials } = yield* Effect.promise(() => import("@effect-authn/iam-oidc/OidcStrategy"))
+      const oidc = Context.getOption(services, OidcIam)
+      if (Option.isNone(oidc)) return yield* usage("only an OpenID provider has client credentials")
+      return provided(clientCredentials, Context.make(OidcIam, oidc.value))
+    }
+  }
+})
+
+/** The file of a session, where sessions are plain files: `authn token` reads it without looking for it. */
+const plainFile = Effect.fnUntraced(function*(key: Session.SessionKey) {
+  const fs = yield* FileSystem.FileSystem
+  const directory = Path.join(yield* Account.directory, "sessions")
+  const files = yield* Effect.orElseSucceed(fs.readDirectory(directory), () => [])
+  for (const file of files.filter((file) => file.endsWith(".json"))) {
+    const path = Path.join(directory, file)
+    const found = TokenStorage.decode(yield* Effect.orElseSucceed(fs.readFileString(path), () => ""), path)
+    if (Result.isSuccess(found) && found.success.key.id === key.id) return path
+  }
+  return undefined
+})
+
+/**
+ * Remembers a login.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const remember = Effect.fnUntraced(function*(
+  target: Dialect.Target,
+  services: Dialect.Services,
+  hasSecret: boolean
+) {
+  const { key } = Context.get(services, AuthManager)
+  const { policy } = Context.get(services, IamClient)
+  const { place } = yield* Context.get(services, StoragePolicy).choice
+  const file = place === "plain-file" ? yield* plainFile(key) : undefined
+  const account = Account.Account.make({
+    version: 1,
+    name: target.name,
+    dialect: target.dialect,
+    issuer: key.issuer,
+    client: key.client,
+    ...(target.scopes === undefined ? {} : { scopes: target.scopes }),
+    ...(hasSecret ? { hasSecret } : {}),
+    place,
+    ...(file === undefined ? {} : { file }),
+    window: Duration.toMillis(policy.window),
+    shortLivedFraction: policy.shortLivedFraction
+  })
+  const before = yield* Account.get(target.name)
+  yield* Account.put(account)
+  // A session that was left in another place would live on there.
+  if (Option.isSome(before) && before.value.place !== place && before.value.place !== "memory") {
+    yield* Effect.gen(function*() {
+      const old = yield* Dialect.open(before.value, Dialect.storage(before.value.place))
+      yield* Context.get(old, AuthManager).clearStoredToken
+    }).pipe(
+      Effect.scoped,
+      Effect.catch(({ message }) => Output.say(`The earlier session could not be removed: ${message}`))
+    )
+  }
+  return account
+})
+
+const allowPlainFiles = Effect.gen(function*() {
+  if (!(yield* Input.hasPerson)) return false
+  return yield* Prompt.Confirm({
+    message:
+      "There is no keychain here and no key to encrypt with. Keep the session in a plain file that only you can read?",
+    initial: false
+  })
+}).pipe(Effect.orElseSucceed(() => false))
+
+/**
+ * Signs in and stays signed in.
+ *
+ * @category commands
+ * @since 0.1.0
+ */
+export const command = Command.make("login", flags, (given) =>
+  Effect.gen(function*() {
+    const asJson = yield* Settings.JsonFlag
+    const pipes = [given.passwordStdin, given.tokenStdin, given.clientSecretStdin].filter(Boolean)
+    if (pipes.length > 1) return yield* usage("only one secret can come from the standard input")
+    const settings = yield* Settings.make(given)
+    const target = yield* completed(settings)
+    const way = yield* wayOf(target.dialect, named(given))
+
+    const context = yield* Effect.context<Prompt.Environment>()
+    const policy = given.store ? settings.policy ?? "auto" : "memory"
+    const place = Dialect.storage(policy, Effect.provideContext(allowPlainFiles, context))
+    const secret = given.clientSecretStdin
+      ? yield* Input.secret("the client's secret")
+      : way === "client credentials" && (yield* Input.hasPerson)
+      ? yield* Prompt.Password({ message: "Client secret" })
+      : undefined
+    const services = yield* Dialect.open(target, place, secret)
+    // It is better to know before the password is typed.
+    const choice = yield* Effect.mapError(
+      Context.get(services, StoragePolicy).choice,
+      ({ reason }) =>
+        failed(
+          `${reason.message}\nSay where: --storage plain-file (a file that only you can read), ` +
+            `or set EFFECT_AUTHN_PASSPHRASE to encrypt it, or AUTHN_STORAGE for good`
+        )
+    )
+    const auth = Context.get(services, AuthManager)
+    const strategy = yield* strategyOf(way, services, given)
+    const organization =
+      target.dialect === "genomcore" && way === "password" && settings.values.organization === undefined
+        ? yield* missing("no organization: give --organization ID", Prompt.String({ message: "Organization" }))
+        : settings.values.organization?.value
+    const session = yield* auth.login(strategy, {
+      store: given.store,
+      selection: {
+        ...(organization === undefined ? {} : { organization }),
+        ...(settings.values.project === undefined ? {} : { project: settings.values.project.value })
+      }
+    })
+    if (given.store && secret !== undefined) yield* Dialect.keepClientSecret(services, secret)
+    if (given.store) yield* remember(target, services, secret !== undefined)
+
+    const user = Option.match(session.user, {
+      onNone: () => auth.key.client,
+      onSome: (user) => Option.getOrElse(user.handle, () => user.id)
+    })
+    const tokens = Session.currentToken(session)
+    const left = Option.match(tokens, { onNone: () => 0, onSome: (tokens) => millisLeft(tokens, DateTime.nowUnsafe()) })
+    if (asJson) {
+      return yield* Output.json({
+        account: target.name,
+        dialect: target.dialect,
+        issuer: auth.key.issuer,
+        client: auth.key.client,
+        user,
+        stored: given.store ? choice.place : null,
+        expiresAt: Option.getOrNull(
+          Option.map(Option.flatMap(tokens, ({ expiresAt }) => expiresAt), DateTime.formatIso)
+        )
+      })
+    }
+    const { bold, green } = yield* Output.paint("stderr")
+    yield* Output.say(
+      `${green("✓")} Signed in as ${bold(Output.plain(user))} at ${auth.key.issuer} (account "${target.name}")`,
+      given.store ? `  The session is kept in ${Output.short(choice.description)}.` : "  Nothing was stored.",
+      `  The token is valid ${Number.isFinite(left) ? `for ${Span.format(left)}` : "until it is revoked"}${
+        given.store && session.grant._tag !== "None" ? ", and renewed when it is due" : ""
+      }.`,
+      ...(given.store ? ["  Next: authn token, authn status, authn exec -- CMD"] : [])
+    )
+  }).pipe(Effect.scoped)).pipe(
+    Command.withDescription("Sign in, and stay signed in"),
+    Command.withExamples([
+      {
+        command: "authn login --dialect datalayer --issuer https://iam.example.com --handle ada",
+        description: "Asks for the password"
+      },
+      {
+        command: "authn login --dialect oidc --issuer https://id.example.com --client-id cli --browser",
+        description: "Opens the browser"
+      },
+      {
+        command: "authn login --token-stdin < token.txt",
+        description: "Renews the login of the current account with a token"
+      }
+    ])
+  )

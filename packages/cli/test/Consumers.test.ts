@@ -1,0 +1,184 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Schema } from "effect"
+import { execFileSync, spawn } from "node:child_process"
+import * as fs from "node:fs"
+import { createServer } from "node:http"
+import * as path from "node:path"
+import { data, type Home, login, main, simulated } from "./authn.ts"
+
+/** A git server over http that wants the token as password, by git's own `http-backend`. */
+const gitServer = (root: string, isGood: (token: string) => boolean) =>
+  Effect.acquireRelease(
+    Effect.callback<{ readonly host: string; readonly stop: () => void; readonly refused: () => number }>((resume) => {
+      let refused = 0
+      const server = createServer((request, response) => {
+        const [, basic = ""] = /^Basic (.+)$/.exec(request.headers.authorization ?? "") ?? []
+        const [, token = ""] = Buffer.from(basic, "base64").toString().split(":")
+        if (!isGood(token)) {
+          refused += 1
+          response.writeHead(401, { "www-authenticate": "Basic realm=\"git\"" }).end()
+          return
+        }
+        const url = new URL(request.url ?? "/", "http://x")
+        const backend = spawn("git", ["http-backend"], {
+          env: {
+            PATH: process.env["PATH"],
+            GIT_PROJECT_ROOT: root,
+            GIT_HTTP_EXPORT_ALL: "1",
+            REQUEST_METHOD: request.method,
+            PATH_INFO: url.pathname,
+            QUERY_STRING: url.search.slice(1),
+            CONTENT_TYPE: request.headers["content-type"] ?? "",
+            REMOTE_USER: "ada"
+          }
+        })
+        request.pipe(backend.stdin)
+        const chunks: Array<Buffer> = []
+        backend.stdout.on("data", (chunk: Buffer) => chunks.push(chunk))
+        backend.on("close", () => {
+          const all = Buffer.concat(chunks)
+          const at = all.indexOf("\r\n\r\n")
+          for (const line of all.subarray(0, at).toString().split("\r\n")) {
+            const [name = "", value = ""] = line.split(": ")
+            if (name === "Status") response.statusCode = Number.parseInt(value, 10)
+            else response.setHeader(name, value)
+          }
+          response.end(all.subarray(at + 4))
+        })
+      })
+      server.listen(0, "127.0.0.1", () => {
+        const address = server.address()
+        const port = typeof address === "object" && address !== null ? address.port : 0
+        const stop = () => {
+          server.close()
+          server.closeAllConnections()
+        }
+        resume(Effect.succeed({ host: `127.0.0.1:${port}`, stop, refused: () => refused }))
+      })
+    }),
+    ({ stop }) => Effect.sync(stop)
+  )
+
+const git = (home: Home, args: ReadonlyArray<string>) =>
+  Effect.callback<{ readonly code: number | null; readonly stderr: string }>((resume) => {
+    const child = spawn("git", args, {
+      env: { ...home.env, GIT_TERMINAL_PROMPT: "0", GIT_CONFIG_NOSYSTEM: "1", NO_PROXY: "*" },
+      stdio: ["ignore", "ignore", "pipe"]
+    })
+    let stderr = ""
+    child.stderr.on("data", (chunk) => {
+      stderr += String(chunk)
+    })
+    child.on("close", (code) => resume(Effect.succeed({ code, stderr })))
+  })
+
+// https://kubernetes.io/docs/reference/config-api/client-authentication.v1/#client-authentication-k8s-io-v1-ExecCredential
+const ExecCredential = Schema.Struct({
+  apiVersion: Schema.Literals(["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"]),
+  kind: Schema.Literal("ExecCredential"),
+  status: Schema.Struct({
+    expirationTimestamp: Schema.String.check(Schema.isPattern(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/)),
+    token: Schema.NonEmptyString
+  })
+})
+
+// https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html
+const ProcessCredential = Schema.Struct({
+  Version: Schema.Literal(1),
+  AccessKeyId: Schema.NonEmptyString,
+  SecretAccessKey: Schema.NonEmptyString,
+  SessionToken: Schema.NonEmptyString,
+  Expiration: Schema.String.check(Schema.isPattern(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/))
+})
+
+const exact = { onExcessProperty: "error" } as const
+
+describe("consumers", { timeout: 90_000 }, () => {
+  it.live("git clones with the session's token, and gets another one when that is refused", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        const root = path.join(home.directory, "repositories")
+        const work = path.join(home.directory, "work")
+        const run = (...args: ReadonlyArray<string>) => execFileSync("git", args, { env: home.env, stdio: "ignore" })
+        run("init", "--quiet", work)
+        fs.writeFileSync(path.join(work, "file"), "content")
+        run("-C", work, "add", ".")
+        run("-C", work, "-c", "user.name=ada", "-c", "user.email=ada@example.org", "commit", "--quiet", "-m", "first")
+        run("clone", "--quiet", "--bare", work, path.join(root, "demo.git"))
+
+        yield* login(home, simulator.issuer, "datalayer")
+        const first = (yield* home.run(["token"])).stdout.trim()
+        let good = (token: string) => token === first
+        const server = yield* gitServer(root, (token) => good(token))
+        const clone = (to: string, host = server.host) =>
+          git(home, [
+            "-c",
+            `credential.helper=!'${process.execPath}' '${main}' credential git --host ${host}`,
+            "clone",
+            "--quiet",
+            `http://${server.host}/demo.git`,
+            path.join(home.directory, to)
+          ])
+        const cloned = yield* clone("one")
+        assert.strictEqual(cloned.code, 0, cloned.stderr)
+        assert.strictEqual(fs.readFileSync(path.join(home.directory, "one/file"), "utf8"), "content")
+
+        // the host has revoked it: git tells the helper, whose next answer is another token
+        good = (token) => token !== "" && token !== first
+        assert.notStrictEqual((yield* clone("two")).code, 0)
+        const again = yield* clone("three")
+        assert.strictEqual(again.code, 0, again.stderr)
+
+        const before = (yield* simulator.ledger).length
+        assert.notStrictEqual(
+          (yield* clone("four", "git.example.com")).code,
+          0,
+          "a host that is not named gets nothing"
+        )
+        assert.strictEqual((yield* simulator.ledger).length, before)
+      })))
+
+  it.live("answers git for named hosts only, and over https only", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        yield* login(home, simulator.issuer, "datalayer")
+        const ask = (input: string, operation = "get") =>
+          Effect.map(home.run(["credential", "git", "--host", "git.example.com", operation], { input }), ({ stdout }) =>
+            stdout)
+        assert.match(
+          yield* ask("protocol=https\nhost=git.example.com\n\n"),
+          /^username=oauth2\npassword=eyJ.*\npassword_expiry_utc=\d+\n$/
+        )
+        assert.match(
+          yield* ask("capability[]=authtype\nprotocol=https\nhost=git.example.com\n\n"),
+          /authtype=Bearer\ncredential=eyJ/
+        )
+        assert.strictEqual(yield* ask("protocol=http\nhost=git.example.com\n\n"), "")
+        assert.strictEqual(yield* ask("protocol=https\nhost=evil.example.com\n\n"), "")
+        assert.strictEqual(yield* ask("protocol=https\nhost=git.example.com\n\n", "store"), "")
+        assert.strictEqual(yield* ask("protocol=https\nhost=git.example.com\n\n", "something-new"), "")
+      })))
+
+  it.live("speaks kubectl's and AWS's protocols", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        yield* login(home, simulator.issuer, "datalayer")
+        const token = (yield* home.run(["token"])).stdout.trim()
+        for (const version of ["v1", "v1beta1"]) {
+          const info = JSON.stringify({
+            apiVersion: `client.authentication.k8s.io/${version}`,
+            kind: "ExecCredential",
+            spec: { interactive: false }
+          })
+          const { stdout } = yield* home.run(["credential", "kubectl"], { env: { KUBERNETES_EXEC_INFO: info } })
+          const credential = yield* Schema.decodeUnknownEffect(ExecCredential)(JSON.parse(stdout), exact)
+          assert.strictEqual(credential.apiVersion, `client.authentication.k8s.io/${version}`)
+          assert.strictEqual(credential.status.token, token)
+          assert.isAbove(Date.parse(credential.status.expirationTimestamp), Date.now())
+        }
+        const { stdout } = yield* home.run(["credential", "process", "--access-key-id", "ada"])
+        const credential = yield* Schema.decodeUnknownEffect(ProcessCredential)(JSON.parse(stdout), exact)
+        assert.deepStrictEqual([credential.AccessKeyId, credential.SessionToken], ["ada", token])
+        assert.isTrue(fs.existsSync(data(home)))
+      })))
+})

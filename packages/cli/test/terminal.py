@@ -1,0 +1,31 @@
+"""Runs a program at a terminal of its own: python3 terminal.py COLUMNS ROWS SCRIPT PROGRAM ARG...
+
+SCRIPT is JSON: a list of [pattern, answer]. When the pattern is seen in what the program shows (after the last answer),
+the answer is typed. Prints what was shown, and then the exit code on a line of its own.
+"""
+import fcntl, json, os, pty, re, select, signal, struct, sys, termios, time
+
+columns, rows, script, command = int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3]), sys.argv[4:]
+pid, master = pty.fork()
+if pid == 0:
+    os.execvp(command[0], command)
+fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+shown, since, deadline = b"", 0, time.time() + 60
+while True:
+    ready, _, _ = select.select([master], [], [], max(0, deadline - time.time()))
+    if not ready:
+        os.kill(pid, signal.SIGKILL)
+        break
+    try:
+        data = os.read(master, 65536)
+    except OSError:
+        data = b""
+    if not data:
+        break
+    shown += data
+    while script and re.search(script[0][0].encode(), shown[since:]):
+        since = len(shown)
+        os.write(master, script.pop(0)[1].encode())
+_, status = os.waitpid(pid, 0)
+sys.stdout.buffer.write(shown)
+sys.stdout.write("\n%d" % os.waitstatus_to_exitcode(status))
