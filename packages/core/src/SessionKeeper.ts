@@ -341,20 +341,22 @@ export const make = Effect.gen(function*() {
     flight: Deferred.Deferred<Session.Session, AuthError>,
     selection: Selection.Selection
   ): void => {
-    kept.landsSince = memory.nowMillis()
-    kept.landing = Effect.matchEffect(Deferred.await(flight), {
-      onFailure: (error) => isPassing(error) ? obtain(kept, undefined, 1) : Effect.fail(error),
-      onSuccess: (session) =>
-        Option.match(Session.tokenFor(session, selection), {
-          onNone: () => obtain(kept, undefined),
-          onSome: Effect.succeed
-        })
-    })
+    kept.landing = {
+      since: memory.nowMillis(),
+      tokens: Effect.matchEffect(Deferred.await(flight), {
+        onFailure: (error) => isPassing(error) ? obtain(kept, undefined, 1) : Effect.fail(error),
+        onSuccess: (session) =>
+          Option.match(Session.tokenFor(session, selection), {
+            onNone: () => obtain(kept, undefined),
+            onSome: Effect.succeed
+          })
+      })
+    }
   }
 
   // By a clock that was set back, the token may be valid again.
-  const landing = (kept: Kept): Effect.Effect<TokenSet.TokenSet, AuthError> | undefined =>
-    clock.currentTimeMillisUnsafe() >= kept.landsSince ? kept.landing : undefined
+  const landing = ({ landing }: Kept): Effect.Effect<TokenSet.TokenSet, AuthError> | undefined =>
+    landing !== undefined && clock.currentTimeMillisUnsafe() >= landing.since ? landing.tokens : undefined
 
   const token = (kept: Kept): Effect.Effect<TokenSet.TokenSet, AuthError> => {
     const slow = obtain(kept, undefined)

@@ -1,5 +1,5 @@
 // What can be seen of renewals from outside: metrics, spans, and the states of a session.
-import { AuthError, AuthManager, RenewalMetrics, SessionState } from "@effect-authn/core"
+import { AuthError, AuthManager, RenewalMetrics, type SessionState } from "@effect-authn/core"
 import { ScriptedIam } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Metric, Stream, Tracer } from "effect"
@@ -100,9 +100,9 @@ describe("spans", () => {
         assert.deepStrictEqual(
           renewed().map(({ attributes }) => Object.fromEntries(attributes)),
           [
-            { selection: "project=blue", outcome: "renewed" },
-            { selection: "", outcome: "Unavailable" }
-          ].map((own) => ({ issuer: "https://iam.example", account: "default", ...own }))
+            { issuer: "https://iam.example", account: "default", selection: "project=blue", outcome: "renewed" },
+            { issuer: "https://iam.example", account: "default", selection: "", outcome: "Unavailable" }
+          ]
         )
         assert.deepStrictEqual(
           renewed().map(({ parent, status }) => [parent._tag, status._tag === "Ended" && Exit.isSuccess(status.exit)]),

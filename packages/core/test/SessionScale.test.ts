@@ -37,7 +37,10 @@ const signIn = Effect.fnUntraced(function*(lifetime: (i: number) => Duration.Dur
     Effect.gen(function*() {
       const key = Session.SessionKey.make({ issuer: iam.issuer, client: iam.client, account: `account-${i}` })
       yield* script.set({ lifetime: lifetime(i) })
-      const issued = yield* iam.login({ handle: "ada", password: ScriptedIam.password }, Selection.none)
+      const issued = yield* iam.login(
+        { _tag: "Password", handle: "ada", password: ScriptedIam.password },
+        Selection.none
+      )
       expiries.push(DateTime.toEpochMillis(Option.getOrThrow(issued.tokens.expiresAt)))
       const kept = keeper.open(key)
       yield* keeper.replace(kept, Session.fromIssued(key, issued, { strategy: "password", selection: Selection.none }))

@@ -27,7 +27,7 @@ const makeNaps = () => {
   const step = Effect.fnUntraced(function*(millis: number) {
     yield* TestClock.adjust(millis)
     elapsed += millis
-    for (const sleeper of [...asleep]) {
+    for (const sleeper of Array.from(asleep)) {
       if (sleeper.until > elapsed) continue
       asleep.delete(sleeper)
       sleeper.wake()

@@ -32,9 +32,8 @@ export class Kept {
   /** The last epoch millisecond at which `hit` may be handed out without a further look. */
   freshUntil = Number.NEGATIVE_INFINITY
   hit: Effect.Effect<TokenSet, AuthError> = Effect.never
-  /** What those without a valid token wait for, and the epoch millisecond since when there is none. */
-  landing: Effect.Effect<TokenSet, AuthError> | undefined = undefined
-  landsSince = Number.POSITIVE_INFINITY
+  /** What callers wait for while there is no valid token, and the epoch millisecond since when it is so. */
+  landing: { readonly since: number; readonly tokens: Effect.Effect<TokenSet, AuthError> } | undefined = undefined
   /** When the scheduler looks at this session again, in epoch milliseconds, and its place among the others. */
   dueAt = Number.POSITIVE_INFINITY
   place = -1
