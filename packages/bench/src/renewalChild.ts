@@ -1,0 +1,46 @@
+// A process of its own: it opens the session that it shares with others, asks for a token when it is told to, and says
+// what came of it. It imports what it needs and no more, as a small program would.
+import { AuthManager } from "@effect-authn/core/AuthManager"
+import { Clock, Context, Effect, Layer, References, type Scope } from "effect"
+import { readFileSync, writeFileSync, writeSync } from "node:fs"
+import type { Orders, Outcome } from "./renewalProcesses.ts"
+
+const { library, origin, place }: Orders = JSON.parse(process.argv[2]!)
+
+const openers: Record<Orders["library"], Effect.Effect<Effect.Effect<unknown, unknown>, unknown, Scope.Scope>> = {
+  ours: Effect.promise(() => import("./renewalOurs.ts")).pipe(
+    Effect.flatMap((Ours) => Layer.build(Ours.program(origin, Ours.files(place)))),
+    Effect.map((context) => Context.get(context, AuthManager).token)
+  ),
+  google: Effect.map(Effect.promise(() => import("./renewalPeers.ts")), (Peers) => {
+    const client = Peers.googleClient(origin)
+    client.setCredentials(JSON.parse(readFileSync(place, "utf8")))
+    client.on("tokens", (tokens) => writeFileSync(place, JSON.stringify(tokens)))
+    return Effect.tryPromise(() => client.getAccessToken())
+  }),
+  msal: Effect.promise(() =>
+    import("./renewalPeers.ts").then((Peers) => {
+      const client = Peers.msalClient(origin, Peers.fileCache(place))
+      return Peers.msalAccount(client).then((account) => Effect.tryPromise(() => Peers.msalAsk(client, account)))
+    })
+  )
+}
+
+const say = (line: string) => Effect.sync(() => writeSync(1, `${line}\n`))
+
+const told = Effect.callback<void>((resume) => {
+  process.stdin.once("data", () => {
+    process.stdin.destroy()
+    resume(Effect.void)
+  })
+})
+
+await Effect.gen(function*() {
+  const ask = yield* openers[library]
+  yield* say("ready")
+  yield* told
+  const began = yield* Clock.monotonicTimeNanos
+  const { _tag } = yield* Effect.result(ask)
+  const millis = Number((yield* Clock.monotonicTimeNanos) - began) / 1e6
+  yield* say(JSON.stringify({ isToken: _tag === "Success", millis } satisfies Outcome))
+}).pipe(Effect.scoped, Effect.provideService(References.LogToStderr, true), Effect.runPromise)
