@@ -8,6 +8,7 @@ import { tokenServer } from "./renewalServer.ts"
 import * as Waits from "./renewalWaits.ts"
 
 export const run: Effect.Effect<void> = Effect.gen(function*() {
+  const server = yield* tokenServer
   // The first one may still be asked by renewals in the background that nobody can stop.
   const quiet = yield* tokenServer
   yield* Console.log(`Node ${process.version}; google: google-auth-library, msal: @azure/msal-node, cycler: the token
