@@ -8,6 +8,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as References from "effect/References"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
@@ -174,7 +175,7 @@ export const layer = (
             ready,
             ({ choice, storage }) =>
               policy === "auto" && storage.guarantees.atRest === "plain" && expected === 0
-                ? Effect.andThen(Effect.logWarning(choice.message), storage.put(key, next, expected))
+                ? Effect.andThen(warn(choice.message), storage.put(key, next, expected))
                 : storage.put(key, next, expected)
           ),
         remove: (key, expected) => Effect.flatMap(ready, ({ storage }) => storage.remove(key, expected)),
@@ -193,6 +194,9 @@ export const layer = (
       })
     )
   }))
+
+// What a program prints on stdout is its data.
+const warn = (message: string) => Effect.provideService(Effect.logWarning(message), References.LogToStderr, true)
 
 type Storage = Layer.Layer<TokenStorage.TokenStorage | SessionLock.SessionLock>
 
