@@ -26,6 +26,7 @@ const stage = (script: string, programs: Record<string, string>) =>
       for (const [name, text] of Object.entries(programs)) provide(name, text)
       fs.mkdirSync(path.join(root, "scripts"))
       fs.copyFileSync(path.join(scripts, script), path.join(root, "scripts", script))
+      write("scripts/services.mjs", "export const ensureServices = () => true")
       return {
         write,
         read,
@@ -73,16 +74,19 @@ describe.skipIf(process.platform === "win32")("setup.mjs", () => {
 
 describe.skipIf(process.platform === "win32")("test.mjs", () => {
   const npm = `echo "$3" >> steps`
-  const vitest = (passed: number, failed: number, code = failed === 0 ? 0 : 1) =>
+  const vitest = (passed: number, failed: number, code = failed === 0 ? 0 : 1, covered = 99) =>
     `for argument in "$@"; do case $argument in --outputFile.json=*) report=\${argument#*=};; esac; done
     mkdir -p "$(dirname "$report")"
     echo '{"numPassedTests":${passed},"numFailedTests":${failed}}' > "$report"
+    figures='{"total":100,"covered":${covered}}'
+    echo "{\\"/r/packages/core/src/A.ts\\":{\\"lines\\":$figures,\\"branches\\":$figures}}" > "$(dirname "$report")/coverage-summary.json"
     exit ${code}`
   const last = (text: string) => text.trimEnd().split("\n").at(-1)
 
   for (
     const [title, programs, line, code] of [
       ["all is well", { npm, vitest: vitest(12, 0) }, "12 passed, 0 failed", 0],
+      ["core is not covered as promised", { npm, vitest: vitest(12, 0, 0, 95) }, "12 passed, 1 failed", 1],
       ["a test fails", { npm, vitest: vitest(11, 1) }, "11 passed, 1 failed", 1],
       [
         "a test file cannot be loaded",

@@ -1,5 +1,6 @@
 // Keeping a session: what it costs to ask for a token, and what callers see when the IAM is slow, down, or asked by many.
 import { Console, Effect, References } from "effect"
+import * as Os from "node:os"
 import * as Hot from "./renewalHot.ts"
 import * as Idle from "./renewalIdle.ts"
 import * as Processes from "./renewalProcesses.ts"
@@ -11,8 +12,12 @@ export const run: Effect.Effect<void> = Effect.gen(function*() {
   const server = yield* tokenServer
   // The first one may still be asked by renewals in the background that nobody can stop.
   const quiet = yield* tokenServer
-  yield* Console.log(`Node ${process.version}; google: google-auth-library, msal: @azure/msal-node, cycler: the token
-cycler of @azure/core-rest-pipeline; all of them at one token endpoint on loopback\n`)
+  const busy = Os.loadavg()[0]!.toFixed(1)
+  yield* Console.log(
+    `Node ${process.version}; ${Os.availableParallelism()} processors, on which ${busy} processes want to run
+google: google-auth-library, msal: @azure/msal-node, cycler: the token cycler of @azure/core-rest-pipeline; all of them at
+one token endpoint on loopback\n`
+  )
   const sections = [
     Hot.run(server),
     Waits.atExpiry(server),

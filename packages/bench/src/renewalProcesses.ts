@@ -80,10 +80,9 @@ const leave: Record<Orders["library"], (server: TokenServer, place: string) => E
 const wake = Effect.fnUntraced(function*(orders: Orders, processes: number) {
   const children = yield* Effect.forEach(
     Array.from({ length: processes }),
-    () => child("renewalChild.ts", JSON.stringify(orders)),
-    { concurrency: 8 }
+    () => Effect.tap(child("renewalChild.ts", JSON.stringify(orders)), ({ line }) => line),
+    { concurrency: 4 }
   )
-  for (const { line } of children) yield* line
   const began = yield* Clock.monotonicTimeNanos
   for (const { go } of children) yield* go
   const outcomes = yield* Effect.forEach(

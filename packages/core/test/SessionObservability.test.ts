@@ -33,8 +33,9 @@ describe("metrics", () => {
       yield* failRenewals(dead)
       yield* Effect.ignore(manager.refresh())
       assert.deepStrictEqual(
-        yield* Effect.all(
-          ["renewed", "Unavailable", "Misconfigured", "ReauthenticationRequired", "NotAuthenticated"].map(count)
+        yield* Effect.forEach(
+          ["renewed", "Unavailable", "Misconfigured", "ReauthenticationRequired", "NotAuthenticated"],
+          count
         ),
         [2, 1, 1, 1, 0]
       )
@@ -108,7 +109,7 @@ describe("spans", () => {
           renewed().map(({ parent, status }) => [parent._tag, status._tag === "Ended" && Exit.isSuccess(status.exit)]),
           [["None", true], ["None", false]]
         )
-      }).pipe(Effect.provide(setup()))
+      }).pipe(Effect.provide(setup()), Effect.withSpan("a program"))
     ))
 })
 
@@ -182,6 +183,21 @@ describe("changes", () => {
       yield* TestClock.adjust(0)
       assert.strictEqual(last()?._tag, "SignedOut")
     }).pipe(Effect.provide(setup())))
+
+  it.effect("tell of a renewal also where nothing is written before it is sent", () =>
+    Effect.gen(function*() {
+      const manager = yield* auth
+      const states = yield* watched
+      yield* manager.login(passwordLogin)
+      const iam = yield* ScriptedIam.ScriptedIam
+      yield* iam.set({ latency: Duration.seconds(2) })
+      yield* TestClock.adjust("56 minutes")
+      yield* manager.token
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(steps(states), ["SignedOut", "SignedIn", "Renewing"])
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(steps(states), ["SignedOut", "SignedIn", "Renewing", "SignedIn"])
+    }).pipe(Effect.provide(setup({ grant: "ExchangeAccessToken" }))))
 
   it.effect("tell a sibling's login and logout", () =>
     Effect.gen(function*() {

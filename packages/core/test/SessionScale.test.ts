@@ -1,9 +1,19 @@
-// Many sessions in one process: nothing here is timed, everything is counted.
-import { IamClient, Nap, Selection, Session, SessionKeeper, TokenStorage } from "@effect-authn/core"
+// Many sessions in one process, and many callers: nothing here is timed, everything is counted.
+import {
+  AuthError,
+  AuthManager,
+  IamClient,
+  Nap,
+  Selection,
+  Session,
+  SessionKeeper,
+  TokenStorage
+} from "@effect-authn/core"
 import { ScriptedIam } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
-import { DateTime, Duration, Effect, Layer, Option } from "effect"
+import { DateTime, Duration, Effect, Fiber, Layer, Option } from "effect"
 import { TestClock } from "effect/testing"
+import * as fixtures from "./fixtures.ts"
 
 const sessions = 10_000
 const window = Duration.toMillis("5 minutes")
@@ -116,4 +126,73 @@ describe("10,000 sessions in one process", () => {
       assert.lengthOf(yield* renewals, 0)
     }).pipe(Effect.provide(program(naps)))
   }, 60_000)
+})
+
+describe("many callers and no valid token", () => {
+  const { passwordLogin, setup } = fixtures
+  const auth = AuthManager.AuthManager
+  const many = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.all(Array.from({ length: 1_000 }, () => effect), { concurrency: "unbounded" })
+
+  /** Signed in, with a token that has expired, at an IAM that takes two seconds. */
+  const expired = Effect.gen(function*() {
+    const manager = yield* auth
+    const iam = yield* ScriptedIam.ScriptedIam
+    yield* manager.login(passwordLogin)
+    yield* iam.set({ latency: Duration.seconds(2) })
+    yield* TestClock.setTime(Duration.toMillis("2 hours"))
+    return { manager, iam }
+  })
+
+  it.effect("share a failure; who comes after the pause has the IAM asked again", () =>
+    Effect.gen(function*() {
+      const { iam, manager } = yield* expired
+      yield* iam.failNext("renew", { reason: new AuthError.Misconfigured({ detail: "invalid_client" }) })
+      const waiting = yield* Effect.forkChild(many(Effect.flip(manager.token)), { startImmediately: true })
+      yield* TestClock.adjust("2 seconds")
+      const errors = yield* Fiber.join(waiting)
+      assert.isTrue(errors.every(({ message }) => message.includes("invalid_client")))
+      assert.lengthOf(yield* renewals, 1)
+      yield* TestClock.adjust("1 minute")
+      const later = yield* Effect.forkChild(many(manager.token), { startImmediately: true })
+      yield* TestClock.adjust("2 seconds")
+      yield* Fiber.join(later)
+      assert.lengthOf(yield* renewals, 2)
+    }).pipe(Effect.provide(setup({ rotation: "strict" }))))
+
+  it.effect("all take part in three attempts at an IAM that is not available", () =>
+    Effect.gen(function*() {
+      const { iam, manager } = yield* expired
+      const reason = new AuthError.Unavailable({ sent: "no", detail: "out of order" })
+      yield* iam.failNext("renew", { reason, times: 2 })
+      const waiting = yield* Effect.forkChild(many(manager.token), { startImmediately: true })
+      while (waiting.pollUnsafe() === undefined) yield* TestClock.adjust("100 millis")
+      yield* Fiber.join(waiting)
+      assert.lengthOf(yield* renewals, 3)
+    }).pipe(Effect.provide(setup({ rotation: "strict" }))))
+
+  it.effect("who comes after a logout does not wait for the renewal that others wait for", () =>
+    Effect.gen(function*() {
+      const { manager } = yield* expired
+      const waiting = yield* Effect.forkChild(many(Effect.exit(manager.token)), { startImmediately: true })
+      yield* TestClock.adjust(0)
+      const logout = yield* Effect.forkChild(manager.logout, { startImmediately: true })
+      assert.strictEqual((yield* Effect.flip(manager.token))._tag, "NotAuthenticated")
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.join(logout)
+      yield* Fiber.join(waiting)
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("who comes after the clock was set back gets the token that is valid again", () =>
+    Effect.gen(function*() {
+      const { manager } = yield* expired
+      const waiting = yield* Effect.forkChild(many(manager.token), { startImmediately: true })
+      yield* TestClock.adjust(0)
+      yield* TestClock.setTime(Duration.toMillis("58 minutes"))
+      const tokens = yield* manager.token
+      assert.isTrue(DateTime.isLessThan(yield* DateTime.now, Option.getOrThrow(tokens.expiresAt)))
+      assert.lengthOf(yield* renewals, 1)
+      yield* TestClock.adjust("2 hours")
+      yield* Fiber.join(waiting)
+    }).pipe(Effect.provide(setup())))
 })
