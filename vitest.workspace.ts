@@ -17,6 +17,8 @@ const project = (directory: string): TestProjectInlineConfiguration => ({
 
 export default defineConfig({
   test: {
+    // Most tests wait for processes and servers: Vitest's one worker on two cores would leave one of them idle.
+    maxWorkers: "100%",
     projects: [
       project("packages/cli"),
       project("packages/core"),
