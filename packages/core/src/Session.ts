@@ -22,9 +22,10 @@ export class SessionKey extends Schema.Class<SessionKey>("@effect-authn/core/Ses
   client: Schema.NonEmptyString,
   account: Schema.NonEmptyString
 }) {
+  #id: string | undefined = undefined
   /** The key as one string, for maps and messages. */
   get id(): string {
-    return JSON.stringify([this.issuer, this.client, this.account])
+    return this.#id ??= JSON.stringify([this.issuer, this.client, this.account])
   }
   /** The key in the words of a message. */
   get label(): string {
