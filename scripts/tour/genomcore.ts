@@ -1,62 +1,60 @@
-// The second half: a session that is scoped to a project, and that travels from one client to another.
-import { AuthManager, AuthStrategy, Jwks, JwtCodec, TokenStorage } from "@effect-authn/core"
-import { GenomcoreIam } from "@effect-authn/iam-genomcore"
-import { NodeAuth } from "@effect-authn/platform-node"
-import { Effect, Redacted, Schema } from "effect"
-import { HttpClient, HttpClientRequest } from "effect/http"
+// The second part: a session that is scoped to a project, that many processes share, and that travels to another machine.
+import { GenomcoreClaims } from "@effect-authn/iam-genomcore"
+import { Effect, Redacted } from "effect"
+import { password } from "./person.ts"
 import * as Simulator from "./simulator.ts"
 import * as Stage from "./stage.ts"
+import type { Terminal } from "./terminal.ts"
 
-const { claim, say, step } = Stage
+const { claim, step } = Stage
 
-const dialect = (issuer: string) => GenomcoreIam.layer({ environments: { prod: issuer } })
+const projectId = (token: string) =>
+  Effect.orElseSucceed(GenomcoreClaims.projectId(Redacted.make(token.trim())), () => undefined)
 
-const projectId = Effect.gen(function*() {
-  const auth = yield* AuthManager.AuthManager
-  const genomcore = yield* GenomcoreIam.GenomcoreIam
-  return yield* genomcore.projectId((yield* auth.token).accessToken)
-})
-
-const travel = Effect.fn(function*(issuer: string) {
-  const auth = yield* AuthManager.AuthManager
+export const tour = Effect.fn(function*(issuer: string, terminal: Terminal, other: Terminal) {
+  const { authn, authnAtOnce, quietly } = terminal
   const refreshes = Simulator.count(issuer, "refresh")
 
   yield* step("Another dialect: sign in to an organization")
-  yield* auth.login(AuthStrategy.password({
-    handle: "ada",
-    password: Redacted.make("correct-horse-battery"),
-    organization: "acme"
-  }))
-  yield* claim("the token is for the default project", (yield* projectId) === 1, "project id 1, apollo")
+  yield* authn(
+    ["login", "--account", "lab", "--dialect", "genomcore", "--issuer", issuer, "--organization", "acme"].concat(
+      ["--handle", "ada", "--password-stdin"]
+    ),
+    { from: "cat password", input: `${password}\n` }
+  )
+  yield* authn(["accounts", "use", "lab"])
+  const token = (yield* quietly(["token"])).stdout
+  yield* authn(["jwt", "decode"], { from: "authn token", input: token })
+  const first = yield* projectId(token)
+  yield* claim("the token is for the default project", first === 1, `project id ${first}, apollo`)
 
-  yield* step("Re-scope the session to another project")
-  yield* auth.refresh({ project: "borealis" })
-  yield* claim("the token is for that project", (yield* projectId) === 2, "project id 2, borealis")
+  yield* step("Move the session to another project")
+  const moved = yield* authn(["refresh", "--project", "borealis"])
+  const second = yield* projectId((yield* quietly(["token"])).stdout)
+  yield* claim("the token is for that project", moved.code === 0 && second === 2, `project id ${second}, borealis`)
   yield* claim("one refresh was sent", (yield* refreshes) === 1, "ledger")
 
-  yield* step("Export the session, and import it in another client")
-  const document = yield* auth.export
-  yield* say(Stage.dim(`the document has ${Object.keys(document).join(", ")}`))
-  yield* auth.clearStoredToken
-  const arrived = yield* Effect.gen(function*() {
-    const other = yield* AuthManager.AuthManager
-    yield* other.import(document)
-    const bearer = yield* other.bearer
-    const seen = yield* HttpClient.execute(
-      HttpClientRequest.setHeader(HttpClientRequest.get(`${issuer}/whoami`), "authorization", Redacted.value(bearer))
-    )
-    yield* claim("the other client's token is accepted", seen.status === 200, `${seen.status}`)
-    return yield* projectId
-  }).pipe(Effect.provide(NodeAuth.layer(dialect(issuer), { storage: TokenStorage.layerMemory })))
-  yield* claim("and is still for that project", arrived === 2, `project id ${arrived}`)
+  yield* step("Four processes ask at once for a token that lasts")
+  yield* Simulator.setTokenLifetime(issuer, "10 minutes")
+  const before = yield* refreshes
+  const tokens = yield* authnAtOnce(["token", "--min-ttl", "5m"], { times: 4 })
+  const sent = (yield* refreshes) - before
+  yield* claim("each got the same token", new Set(tokens.map(({ code, stdout }) => `${code} ${stdout}`)).size === 1)
+  yield* claim("the IAM saw one request", sent === 1, `${sent} on the ledger`)
+
+  yield* step("Take the session to another machine")
+  const { stdout: document } = yield* quietly(["export"])
+  const arrived = yield* other.authn(["import"], { from: "ssh ada@first authn export", input: document })
+  yield* claim("it arrived", arrived.code === 0, `exit code ${arrived.code}`)
+  const calls = yield* other.authn(["exec", "--", "node", "calls.ts", issuer, "/whoami"])
+  yield* claim("its token is accepted", calls.code === 0, `exit code ${calls.code}`)
 
   yield* step("Verify its token, as an API would")
-  const { token } = yield* Schema.decodeUnknownEffect(Schema.Struct({ token: Schema.String }))(document)
-  const codec = yield* JwtCodec.JwtCodec
-  const jwks = yield* Jwks.remote(`${issuer}/.well-known/jwks.json`)
-  const verified = yield* codec.verify(Redacted.make(token), { jwks, algorithms: ["RS256"] })
-  yield* claim("it is signed with the IAM's published key", verified.header["alg"] === "RS256", "RS256")
+  const { stdout: imported } = yield* other.quietly(["token"])
+  const verified = yield* other.authn(["jwt", "verify", "--jwks", `${issuer}/.well-known/jwks.json`], {
+    from: "authn token",
+    input: imported
+  })
+  yield* claim("it is signed with the IAM's published key", verified.code === 0, `exit code ${verified.code}`)
+  yield* claim("and is still for that project", (yield* projectId(imported)) === 2, "project id 2")
 })
-
-export const tour = (issuer: string) =>
-  travel(issuer).pipe(Effect.provide([NodeAuth.layer(dialect(issuer)), JwtCodec.layer]))

@@ -1,9 +1,10 @@
-// The tour (`npm start`): the library against a real HTTP server, in a temporary home, with every claim read from the
-// server's ledger or the file system. Flags are handed to the simulator: `npm start -- --fail whoami:503:1` fails.
+// The tour (`npm start`): the authn command, and a program with the library, against real HTTP servers, at machines with an
+// empty home, with every claim read from a server's ledger or the file system. Flags are handed to the simulator:
+// `npm start -- --fail whoami:503:1` fails.
 import { DatalayerIam } from "@effect-authn/iam-datalayer"
-import { NodeAuth, NodeStorage } from "@effect-authn/platform-node"
+import { NodeAuth } from "@effect-authn/platform-node"
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Console, Effect, Layer, References } from "effect"
+import { Console, Effect, References } from "effect"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
@@ -12,43 +13,56 @@ import * as Genomcore from "./genomcore.ts"
 import * as Oidc from "./oidc.ts"
 import * as Simulator from "./simulator.ts"
 import * as Stage from "./stage.ts"
+import * as Terminal from "./terminal.ts"
 
-const temporaryHome = Effect.acquireRelease(
-  Effect.sync(() => {
-    const home = fs.mkdtempSync(path.join(os.tmpdir(), "effect-authn-tour-"))
-    process.env["XDG_DATA_HOME"] = path.join(home, "data")
-    const named = ["EFFECT_AUTHN_STORAGE", "EFFECT_AUTHN_KEY", "EFFECT_AUTHN_PASSPHRASE"]
-    for (const name of [...DatalayerIam.environment, ...named]) delete process.env[name]
-    return home
-  }),
-  (home) => Effect.sync(() => fs.rmSync(home, { recursive: true, force: true }))
+const storageVariables = ["EFFECT_AUTHN_STORAGE", "EFFECT_AUTHN_KEY", "EFFECT_AUTHN_PASSPHRASE"]
+
+const temporary = Effect.acquireRelease(
+  Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "effect-authn-tour-"))),
+  (directory) => Effect.sync(() => fs.rmSync(directory, { recursive: true, force: true }))
 )
 
-const example = `
-const program = Effect.gen(function*() {
-  const auth = yield* AuthManager.AuthManager
-  yield* auth.login(AuthStrategy.password({ handle: "ada", password }))
-  const api = yield* AuthHttpClient.make({ baseUrl: "https://api.example.com" })
-  return yield* api.get("/me")
-})
+const next = `
+  npm run --silent simulator            ${
+  Stage.dim("# an IAM to try things with; leave it running, and in another terminal:")
+}
+  npm run --silent authn -- login       ${
+  Stage.dim("# asks for what it needs: datalayer, the simulator's address, ada,")
+}
+                                        ${Stage.dim("# correct-horse-battery")}
+  npm run --silent authn -- status --watch
+  npm run --silent authn -- --help
 
-program.pipe(Effect.provide(NodeAuth.layer(DatalayerIam.layer({ issuer }))), NodeRuntime.runMain)`
+In a program:
+
+  const program = Effect.gen(function*() {
+    const auth = yield* AuthManager.AuthManager
+    yield* auth.login()
+    const api = yield* AuthHttpClient.make({ baseUrl: auth.key.issuer })
+    return yield* api.get("/me")
+  })
+
+  program.pipe(Effect.provide(NodeAuth.layer(DatalayerIam.layer({ issuer }))), NodeRuntime.runMain)
+`
 
 const tour = Effect.gen(function*() {
   const began = performance.now()
-  const home = yield* temporaryHome
-  yield* Console.log(Stage.bold("effect-authn: sign in once, stay signed in"))
-  const { issuer, pid } = yield* Simulator.start(["--token-lifetime", "3 seconds", ...process.argv.slice(2)])
-  yield* Stage.say(`an IAM is running at ${issuer} (process ${pid}); its tokens live for three seconds`)
-  // The person's own keychain is none of the tour's business.
-  const storage = NodeStorage.layer({ plainFiles: Effect.succeed(true) })
-  yield* Datalayer.tour(issuer, home).pipe(
-    Effect.provide(Layer.merge(NodeAuth.layer(DatalayerIam.layer({ issuer }), { storage }), storage))
+  const directory = yield* temporary
+  yield* Console.log(Stage.bold("authn: sign in once, stay signed in"))
+  const [{ issuer, pid }, main] = yield* Effect.all(
+    [Simulator.start(process.argv.slice(2)), Terminal.pack(directory)],
+    { concurrency: 2 }
   )
-  yield* Genomcore.tour(issuer)
-  yield* Oidc.tour
+  yield* Stage.say(Stage.dim(`an IAM is running at ${issuer} (process ${pid})`))
+  const terminal = Terminal.make(main, path.join(directory, "first"))
+  // The program with the library is at the same machine.
+  for (const name of [...DatalayerIam.environment, ...storageVariables]) delete process.env[name]
+  Object.assign(process.env, terminal.env)
+  yield* Datalayer.tour(issuer, terminal)
+  yield* Genomcore.tour(issuer, terminal, Terminal.make(main, path.join(directory, "second")))
+  yield* Oidc.tour(terminal)
   const seconds = ((performance.now() - began) / 1000).toFixed(1)
-  yield* Console.log(`\n${Stage.green("Everything held")}, in ${seconds} s. To do the same:\n${example}\n`)
+  yield* Console.log(`\n${Stage.green("Everything held")}, in ${seconds} s. What to type next:\n${next}`)
 }).pipe(
   Effect.scoped,
   Effect.provide([NodeServices.layer, NodeAuth.layerHttpClient]),

@@ -1,7 +1,7 @@
 // The IAM simulator in a process of its own, and its ledger as the tour's witness.
 import { SimulatorApi } from "@effect-authn/testing"
 import { Effect, Schema, Stream } from "effect"
-import { HttpClient, HttpClientResponse } from "effect/http"
+import { HttpClient, HttpClientRequest, HttpClientResponse } from "effect/http"
 import { ChildProcess } from "effect/process"
 import * as path from "node:path"
 
@@ -29,3 +29,10 @@ export const ledger = Effect.fn(function*(issuer: string) {
 /** How many requests a route has seen. */
 export const count = (issuer: string, route: SimulatorApi.LedgerEntry["route"]) =>
   Effect.map(ledger(issuer), (entries) => entries.filter((entry) => entry.route === route).length)
+
+/** From now on, tokens live that long. */
+export const setTokenLifetime = Effect.fn(function*(issuer: string, tokenLifetime: string) {
+  yield* HttpClient.execute(
+    HttpClientRequest.bodyJsonUnsafe(HttpClientRequest.post(`${issuer}/__simulator/knobs`), { tokenLifetime })
+  )
+})

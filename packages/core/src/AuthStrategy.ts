@@ -99,7 +99,7 @@ export const password = (options: {
     const issued = yield* refused(context)(context.iam.login(credentials, selection))
     const session = Session.fromIssued(context.key, issued, { strategy: "password", selection })
     // The password was accepted: not to know the name yet is no reason to throw the session away.
-    return yield* Effect.catch(withUser(context, session), () => Effect.succeed(session))
+    return yield* Effect.orElseSucceed(withUser(context, session), () => session)
   })
 })
 
@@ -128,8 +128,8 @@ export const environment: AuthStrategy = {
     for (const name of names) {
       const value = yield* Config.Redacted(name).pipe(
         Config.option,
-        Effect.catch((error) =>
-          Effect.fail(new InvalidCredentials({ key: context.key, detail: `${name} cannot be read: ${error.message}` }))
+        Effect.mapError((error) =>
+          new InvalidCredentials({ key: context.key, detail: `${name} cannot be read: ${error.message}` })
         )
       )
       if (Option.isNone(value) || Redacted.value(value.value).trim() === "") continue

@@ -120,7 +120,7 @@ describe("rule 4: one renewal per grant", () => {
       const iam = yield* ScriptedIam.ScriptedIam
       yield* iam.set({ latency: Duration.seconds(1) })
       const callers = yield* Effect.forkChild(
-        Effect.all(["a", "b", "c"].map((project) => manager.tokenFor({ project })), { concurrency: "unbounded" })
+        Effect.forEach(["a", "b", "c"], (project) => manager.tokenFor({ project }), { concurrency: "unbounded" })
       )
       yield* TestClock.adjust("3 seconds")
       assert.strictEqual(new Set((yield* Fiber.join(callers)).map(raw)).size, 3)

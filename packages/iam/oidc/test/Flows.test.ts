@@ -180,8 +180,9 @@ describe("several logins at once", () => {
     Effect.gen(function*() {
       const auth = yield* AuthManager.AuthManager
       const other = yield* Effect.provide(AuthManager.AuthManager, Layer.fresh(program))
-      const sessions = yield* Effect.all(
-        [auth, auth, auth, other].map((auth) => auth.login(InteractiveStrategy.browser())),
+      const sessions = yield* Effect.forEach(
+        [auth, auth, auth, other],
+        (auth) => auth.login(InteractiveStrategy.browser()),
         { concurrency: "unbounded" }
       )
       assert.strictEqual(new Set(sessions.map(tokenOf)).size, 1)

@@ -106,7 +106,7 @@ describe("under rotation, where a spent refresh token revokes the grant,", () =>
           for (const { line } of children) assert.strictEqual(yield* line, "ready")
           const before = yield* age
           for (const { go } of children) yield* go
-          const tokens = yield* Effect.all(children.map(({ line }) => line), { concurrency: "unbounded" })
+          const tokens = yield* Effect.forEach(children, ({ line }) => line, { concurrency: "unbounded" })
           assert.strictEqual(new Set(tokens).size, 1)
           assert.notStrictEqual(tokens[0], tokenOf(before))
           assert.strictEqual(yield* refreshes, round)

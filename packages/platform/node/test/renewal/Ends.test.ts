@@ -2,7 +2,7 @@ import { Session } from "@effect-authn/core"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, layer } from "@effect/vitest"
 import { Clock, Duration, Effect, Option } from "effect"
-import { measured, percentile, rounds, spread, within } from "./measures.ts"
+import { isQuiet, measured, percentile, rounds, spread, within } from "./measures.ts"
 import { child, refreshes, simulated, stored } from "./processes.ts"
 import { accessToken, signIn } from "./program.ts"
 
@@ -39,14 +39,15 @@ layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" }
         Effect.gen(function*() {
           const seen = yield* Effect.forEach(Array.from({ length: played }), () => play({ disposes, waits: "renewed" }))
           const took = seen.map((end) => end.took)
+          // What holds a process holds it every time; a single end may have waited for its turn on a busy machine.
+          const judged = percentile(took, isQuiet ? 1 : 0.5)
           yield* measured({
             case: `a program ends, its session ${how}, no renewal in flight`,
             bar: "exits within 100 ms",
             measured: spread(took),
-            met: percentile(took, 0.5) < bar
+            met: judged < bar
           })
-          // What holds a process holds it every time; a single end may have waited for its turn on a busy machine.
-          assert.isBelow(percentile(took, 0.5), within(bar))
+          assert.isBelow(judged, within(bar))
         }), 30_000 + played * 3_000)
 
       it.effect(
