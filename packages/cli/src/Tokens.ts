@@ -81,8 +81,8 @@ export const get = Effect.fnUntraced(function*(settings: Settings.Settings, opti
   const auth = Context.get(yield* Dialect.openAccount(settings), AuthManager)
   const tokens = yield* isSelected ? auth.tokenFor(selection) : auth.token
   if (millisLeft(tokens, yield* DateTime.now) >= minTtl) return tokens
-  // Many processes may find the same token too old, and it is renewed once. A selection that is not current has no such way.
-  const renewed = isSelected ? tokens : yield* auth.rejected(tokens)
+  // Many processes may find the same token too old, and it is renewed once.
+  const renewed = yield* auth.rejected(tokens, isSelected ? selection : undefined)
   return yield* longEnough(renewed, minTtl, `a new token of ${settings.values.issuer?.value ?? "this IAM"}`)
 }, Effect.scoped)
 

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Duration, Effect, Schedule } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { data, expire, home, login, password, simulated, stored } from "./authn.ts"
@@ -136,6 +136,85 @@ describe("the commands", { timeout: 90_000 }, () => {
         assert.notInclude(status.stdout, "opaque-token")
       })))
 
+  it.live("a token for another project leaves the session with its own, and can be asked to last", () =>
+    simulated({ tokenLifetime: "10 minutes" }, (simulator, home) =>
+      Effect.gen(function*() {
+        yield* login(home, simulator.issuer, "genomcore")
+        const own = (yield* home.run(["token"])).stdout
+        const other = (yield* home.run(["token", "--project", "borealis"])).stdout
+        assert.match(other, isJwt)
+        assert.notStrictEqual(other, own)
+        assert.strictEqual((yield* home.run(["token", "--project", "borealis"])).stdout, other)
+        const refused = yield* home.run(["token", "--project", "borealis", "--min-ttl", "30m"])
+        assert.strictEqual(refused.code, 1)
+        assert.include(refused.stderr, "--min-ttl")
+        yield* simulator.setKnobs({ tokenLifetime: Duration.hours(1) })
+        const lasting = yield* home.run(["token", "--project", "borealis", "--min-ttl", "30m"])
+        assert.match(lasting.stdout, isJwt, lasting.stderr)
+        const { claims } = JSON.parse((yield* home.run(["jwt", "decode", "--json"], { input: lasting.stdout })).stdout)
+        assert.strictEqual(claims.projectId, 2)
+        assert.strictEqual((yield* home.run(["token"])).stdout, own)
+      })))
+
+  it.live("kill -9 and Ctrl-C in the middle of a renewal leave no lock, no half-written file, and a way on", () =>
+    simulated({ rotation: "strict", latency: "500 millis" }, (simulator, home) =>
+      Effect.gen(function*() {
+        yield* login(home, simulator.issuer, "genomcore")
+        const own = (yield* home.run(["token"])).stdout
+        const sent = (count: number) =>
+          Effect.flatMap(simulator.ledger, (entries) =>
+            entries.filter(({ route }) => route === "refresh").length >= count
+              ? Effect.void
+              : Effect.fail("not yet"))
+            .pipe(Effect.retry(Schedule.spaced("20 millis")))
+        const signalled = (name: NodeJS.Signals, count: number) =>
+          home.run(["refresh"], { signal: { name, when: Effect.runPromise(Effect.ignore(sent(count))) } })
+
+        const stopped = yield* signalled("SIGINT", 1)
+        assert.strictEqual(stopped.code, 130, stopped.stderr)
+        const renewed = (yield* home.run(["token"])).stdout
+        assert.notStrictEqual(renewed, own, "Ctrl-C waits until the answer is written down")
+
+        const killed = yield* signalled("SIGKILL", 2)
+        assert.isNull(killed.code)
+        assert.strictEqual((yield* home.run(["token"])).stdout, renewed, "what is valid is still handed out")
+        const files = fs.readdirSync(data(home, "sessions"))
+        assert.isAtMost(files.filter((file) => !file.endsWith(".json") && file !== "locks").length, 1, files.join(" "))
+        assert.strictEqual((yield* home.run(["status"])).code, 0)
+        assert.strictEqual((yield* home.run(["logout"])).code, 0)
+      })))
+
+  it.live("completes in three shells", () =>
+    Effect.gen(function*() {
+      const { run } = yield* home
+      for (const shell of ["bash", "zsh", "fish"]) {
+        const { code, stderr, stdout } = yield* run(["--completions", shell])
+        assert.deepStrictEqual([code, stderr], [0, ""])
+        for (const word of ["login", "credential", "authn"]) assert.include(stdout, word)
+      }
+      const { stdout } = yield* run(["--completions", "bash"])
+      const complete = `f=$(complete -p authn | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+COMP_LINE="authn log" COMP_POINT=9 COMP_CWORD=1 COMP_WORDS=(authn log)
+$f; echo "\${COMPREPLY[@]}"`
+      const words = yield* run(["-c", `${stdout}\n${complete}`], { instead: "bash" })
+      assert.match(words.stdout, /\blogin\b.*\blogout\b/)
+    }).pipe(Effect.scoped))
+
+  it.live("starts the simulator where that is installed, and says so where it is not", () =>
+    Effect.gen(function*() {
+      const there = yield* home
+      const missing = yield* there.run(["simulator"])
+      assert.strictEqual(missing.code, 1)
+      assert.include(missing.stderr, "@effect-authn/testing")
+      assert.notInclude((yield* there.run(["--help"])).stdout, "simulator")
+      const source = path.join(import.meta.dirname, "../src/main.ts")
+      const started = yield* there.run([source, "simulator"], {
+        instead: process.execPath,
+        signal: { name: "SIGTERM", when: /"issuer":"http:/ }
+      })
+      assert.match(started.stdout, /^\{"issuer":"http:\/\/127\.0\.0\.1:\d+","pid":\d+\}\n$/)
+    }).pipe(Effect.scoped))
+
   it.live("exec passes the token, the exit code and signals on", () =>
     simulated({}, (simulator, home) =>
       Effect.gen(function*() {
@@ -155,7 +234,7 @@ describe("the commands", { timeout: 90_000 }, () => {
           "-c",
           "trap 'exit 9' TERM; echo ready; while :; do sleep 0.05; done"
         ], {
-          signal: { name: "SIGTERM", afterOutput: /ready/ }
+          signal: { name: "SIGTERM", when: /ready/ }
         })
         assert.strictEqual(signalled.code, 9)
       })))

@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { data, expire, home, login, password, simulated, stored } from "./authn.ts"
+import { data, expire, type Home, home, login, password, simulated, stored } from "./authn.ts"
 
 const noTrace = (text: string) => assert.notMatch(text, /\n\s+at |file:\/\/|node_modules/)
 const closed = "http://127.0.0.1:9"
@@ -139,5 +140,39 @@ describe("mistakes", { timeout: 90_000 }, () => {
         assert.strictEqual(wrongHome.code, 1, wrongHome.stderr)
         assert.include(wrongHome.stderr, blocked)
         noTrace(wrongHome.stderr)
+      })))
+
+  it.live("a home that may only be read still gives what is in it, and says what cannot be written", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        // Root may write everywhere, unless that is taken from it.
+        const may = "-dac_override,-dac_read_search,-fowner"
+        const by = process.getuid?.() === 0 ? ["setpriv", "--bounding-set", may, "--inh-caps", may] : ["env"]
+        const reader: Home = { ...home, run: (args, options) => home.run(args, { ...options, by }) }
+        const chmod = (mode: string) => execFileSync("chmod", ["-R", mode, home.directory])
+
+        chmod("a-w")
+        const refused = yield* login(reader, simulator.issuer, "datalayer")
+        assert.strictEqual(refused.code, 1, refused.stderr)
+        assert.include(refused.stderr, home.directory)
+        noTrace(refused.stderr)
+        chmod("u+w")
+
+        yield* login(home, simulator.issuer, "datalayer")
+        const token = (yield* home.run(["token"])).stdout
+        chmod("a-w")
+        assert.strictEqual((yield* reader.run(["token"])).stdout, token)
+        assert.include((yield* reader.run(["status"])).stdout, "signed in")
+        const whoami = yield* reader.run(["whoami"])
+        assert.deepStrictEqual([whoami.code, whoami.stdout.includes("ada")], [0, true])
+        for (const args of [["refresh"], ["logout"], ["accounts", "use", "default"]]) {
+          const { code, stderr } = yield* reader.run(args)
+          assert.strictEqual(code, 1, args.join(" "))
+          assert.match(stderr, /permission denied/)
+          assert.include(stderr, home.directory)
+          noTrace(stderr)
+        }
+        chmod("u+w")
+        assert.strictEqual((yield* home.run(["token"])).stdout, token)
       })))
 })

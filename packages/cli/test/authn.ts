@@ -35,8 +35,11 @@ export interface Options {
   readonly atOnce?: boolean
   /** A program with its first arguments, in front of `authn`'s. */
   readonly by?: ReadonlyArray<string>
+  /** Another program, which gets the arguments. */
+  readonly instead?: string
   readonly stdout?: number
-  readonly signal?: { readonly name: NodeJS.Signals; readonly afterOutput: RegExp }
+  /** Sent when something was said, or something has happened. */
+  readonly signal?: { readonly name: NodeJS.Signals; readonly when: RegExp | Promise<unknown> }
 }
 
 const end = (program: string, args: ReadonlyArray<string>, env: Options["env"], options: Options) =>
@@ -44,9 +47,11 @@ const end = (program: string, args: ReadonlyArray<string>, env: Options["env"], 
     const child = spawn(program, args, { env: { ...env }, stdio: ["pipe", options.stdout ?? "pipe", "pipe"] })
     let stdout = ""
     let stderr = ""
+    const { signal } = options
     const heard = () => {
-      if (options.signal?.afterOutput.test(stdout + stderr) === true) child.kill(options.signal.name)
+      if (signal?.when instanceof RegExp && signal.when.test(stdout + stderr)) child.kill(signal.name)
     }
+    if (signal?.when instanceof Promise) void signal.when.then(() => child.kill(signal.name))
     child.stdout?.on("data", (data) => {
       stdout += String(data)
       heard()
@@ -78,8 +83,9 @@ export const home = Effect.map(
       directory,
       env,
       run: (args, options = {}) => {
-        const [program = process.execPath, ...first] = options.by ?? []
-        const command = options.by === undefined ? [main, ...args] : [...first, process.execPath, main, ...args]
+        const [program = options.instead ?? process.execPath, ...first] = options.by ?? []
+        const own = options.instead === undefined ? [main, ...args] : args
+        const command = options.by === undefined ? own : [...first, process.execPath, ...own]
         const ended = end(program, command, { ...env, ...options.env }, options)
         return options.atOnce === true ? ended : turns.withPermit(ended)
       }

@@ -378,7 +378,7 @@ export class TokenStorageError
 }
 
 /**
- * The lock of a session could not be had in time. `holder` names who has it, as far as is known.
+ * The lock of a session could not be had: not in time, because `holder` has it, or not at all.
  *
  * @category errors
  * @since 0.1.0
@@ -386,11 +386,17 @@ export class TokenStorageError
 export class SessionLockError
   extends Schema.TaggedError<SessionLockError>("@effect-authn/core/AuthError/SessionLockError")(
     "SessionLockError",
-    { key: SessionKey, purpose: Schema.Literals(["renew", "login"]), holder: Schema.String, detail: Schema.String }
+    {
+      key: SessionKey,
+      purpose: Schema.Literals(["renew", "login"]),
+      holder: Schema.optionalKey(Schema.String),
+      detail: Schema.String
+    }
   )
 {
   override get message(): string {
-    return `the "${this.purpose}" lock of ${this.key.label} is held by ${this.holder}: ${this.detail}`
+    const why = this.holder === undefined ? "cannot be taken" : `is held by ${this.holder}`
+    return `the "${this.purpose}" lock of ${this.key.label} ${why}: ${this.detail}`
   }
 }
 

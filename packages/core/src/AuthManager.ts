@@ -79,7 +79,8 @@ export interface LoginOptions {
  *   what is due.
  * - `tokenFor` is for another selection of the same session, which does not become current.
  * - `refresh` renews now; a selection becomes the current one.
- * - `rejected` tells that an API refused a token, and answers with another one, renewed if it must be.
+ * - `rejected` tells that an API refused a token of the current selection, or of the one that is named, and answers with
+ *   another one, renewed if it must be.
  * - `session` is what is known of the session; `changes` its state, now and whenever it changes.
  * - `isAuthenticated` is whether there is a valid token or a grant that can renew; no request.
  * - `export` writes the session as the plain document of its dialect, which shows the tokens; `import` puts such a
@@ -104,7 +105,10 @@ export class AuthManager extends Context.Service<AuthManager, {
   readonly claims: Effect.Effect<JwtCodec.Decoded["claims"], AuthError>
   readonly tokenFor: (selection: Selection.Input) => Effect.Effect<TokenSet.TokenSet, AuthError>
   readonly refresh: (selection?: Selection.Input) => Effect.Effect<Session.Session, AuthError>
-  readonly rejected: (tokens: TokenSet.TokenSet) => Effect.Effect<TokenSet.TokenSet, AuthError>
+  readonly rejected: (
+    tokens: TokenSet.TokenSet,
+    selection?: Selection.Input
+  ) => Effect.Effect<TokenSet.TokenSet, AuthError>
   readonly session: Effect.Effect<Option.Option<Session.Session>, TokenStorageError>
   readonly changes: Stream.Stream<SessionState>
   readonly isAuthenticated: Effect.Effect<boolean, TokenStorageError>
@@ -228,7 +232,10 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
             Effect.fail(new ReauthenticationRequired({ key, detail: refusal.detail, answerLost: false })))
         }))
     )
-    yield* keeper.amend(kept, (session) => Session.update(session, { user: Option.some(user) }))
+    // That it cannot be kept is no reason not to tell it.
+    yield* Effect.ignore(keeper.amend(kept, (session) => Session.update(session, { user: Option.some(user) })), {
+      log: "Warn"
+    })
     return user
   })
 
@@ -256,10 +263,13 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
     claims: Effect.flatMap(token, (tokens) => Effect.fromResult(claimsOf(tokens))),
     tokenFor: (selection) => keeper.tokenFor(kept, selection),
     refresh: (selection) => keeper.renew(kept, selection === undefined ? {} : { selection }),
-    rejected: (tokens) =>
+    rejected: (tokens, selection) =>
       Effect.flatMap(
-        keeper.renew(kept, { rejected: tokens }),
-        (session) => Option.match(Session.currentToken(session), { onNone: () => token, onSome: Effect.succeed })
+        keeper.renew(kept, { rejected: tokens, ...(selection === undefined ? {} : { selection }) }),
+        (session) =>
+          selection !== undefined
+            ? keeper.tokenFor(kept, selection)
+            : Option.match(Session.currentToken(session), { onNone: () => token, onSome: Effect.succeed })
       ),
     session: keeper.session(kept),
     changes: keeper.changes(kept),

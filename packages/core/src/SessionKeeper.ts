@@ -56,7 +56,7 @@ export type { Kept } from "./internal/kept.ts"
  * - `session` is what is known of the session, read from the storage at first use; `isAlive` whether it can produce a
  *   token, without a request.
  * - `renew` renews now; a `selection` becomes the current one. With `rejected`, the token that an API refused, it only
- *   renews when that token is still the one in use.
+ *   renews when that token is still the one in use, and the current selection stays.
  * - `replace` puts a newly obtained session in the place of the kept one. When the storage cannot be written it fails,
  *   and the session lives on in memory.
  * - `amend` changes what is known of a session (its user), not its tokens.
@@ -394,7 +394,7 @@ export const make = Effect.gen(function*() {
         selection,
         seen: held,
         rejected: rejected !== undefined,
-        makeCurrent: asked !== undefined
+        makeCurrent: asked !== undefined && rejected === undefined
       }))
     }),
     replace: (kept, session) =>

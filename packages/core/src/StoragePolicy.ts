@@ -186,10 +186,8 @@ export const layer = (
       Context.add(SessionLock.SessionLock, {
         withLock: (key, purpose) => (effect) =>
           Effect.flatMap(
-            Effect.mapError(ready, ({ message }) =>
-              new SessionLockError({ key, purpose, holder: "nobody", detail: message })),
-            ({ lock }) =>
-              lock.withLock(key, purpose)(effect)
+            Effect.mapError(ready, ({ message }) => new SessionLockError({ key, purpose, detail: message })),
+            ({ lock }) => lock.withLock(key, purpose)(effect)
           )
       })
     )

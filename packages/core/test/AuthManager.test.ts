@@ -634,6 +634,20 @@ describe("tokens", () => {
       assert.strictEqual(yield* count("renew"), 1)
     }).pipe(Effect.provide(setup())))
 
+  it.effect("a rejected token of another selection is, too, and the current selection stays", () =>
+    Effect.gen(function*() {
+      const auth = yield* manager
+      yield* auth.login(passwordLogin)
+      const current = yield* token
+      const first = yield* auth.tokenFor({ project: "apollo" })
+      const second = yield* auth.rejected(first, { project: "apollo" })
+      assert.notStrictEqual(raw(second), raw(first))
+      assert.strictEqual(raw(yield* auth.rejected(first, { project: "apollo" })), raw(second))
+      assert.strictEqual(raw(yield* auth.tokenFor({ project: "apollo" })), raw(second))
+      assert.strictEqual(yield* token, current)
+      assert.strictEqual(yield* count("renew"), 2)
+    }).pipe(Effect.provide(setup())))
+
   it.effect("isAuthenticated needs no request, no user, and no valid token if the grant can renew", () =>
     Effect.gen(function*() {
       const auth = yield* manager

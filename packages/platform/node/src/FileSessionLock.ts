@@ -85,7 +85,7 @@ export const make = Effect.fnUntraced(function*(options?: Options) {
     locks.acquire(`${SessionFiles.nameOf(key)}.${purpose}`, patience[purpose]).pipe(
       Effect.tap(sign),
       Effect.catchTags({
-        FileFailure: ({ detail }) => Effect.fail(new SessionLockError({ key, purpose, holder: "nobody", detail })),
+        FileFailure: ({ detail }) => Effect.fail(new SessionLockError({ key, purpose, detail })),
         LockBusy: ({ path }) =>
           Effect.flatMap(holderOf(path), (holder) =>
             Effect.fail(
