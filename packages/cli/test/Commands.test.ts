@@ -167,8 +167,9 @@ describe("the commands", { timeout: 90_000 }, () => {
               ? Effect.void
               : Effect.fail("not yet"))
             .pipe(Effect.retry(Schedule.spaced("20 millis")))
+        const promise = Effect.runPromiseWith(yield* Effect.context())
         const signalled = (name: NodeJS.Signals, count: number) =>
-          home.run(["refresh"], { signal: { name, when: Effect.runPromise(Effect.ignore(sent(count))) } })
+          home.run(["refresh"], { signal: { name, when: promise(Effect.ignore(sent(count))) } })
 
         const stopped = yield* signalled("SIGINT", 1)
         assert.strictEqual(stopped.code, 130, stopped.stderr)

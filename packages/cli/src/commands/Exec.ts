@@ -35,7 +35,6 @@ const become = (
 ): Effect.Effect<void, ChildEnded | Failure> =>
   Effect.callback<number, Failure>((resume) => {
     // The child gets this program's own environment, whatever a configuration says.
-    // @effect-diagnostics-next-line processEnv:off
     const env = { ...process.env, ...added }
     const child = ChildProcess.spawn(program, args, { stdio: "inherit", env, windowsHide: true })
     // Ctrl-C at the terminal reaches the child by itself; what is sent to this process alone does not.

@@ -112,7 +112,7 @@ describe.runIf(isThere)("a keychain that fails", () => {
   it.live("one that is asked for by name is not passed over", () =>
     Effect.gen(function*() {
       const child = yield* program(yield* temporary, undefined, ["put"], { EFFECT_AUTHN_STORAGE: "keyring" })
-      assert.include((yield* child.said).error, "keyring: the keychain answered")
+      assert.include((yield* child.said).error, "keyring: no keychain is running in this session")
     }))
 
   it.live("a daemon that dies midway: who has the key goes on, who has not is told, and nothing is lost", () =>

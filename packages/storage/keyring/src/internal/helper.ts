@@ -63,8 +63,15 @@ const outcomeOf = ({ error, missing, value }: typeof Answer.Type): Effect.Effect
   missing !== undefined
     ? locked(`the native part of @napi-rs/keyring is not there for this machine (${short(missing)})`)
     : error !== undefined
-    ? locked(`the keychain answered: ${short(error)}`)
+    ? locked(
+      nobodyThere.test(error)
+        ? `no keychain is running in this session (${short(error)}); sign in to a desktop, or choose another place`
+        : `the keychain answered: ${short(error)}`
+    )
     : Effect.succeed(value ?? null)
+
+// In the words of D-Bus: no bus, no socket, nobody on the bus who has the name of the Secret Service.
+const nobodyThere = /autolaunch|No such file|Connection refused|ServiceUnknown|was not provided/i
 
 const short = (text: string): string => text.replace(/\s+/g, " ").slice(0, 200)
 
