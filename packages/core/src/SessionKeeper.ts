@@ -9,14 +9,10 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as DateTime from "effect/DateTime"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Random from "effect/Random"
@@ -25,6 +21,7 @@ import * as Stream from "effect/Stream"
 import type { AuthError, SessionLockError, TokenStorageError } from "./AuthError.ts"
 import { IamClient, Revocation } from "./IamClient.ts"
 import * as Attempt from "./internal/attempt.ts"
+import * as Flights from "./internal/flights.ts"
 import { Kept } from "./internal/kept.ts"
 import * as Memory from "./internal/memory.ts"
 import * as Pause from "./internal/pause.ts"
@@ -32,7 +29,6 @@ import * as Renewal from "./internal/renewal.ts"
 import * as Scheduler from "./internal/scheduler.ts"
 import * as Store from "./internal/store.ts"
 import { Nap } from "./Nap.ts"
-import * as RenewalMetrics from "./RenewalMetrics.ts"
 import * as Selection from "./Selection.ts"
 import * as Session from "./Session.ts"
 import { Holder, SessionLock } from "./SessionLock.ts"
@@ -111,7 +107,6 @@ export const make = Effect.gen(function*() {
   const nap = yield* Nap
   const holder = yield* Holder
   const scope = yield* Effect.scope
-  const runFork = Effect.runForkWith(yield* Effect.context())
   const feed = yield* PubSub.sliding<{ readonly kept: Kept; readonly state: SessionState }>(1024)
   const { policy } = iam
   const sessions = new Map<string, Kept>()
@@ -128,122 +123,17 @@ export const make = Effect.gen(function*() {
   const store = Store.make(storage, memory)
   const renewal = Attempt.make({ iam, memory, store, holder })
 
-  // ---------------------------------------------------------------------------------------------------------------
-  // who runs what
-  // ---------------------------------------------------------------------------------------------------------------
-
-  /** Runs in the keeper's scope and context, whoever asked and whether or not they stay. */
-  const launch = <A, E>(effect: Effect.Effect<A, E>, deferred: Deferred.Deferred<A, E>, done: () => void): void => {
-    const fiber = Fiber.runIn(runFork(effect), scope)
-    fiber.addObserver((exit) => {
-      done()
-      Deferred.doneUnsafe(deferred, exit)
-    })
-  }
-
-  /** Reads the storage, once for all who ask at the same time. */
-  const load = (kept: Kept): Effect.Effect<void, TokenStorageError> =>
-    Effect.suspend(() => {
-      if (kept.detached) return Effect.void
-      if (kept.loading !== undefined) return Deferred.await(kept.loading)
-      const loading = kept.loading = Deferred.makeUnsafe<void, TokenStorageError>()
-      watch()
-      launch(
-        Effect.map(store.read(kept), (stored) => {
-          if (kept.leaving === 0) store.absorb(kept, stored)
-        }),
-        loading,
-        () => {
-          kept.loading = undefined
-        }
-      )
-      return Deferred.await(loading)
-    })
-
-  const exclusively = (kept: Kept, durable: boolean) => <A, E>(effect: Effect.Effect<A, E>) =>
-    durable
-      ? lock.withLock(kept.key, "renew")(Effect.uninterruptible(effect))
-      : kept.semaphore.withPermit(Effect.uninterruptible(effect))
-
-  const run = <A, E>(kept: Kept, durable: boolean, effect: Effect.Effect<A, E>, done = () => {}) =>
-    Effect.suspend(() => {
-      const deferred = Deferred.makeUnsafe<A, E | SessionLockError>()
-      if (durable) watch()
-      launch(exclusively(kept, durable)(effect), deferred, done)
-      return Deferred.await(deferred)
-    })
-
-  /**
-   * Joins the renewal for this selection, or starts it. Who changes the current selection joins nobody who does not
-   * change it, and nobody whose change another one is about to undo.
-   */
-  const join = (kept: Kept, target: Renewal.Target): Deferred.Deferred<Session.Session, AuthError> => {
-    const id = Selection.id(target.selection)
-    if (target.makeCurrent && kept.heading !== id) {
-      kept.heading = id
-      kept.turns += 1
-    }
-    const name = target.makeCurrent ? `${id} ${kept.turns}` : id
-    const flights = kept.flights ??= new Map()
-    const flying = flights.get(name)
-    if (flying !== undefined) return flying
-    const flight = Deferred.makeUnsafe<Session.Session, AuthError>()
-    flights.set(name, flight)
-    memory.settle(kept)
-    const began = memory.nowMillis()
-    const flown = exclusively(kept, kept.session?.durable !== false)(renewal.attempt(kept, target)).pipe(
-      Effect.tap(() => Effect.sync(() => memory.clearFailure(kept))),
-      Effect.tapError((error) => {
-        memory.recordFailure(kept, target, error)
-        return Effect.logWarning(`${kept.key.label}: not renewed: ${error.message}`)
-      }),
-      Effect.onExit((exit) => measure(target, exit, began)),
-      Effect.withSpan("SessionKeeper.renew", {
-        root: true,
-        attributes: { issuer: kept.key.issuer, account: kept.key.account, selection: id }
-      }),
-      Effect.annotateLogs({ issuer: kept.key.issuer, account: kept.key.account })
-    )
-    launch(flown, flight, () => {
-      flights.delete(name)
-      if (flights.size === 0) kept.flights = undefined
-      memory.settle(kept)
-    })
-    return flight
-  }
-
-  const measure = (target: Renewal.Target, exit: Exit.Exit<Session.Session, AuthError>, began: number) => {
-    const at = memory.nowMillis()
-    const outcome = Exit.isSuccess(exit) ? "renewed" : Option.match(Exit.findErrorOption(exit), {
-      onNone: () => "interrupted",
-      onSome: (error) => "reason" in error && typeof error.reason === "object" ? error.reason._tag : error._tag
-    })
-    return Effect.andThen(
-      Effect.annotateCurrentSpan({ outcome }),
-      Effect.all([
-        Metric.update(Metric.withAttributes(RenewalMetrics.renewals, { outcome }), 1),
-        Metric.update(RenewalMetrics.duration, at - began),
-        ...(outcome === "renewed" && Option.isSome(target.seen)
-          ? [Metric.update(RenewalMetrics.tokenAge, at - DateTime.toEpochMillis(target.seen.value.issuedAt))]
-          : [])
-      ])
-    )
-  }
-
-  let watching = false
-  const watch = (): void => {
-    if (watching) return
-    watching = true
-    Fiber.runIn(
-      runFork(Stream.runForEach(storage.changes, (key) => {
-        const kept = sessions.get(key.id)
-        return kept === undefined || !kept.loaded || kept.isRenewing || kept.leaving > 0
-          ? Effect.void
-          : Effect.ignore(load(kept))
-      })),
-      scope
-    )
-  }
+  const flights = Flights.make({
+    find: (id) => sessions.get(id),
+    memory,
+    store,
+    attempt: renewal.attempt,
+    changes: storage.changes,
+    lock,
+    scope,
+    fork: Effect.runForkWith(yield* Effect.context())
+  })
+  const { join, load, run } = flights
 
   const scheduler = Scheduler.make({
     clock,
@@ -256,14 +146,14 @@ export const make = Effect.gen(function*() {
       for (const kept of sessions.values()) scheduler.arm(kept, memory.dueAt(kept))
     }
   })
-  Fiber.runIn(runFork(scheduler.run), scope)
+  flights.start(scheduler.run)
 
   const startDue = (kept: Kept): void => {
     const { session } = kept
     if (session === undefined) return
     if (kept.unsaved !== undefined && Pause.remaining(kept.unsavedPause, memory.nowMillis()) === 0) {
       kept.unsavedPause = Pause.start(memory.nowMillis(), Duration.toMillis(policy.backoff.longest))
-      Fiber.runIn(runFork(Effect.ignore(exclusively(kept, session.durable)(store.reconcile(kept)))), scope)
+      flights.start(Effect.ignore(run(kept, session.durable, store.reconcile(kept))))
     } else if (Session.canRenew(session, memory.now())) {
       join(kept, {
         selection: session.current,

@@ -17,6 +17,8 @@ import type { Memory } from "./memory.ts"
 import * as Renewal from "./renewal.ts"
 import type { Store } from "./store.ts"
 
+export type Attempt = ReturnType<typeof make>
+
 export const make = (options: {
   readonly iam: IamClient["Service"]
   readonly memory: Memory
