@@ -189,12 +189,15 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
     const before = finished
     const held = yield* Effect.flatMap(stored, alive)
     return yield* lock.withLock(key, "login")(Effect.gen(function*() {
-      // Of a session that was alive before, nobody can tell a login elsewhere from a renewal.
       const made = finished !== before
         ? yield* alive(yield* keeper.session(kept))
-        : Option.isSome(held) || options?.store === false
+        : options?.store === false
         ? Option.none()
-        : yield* Effect.flatMap(stored, alive)
+        : Option.filter(
+          yield* Effect.flatMap(stored, alive),
+          // Another login than that of the session that was there before.
+          ({ obtainedAt }) => !Option.exists(held, (session) => session.obtainedAt === obtainedAt)
+        )
       const wanted = Selection.id(Selection.make(options?.selection ?? {}))
       const shared = Option.filter(
         made,
@@ -213,9 +216,15 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
   ): Effect.Effect<Session.Session, AuthError, R> =>
     strategy === undefined
       ? obtain(AuthStrategy.firstOf(AuthStrategy.environment, AuthStrategy.stored), options)
-      : strategy.interactive === true
+      : strategy.interactive !== true
+      ? obtain(strategy, options)
+      : strategy.unattended === undefined
       ? obtainInTurn(strategy, options)
-      : obtain(strategy, options)
+      : Effect.catchTag(
+        obtain(strategy.unattended, options),
+        "NoCredentials",
+        () => obtainInTurn(strategy, options)
+      )
   )
 
   const askUser = (session: Session.Session) => iam.whoami(session)

@@ -36,7 +36,8 @@ export interface StrategyContext {
  * the login. It writes nothing. `R` is what it needs beside its context: a missing service is a compile error.
  *
  * `interactive` (default false) says that a person takes part. Such logins of one session are made one after another
- * among all programs that share the storage, and those who waited take the session that the first one made.
+ * among all programs that share the storage, and those who waited take the session that the first one made. `unattended`
+ * is what of it needs no person and comes first: it is tried before anybody waits for their turn.
  *
  * @category models
  * @since 0.1.0
@@ -44,6 +45,7 @@ export interface StrategyContext {
 export interface AuthStrategy<out R = never, out E extends AuthError = AuthError> {
   readonly name: string
   readonly interactive?: boolean
+  readonly unattended?: AuthStrategy<R>
   readonly obtain: (context: StrategyContext) => Effect.Effect<Session.Session, E, R>
 }
 
@@ -186,24 +188,28 @@ export const stored: AuthStrategy = {
  */
 export const firstOf = <R = never>(
   ...strategies: ReadonlyArray<AuthStrategy<R>>
-): AuthStrategy<R> => ({
-  name: strategies.map((strategy) => strategy.name).join(", "),
-  interactive: strategies.some((strategy) => strategy.interactive === true),
-  obtain: Effect.fnUntraced(function*(context) {
-    const tried: Array<NoCredentials["tried"][number]> = []
-    for (const strategy of strategies) {
-      const obtained = yield* strategy.obtain(context).pipe(
-        Effect.asSome,
-        Effect.catchTag("NoCredentials", (error) => {
-          tried.push(...error.tried)
-          return Effect.succeedNone
-        })
-      )
-      if (Option.isSome(obtained)) return obtained.value
-    }
-    return yield* new NoCredentials({ key: context.key, tried })
-  })
-})
+): AuthStrategy<R> => {
+  const person = strategies.findIndex((strategy) => strategy.interactive === true)
+  return {
+    name: strategies.map((strategy) => strategy.name).join(", "),
+    interactive: person >= 0,
+    ...(person > 0 ? { unattended: firstOf(...strategies.slice(0, person)) } : {}),
+    obtain: Effect.fnUntraced(function*(context) {
+      const tried: Array<NoCredentials["tried"][number]> = []
+      for (const strategy of strategies) {
+        const obtained = yield* strategy.obtain(context).pipe(
+          Effect.asSome,
+          Effect.catchTag("NoCredentials", (error) => {
+            tried.push(...error.tried)
+            return Effect.succeedNone
+          })
+        )
+        if (Option.isSome(obtained)) return obtained.value
+      }
+      return yield* new NoCredentials({ key: context.key, tried })
+    })
+  }
+}
 
 /**
  * What a token that somebody else obtained amounts to.

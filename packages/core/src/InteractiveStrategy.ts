@@ -8,9 +8,17 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { type AuthError, InvalidCredentials, LoginTimedOut, NoCredentials } from "./AuthError.ts"
+import {
+  type AuthError,
+  IamError,
+  InvalidCredentials,
+  LoginTimedOut,
+  Misconfigured,
+  NoCredentials
+} from "./AuthError.ts"
 import { type AuthStrategy, nothing, refused, type StrategyContext } from "./AuthStrategy.ts"
 import { Browser } from "./Browser.ts"
 import { BrowserLogin } from "./BrowserLogin.ts"
@@ -43,6 +51,12 @@ export interface Options {
  */
 export const browser = (
   options?: Options
+): AuthStrategy<Browser | BrowserLogin | CallbackServer | LoginPrompt> => atBrowser(options, false)
+
+/** `movesOn`: when no browser opens, there is nothing to try here, since there is another way. */
+const atBrowser = (
+  options: Options | undefined,
+  movesOn: boolean
 ): AuthStrategy<Browser | BrowserLogin | CallbackServer | LoginPrompt> => ({
   name: "browser",
   interactive: true,
@@ -53,14 +67,20 @@ export const browser = (
       const server = yield* CallbackServer
       const callback = yield* Effect.mapError(server.open, ({ detail }) => nothing(context, "browser", detail))
       const { pending, url } = yield* login.begin({ ...begun(context, options), redirectUri: callback.redirectUri })
+      // A browser that has nothing to ask is back before it is said to have opened.
+      const coming = yield* Effect.forkScoped(callback.receive(pending.state), { startImmediately: true })
       yield* prompt.show(Notice.cases.OpenBrowser.make({ url }))
       yield* Browser.use((browser) => browser.open(url)).pipe(
-        Effect.catch(({ detail }) => prompt.show(Notice.cases.BrowserNotOpened.make({ url, detail })))
+        Effect.catch(({ detail, message }) =>
+          movesOn
+            ? Effect.fail(nothing(context, "browser", message))
+            : prompt.show(Notice.cases.BrowserNotOpened.make({ url, detail }))
+        )
       )
       const received = yield* within(
         context,
         options,
-        callback.receive(pending.state),
+        Fiber.join(coming),
         "start again; where no browser of this machine can be used, sign in with a device code, or paste the address"
       )
       // The browser is told how it went, and only then whoever asked.
@@ -118,6 +138,13 @@ export const manual = (
     const obstacle = yield* prompt.obstacle
     if (Option.isSome(obstacle)) return yield* nothing(context, "manual", obstacle.value)
     const redirectUri = options?.redirectUri ?? "http://127.0.0.1:49321/callback"
+    if (!URL.canParse(redirectUri)) {
+      return yield* new IamError({
+        issuer: context.iam.issuer,
+        method: "login",
+        reason: new Misconfigured({ detail: `the redirect URI "${redirectUri}" is not an address: write it whole` })
+      })
+    }
     const { pending, url } = yield* login.begin({ ...begun(context, options), redirectUri })
     const pasted = yield* within(
       context,
@@ -138,7 +165,7 @@ export const manual = (
 
 /**
  * Chooses: the browser where one can open in front of the person, else a device code where the IAM has them, else a
- * pasted address. The person is told which, and why not the one before; if none is possible, `NoCredentials` says why.
+ * pasted address. A browser that does not open is waited for only where the IAM has no device codes. The person is told which, and why not the one before; if none is possible, `NoCredentials` says why.
  *
  * `DeviceLogin` is used where the dialect has one.
  *
@@ -166,7 +193,12 @@ export const interactive = (
           const reason = `${last.reason}, so the ${last.strategy} login does not help`
           yield* prompt.show(Notice.cases.Chosen.make({ strategy: strategy.name, reason }))
         }
-        return yield* strategy.obtain(context)
+        return yield* Effect.catchReason(
+          strategy.obtain(context),
+          "IamError",
+          "Unsupported",
+          ({ detail }) => Effect.fail(nothing(context, strategy.name, detail))
+        )
       }).pipe(
         Effect.asSome,
         Effect.catchTag("NoCredentials", (error) => {
@@ -178,7 +210,7 @@ export const interactive = (
     const obstacle = yield* Browser.use((browser) => browser.obstacle)
     if (Option.isSome(obstacle)) tried.push({ strategy: "browser", reason: obstacle.value })
     else {
-      const session = yield* attempt(browser(options))
+      const session = yield* attempt(atBrowser(options, Option.isSome(deviceLogin)))
       if (Option.isSome(session)) return session.value
     }
     if (Option.isSome(deviceLogin)) {

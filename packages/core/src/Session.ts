@@ -86,6 +86,7 @@ export class Intent extends Schema.Class<Intent>("@effect-authn/core/Session/Int
  * A session, as it is held in memory and in a storage.
  *
  * - `generation` only grows, also across removal; 0 means that the session was never written.
+ * - `obtainedAt` is the epoch millisecond of the login; renewals keep it, so that they can be told from another login.
  * - `durable` is false for a session that lives in memory only (`store: false`, a token of the environment).
  * - `strategy` is the name of the way in which it was obtained.
  * - `tokens` has an access token for each selection that was asked for, by `Selection.id`.
@@ -97,6 +98,7 @@ export class Intent extends Schema.Class<Intent>("@effect-authn/core/Session/Int
 export class Session extends Schema.Class<Session>("@effect-authn/core/Session")({
   key: SessionKey,
   generation: Schema.Natural,
+  obtainedAt: Schema.optionalKey(Schema.Natural),
   durable: Schema.Boolean,
   strategy: Schema.NonEmptyString,
   user: Schema.OptionFromOptionalKey(User.User),
@@ -121,6 +123,7 @@ export const fromIssued = (key: SessionKey, issued: Issued, options: {
   Session.make({
     key,
     generation: 0,
+    obtainedAt: DateTime.toEpochMillis(issued.tokens.issuedAt),
     durable: options.durable ?? true,
     strategy: options.strategy,
     user: issued.user,
@@ -147,10 +150,11 @@ export const nextGeneration = (previous: number, now: DateTime.Utc): number =>
  * @category combinators
  * @since 0.1.0
  */
-export const update = (self: Session, fields: Partial<Omit<Session, "key">>): Session =>
+export const update = (self: Session, fields: Partial<Omit<Session, "key" | "obtainedAt">>): Session =>
   Session.make({
     key: self.key,
     generation: fields.generation ?? self.generation,
+    ...(self.obtainedAt === undefined ? {} : { obtainedAt: self.obtainedAt }),
     durable: fields.durable ?? self.durable,
     strategy: fields.strategy ?? self.strategy,
     user: fields.user ?? self.user,

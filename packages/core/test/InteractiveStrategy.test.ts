@@ -1,7 +1,7 @@
 import {
   AuthError,
   AuthManager,
-  type AuthStrategy,
+  AuthStrategy,
   Browser,
   BrowserLogin,
   CallbackServer,
@@ -175,6 +175,32 @@ describe("browser", () => {
       assert.include(LoginPrompt.text(told[1]!), `${issuer}/authorize`)
     }).pipe(Effect.provide(setup())))
 
+  it.effect("that is back before it is said to have opened is not missed", () =>
+    Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
+      const { layer } = world({})
+      let isAwaited = false
+      const early = Layer.mergeAll(
+        layer,
+        Layer.succeed(Browser.Browser, {
+          obstacle: Effect.succeedNone,
+          open: () => Effect.sync(() => assert.isTrue(isAwaited))
+        }),
+        Layer.succeed(CallbackServer.CallbackServer, {
+          open: Effect.succeed({
+            redirectUri,
+            receive: () =>
+              Effect.sync(() => {
+                isAwaited = true
+                return { url: `${redirectUri}?code=c`, finish: () => Effect.void }
+              })
+          })
+        })
+      )
+      const session = yield* Effect.provide(auth.login(InteractiveStrategy.browser()), early)
+      assert.strictEqual(session.strategy, "browser")
+    }).pipe(Effect.provide(setup())))
+
   it.effect("that is refused is told so, and so is the caller", () =>
     Effect.gen(function*() {
       const { log, result } = yield* login(InteractiveStrategy.browser(), { denied: true })
@@ -228,6 +254,15 @@ describe("manual", () => {
     }).pipe(Effect.provide(setup())))
 })
 
+describe("manual, at a place that is no address", () => {
+  it.effect("is a wrong set-up, told before anybody is asked", () =>
+    Effect.gen(function*() {
+      const { notices, result } = yield* login(InteractiveStrategy.manual({ redirectUri: "callback" }), {})
+      assert.include(error(result).message, "\"callback\" is not an address")
+      assert.deepStrictEqual(notices, [])
+    }).pipe(Effect.provide(setup())))
+})
+
 describe("interactive", () => {
   const strategy = InteractiveStrategy.interactive()
 
@@ -252,6 +287,43 @@ describe("interactive", () => {
       const { result, told } = yield* login(strategy, { hasPort: false })
       assert.strictEqual(Result.getOrThrow(result).strategy, "device")
       assert.include(LoginPrompt.text(told[0]!), "port 8400")
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("also when the browser does not open, and is not waited for", () =>
+    Effect.gen(function*() {
+      const { log, notices, result, told } = yield* login(strategy, { opens: false, comes: false })
+      assert.strictEqual(Result.getOrThrow(result).strategy, "device")
+      assert.deepStrictEqual(notices, ["OpenBrowser", "Chosen", "EnterCode"])
+      assert.include(LoginPrompt.text(told[1]!), "xdg-open ended with 3")
+      assert.deepStrictEqual(log.slice(0, 3), ["listen", "open", "close"])
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("also when the IAM has no page for browsers", () =>
+    Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
+      const { layer, told } = world({})
+      const pageless = Layer.merge(
+        layer,
+        Layer.effect(
+          BrowserLogin.BrowserLogin,
+          Effect.map(BrowserLogin.BrowserLogin, (login) =>
+            BrowserLogin.BrowserLogin.of({
+              ...login,
+              begin: () => Effect.fail(refused(new AuthError.Unsupported({ detail: "no authorization endpoint" })))
+            }))
+        ).pipe(Layer.provide(layer))
+      )
+      const running = yield* Effect.forkChild(Effect.provide(auth.login(strategy), pageless))
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual((yield* Fiber.join(running)).strategy, "device")
+      assert.include(LoginPrompt.text(told[0]!), "no authorization endpoint")
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("waits for the person where a browser does not open and there are no device codes", () =>
+    Effect.gen(function*() {
+      const { notices, result } = yield* login(strategy, { opens: false, device: "none" })
+      assert.strictEqual(Result.getOrThrow(result).strategy, "browser")
+      assert.deepStrictEqual(notices, ["OpenBrowser", "BrowserNotOpened"])
     }).pipe(Effect.provide(setup())))
 
   for (const device of ["none", "unsupported"] as const) {
@@ -325,6 +397,22 @@ describe("several logins at once", () => {
       assert.strictEqual(opened, 1)
       assert.isTrue(results.every(Result.isSuccess))
     }).pipe(Effect.provide(setup())))
+
+  it.effect("do not hold up who finds a session, and needs no person", () =>
+    Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
+      yield* atOnce(1, {})
+      const { layer, log } = world({ comes: false })
+      yield* Effect.forkScoped(Effect.provide(auth.login(InteractiveStrategy.browser()), layer))
+      yield* TestClock.adjust("1 second")
+      assert.include(log, "open")
+      const strategy = AuthStrategy.firstOf<Needs>(AuthStrategy.stored, InteractiveStrategy.browser())
+      const second = yield* Effect.forkScoped(Effect.provide(auth.login(strategy), layer))
+      yield* TestClock.adjust("1 second")
+      assert.isDefined(second.pollUnsafe())
+      assert.strictEqual((yield* Fiber.join(second)).strategy, "browser")
+      assert.strictEqual(log.filter((entry) => entry === "open").length, 1)
+    }).pipe(Effect.scoped, Effect.provide(setup())))
 
   it.effect("each try when the one before them failed", () =>
     Effect.gen(function*() {

@@ -50,8 +50,9 @@ const faulty = Layer.effectContext(Effect.gen(function*() {
 export const program = Layer.fresh(AuthManager.layer()).pipe(Layer.provideMerge(Layer.fresh(SessionKeeper.layer)))
 
 /** An IAM, a storage that can fail, and one program with its scheduler. */
-export const scheduledOver = (iam: Layer.Layer<ScriptedIam.ScriptedIam | IamClient.IamClient>) =>
-  program.pipe(Layer.provideMerge(Layer.mergeAll(iam, faulty)))
+export const scheduledOver = <More = never>(
+  iam: Layer.Layer<ScriptedIam.ScriptedIam | IamClient.IamClient | More>
+) => program.pipe(Layer.provideMerge(Layer.mergeAll(iam, faulty)))
 
 /** The same with a scripted IAM. */
 export const scheduled = (options: ScriptedIam.Options = {}) => scheduledOver(ScriptedIam.layer(options))

@@ -162,7 +162,8 @@ const provided = <R>(
   strategy: AuthStrategy.AuthStrategy<R>,
   context: Context.Context<R>
 ): AuthStrategy.AuthStrategy => ({
-  ...strategy,
+  name: strategy.name,
+  interactive: strategy.interactive === true,
   obtain: (inner) => Effect.provideContext(strategy.obtain(inner), context)
 })
 

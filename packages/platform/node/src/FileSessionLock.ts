@@ -29,10 +29,10 @@ export interface Options {
   readonly directory?: string | undefined
 }
 
-// a renewal takes 30 seconds at most, a person at a browser five minutes
+// a renewal takes 30 seconds at most, a person at a browser five minutes, the code of another device half an hour
 const patience: Record<SessionLock.Purpose, Duration.Duration> = {
   renew: Duration.seconds(60),
-  login: Duration.minutes(6)
+  login: Duration.minutes(31)
 }
 
 const Holder = Schema.fromJsonString(Schema.Struct({
@@ -116,7 +116,7 @@ export const layerNoDeps = (options?: Options): Layer.Layer<SessionLock.SessionL
 
 /**
  * The lock of sessions for all programs of one user on one machine. The operating system releases it with its holder,
- * however that one ends. Each call makes a new layer: call it once. Waits 60 seconds at most to renew, 6 minutes to log
+ * however that one ends. Each call makes a new layer: call it once. Waits 60 seconds at most to renew, 31 minutes to log
  * in; the error names the holder.
  *
  * @category layers

@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Terminal from "effect/Terminal"
+import * as Readline from "node:readline"
 
 /**
  * Makes the prompt. Notices go to the standard error, so that the standard output stays the program's own; answers are
@@ -43,7 +44,28 @@ export const make = Effect.map(Terminal.Terminal, (terminal) => {
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<LoginPrompt.LoginPrompt> = Layer.provide(
-  Layer.effect(LoginPrompt.LoginPrompt, make),
-  NodeTerminal.layer
-)
+export const layer: Layer.Layer<LoginPrompt.LoginPrompt> = Layer.effect(
+  LoginPrompt.LoginPrompt,
+  Effect.flatMap(
+    Terminal.Terminal,
+    (terminal) => Effect.provideService(make, Terminal.Terminal, Terminal.make({ ...terminal, readLine: readLongLine }))
+  )
+).pipe(Layer.provide(NodeTerminal.layer))
+
+// A terminal that collects a line by itself cuts it (Linux after 4,095 characters, macOS after 1,024), and the address of
+// a callback may be longer. `readline` reads key by key.
+const readLongLine = Effect.callback<string, Terminal.QuitError>((resume) => {
+  const { stderr: output, stdin: input } = process
+  const reader = Readline.createInterface({ input, output, terminal: true, prompt: "> " })
+  reader.once("line", (line) => {
+    resume(Effect.succeed(line))
+    reader.close()
+  })
+  reader.once("close", () => resume(Effect.fail(new Terminal.QuitError({}))))
+  reader.once("SIGINT", () => {
+    reader.close()
+    process.kill(process.pid, "SIGINT")
+  })
+  reader.prompt()
+  return Effect.sync(() => reader.close())
+})

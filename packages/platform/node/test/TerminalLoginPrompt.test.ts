@@ -3,6 +3,8 @@ import { TerminalLoginPrompt } from "@effect-authn/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option, Redacted, Terminal } from "effect"
 import { TestConsole } from "effect/testing"
+import { spawn } from "node:child_process"
+import * as path from "node:path"
 
 const notice = LoginPrompt.Notice.cases.PasteCallback.make({ url: "https://iam.example/authorize" })
 
@@ -47,5 +49,33 @@ describe("TerminalLoginPrompt", () => {
     Effect.gen(function*() {
       const { obstacle } = yield* prompt(Effect.never)
       assert.strictEqual(Option.isSome(yield* obstacle), !process.stdin.isTTY)
+    }))
+
+  /** A person at a terminal of their own, which `script` (util-linux) makes; they type as soon as they are asked. */
+  const type = (typed: string) =>
+    Effect.callback<{ readonly code: number | null; readonly shown: string }>((resume) => {
+      const program = path.join(import.meta.dirname, "children/paster.ts")
+      const child = spawn("script", ["-qefc", `'${process.execPath}' '${program}'`, "/dev/null"])
+      let shown = ""
+      child.stdout.on("data", (data) => {
+        const isAsked = !shown.includes("> ")
+        shown += String(data)
+        if (isAsked && shown.includes("> ")) child.stdin.write(typed)
+      })
+      child.on("close", (code) => resume(Effect.succeed({ code, shown })))
+      return Effect.sync(() => child.kill())
+    })
+
+  it.live("takes an address that is longer than a terminal's line", () =>
+    Effect.gen(function*() {
+      const { code, shown } = yield* type(`${"a".repeat(6000)}\r`)
+      assert.include(shown, "6000 characters")
+      assert.strictEqual(code, 0)
+    }))
+
+  it.live("Ctrl-C at the question ends the program, Ctrl-D answers nothing", () =>
+    Effect.gen(function*() {
+      assert.notStrictEqual((yield* type("\u0003")).code, 0)
+      assert.include((yield* type("\u0004")).shown, "nothing")
     }))
 })
