@@ -25,11 +25,22 @@ describe("the tour", () => {
       assert.notInclude(stdout, "✗")
     }), 120_000)
 
-  // The routes of the last steps are the last ones, and take longest: they go first.
-  for (const route of SimulatorApi.Route.literals.toReversed()) {
+  // Where in the tour a route is asked for: only that part is played.
+  const ofGenomcore = new Set<string>(["refresh", "echo", "jwks"])
+  const cases = [
+    ...SimulatorApi.Route.literals.map((route) => ({
+      route,
+      args: [ofGenomcore.has(route) ? "genomcore" : "datalayer", "--fail", `${route}:503:1`]
+    })),
+    ...["discovery", "authorization", "token", "jwks", "device", "revocation"].map((route) => ({
+      route: `the provider's ${route}`,
+      args: ["oidc", "--fail-provider", route]
+    }))
+  ]
+  for (const { args, route } of cases) {
     it.live(`exits with a failure when ${route} fails once`, () =>
       Effect.gen(function*() {
-        const { code, stderr, stdout } = yield* turns.withPermit(tour("--fail", `${route}:503:1`))
+        const { code, stderr, stdout } = yield* turns.withPermit(tour(...args))
         assert.notStrictEqual(code, 0, stdout + stderr)
         assert.notInclude(stdout, "Everything held")
         assert.include(stderr, "The tour ended early")
@@ -37,4 +48,11 @@ describe("the tour", () => {
         assert.match(stdout + stderr, /\b503\b/)
       }), 120_000)
   }
+
+  it.live("has no part of another name", () =>
+    Effect.gen(function*() {
+      const { code, stderr } = yield* turns.withPermit(tour("saml"))
+      assert.strictEqual(code, 1)
+      assert.include(stderr, "datalayer, genomcore, oidc")
+    }))
 })

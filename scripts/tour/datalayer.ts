@@ -51,14 +51,13 @@ const program = Effect.fn(function*(issuer: string) {
   const tokens = yield* auth.token
   const due = RefreshPolicy.freshUntil(iam.policy, tokens) - DateTime.toEpochMillis(yield* DateTime.now) + 2
   yield* Effect.sleep(Duration.millis(Math.max(due, 0)))
+  yield* Simulator.setTokenLifetime(issuer, "1 minute")
   const seen = yield* logins
   const handed = yield* Effect.all(Array.from({ length: 1000 }, () => auth.token), { concurrency: "unbounded" })
   yield* Effect.sleep("300 millis")
   const requests = (yield* logins) - seen
   yield* claim("each got a token", handed.length === 1000, "1000 answers")
   yield* claim("the IAM saw one request", requests === 1, `${requests} on the ledger`)
-  yield* Simulator.setTokenLifetime(issuer, "1 minute")
-  yield* auth.refresh()
 })
 
 export const tour = Effect.fn(function*(issuer: string, { authn, opened, sessions }: Terminal) {

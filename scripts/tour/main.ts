@@ -1,6 +1,6 @@
 // The tour (`npm start`): the authn command, and a program with the library, against real HTTP servers, at machines with an
-// empty home, with every claim read from a server's ledger or the file system. Flags are handed to the simulator:
-// `npm start -- --fail whoami:503:1` fails.
+// empty home, with every claim read from a server's ledger or the file system. `npm start -- genomcore` plays one part of
+// it. Flags are handed to the servers: `npm start -- --fail whoami:503:1` and `--fail-provider token` fail.
 import { DatalayerIam } from "@effect-authn/iam-datalayer"
 import { NodeAuth } from "@effect-authn/platform-node"
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
@@ -45,12 +45,33 @@ In a program:
   program.pipe(Effect.provide(NodeAuth.layer(DatalayerIam.layer({ issuer }))), NodeRuntime.runMain)
 `
 
+const parts = ["datalayer", "genomcore", "oidc"]
+
+/** The parts to play, and the flags of the simulator and of the provider. */
+const asked = Effect.suspend(() => {
+  const words = process.argv.slice(2)
+  const end = words.findIndex((word) => word.startsWith("-"))
+  const chosen = end < 0 ? words : words.slice(0, end)
+  const unknown = chosen.find((word) => !parts.includes(word))
+  if (unknown !== undefined) {
+    return Effect.fail(new Stage.ClaimFailed({ message: `there is no part "${unknown}", only ${parts.join(", ")}` }))
+  }
+  const flags: Array<string> = []
+  const failing: Array<string> = []
+  for (let at = chosen.length; at < words.length; at++) {
+    if (words[at] === "--fail-provider") failing.push(words[++at] ?? "")
+    else flags.push(words[at] ?? "")
+  }
+  return Effect.succeed({ has: (part: string) => chosen.length === 0 || chosen.includes(part), flags, failing })
+})
+
 const tour = Effect.gen(function*() {
   const began = performance.now()
   const directory = yield* temporary
+  const { failing, flags, has } = yield* asked
   yield* Console.log(Stage.bold("authn: sign in once, stay signed in"))
   const [{ issuer, pid }, main] = yield* Effect.all(
-    [Simulator.start(process.argv.slice(2)), Terminal.pack(directory)],
+    [Simulator.start(flags), Terminal.pack(directory)],
     { concurrency: 2 }
   )
   yield* Stage.say(Stage.dim(`an IAM is running at ${issuer} (process ${pid})`))
@@ -58,9 +79,9 @@ const tour = Effect.gen(function*() {
   // The program with the library is at the same machine.
   for (const name of [...DatalayerIam.environment, ...storageVariables]) delete process.env[name]
   Object.assign(process.env, terminal.env)
-  yield* Datalayer.tour(issuer, terminal)
-  yield* Genomcore.tour(issuer, terminal, Terminal.make(main, path.join(directory, "second")))
-  yield* Oidc.tour(terminal)
+  if (has("datalayer")) yield* Datalayer.tour(issuer, terminal)
+  if (has("genomcore")) yield* Genomcore.tour(issuer, terminal, Terminal.make(main, path.join(directory, "second")))
+  if (has("oidc")) yield* Oidc.tour(terminal, failing)
   const seconds = ((performance.now() - began) / 1000).toFixed(1)
   yield* Console.log(`\n${Stage.green("Everything held")}, in ${seconds} s. What to type next:\n${next}`)
 }).pipe(

@@ -1,5 +1,5 @@
 // The last part: a person at a browser, and at another device, at a certified OpenID provider.
-import { OidcProvider } from "@effect-authn/testing"
+import { type FaultProxy, OidcProvider } from "@effect-authn/testing"
 import { Effect, Layer } from "effect"
 import { meanwhile, visit } from "./person.ts"
 import * as Stage from "./stage.ts"
@@ -7,8 +7,13 @@ import type { Terminal } from "./terminal.ts"
 
 const { claim, say, step } = Stage
 
-const people = Effect.fn(function*({ authn, authnAtOnce, heard, opened }: Terminal) {
+const people = Effect.fn(function*(
+  { authn, authnAtOnce, heard, opened }: Terminal,
+  failing: ReadonlyArray<string>
+) {
   const { issuer, proxy, publicClient } = yield* OidcProvider.OidcProvider
+  const faults = failing.map((route): FaultProxy.Fault => `${route}:503:1`)
+  yield* proxy.setKnobs({ fail: faults })
   const asked = (grant: string) =>
     Effect.map(
       proxy.ledger,
@@ -40,11 +45,18 @@ const people = Effect.fn(function*({ authn, authnAtOnce, heard, opened }: Termin
     `${refreshes} refresh on the ledger`
   )
   const out = yield* authn(["logout", "--account", "me"])
-  const revocations = (yield* proxy.ledger).filter(({ route }) => route === "revocation").length
-  yield* claim("signing out told the provider", out.code === 0 && revocations > 0, "RFC 7009")
+  const revocations = (yield* proxy.ledger).filter(({ route }) => route === "revocation")
+  yield* claim(
+    "signing out told the provider",
+    out.code === 0 && revocations.length > 0 && revocations.every(({ status }) => status === 200),
+    `RFC 7009, ${revocations.map(({ status }) => status).join(", ")}`
+  )
 
   yield* step("Sign in with a code on another device")
-  yield* proxy.setKnobs({ interval: 1, fail: ["token:html502:1"] })
+  yield* proxy.setKnobs({
+    interval: 1,
+    fail: [...faults.filter((fault) => fault.startsWith("device")), "token:html502:1"]
+  })
   const device = yield* authn(["login", "--account", "tv", ...at, "--device"]).pipe(
     meanwhile(Effect.flatMap(heard(/https?:\S+user_code=\S+/), visit))
   )
@@ -57,11 +69,11 @@ const people = Effect.fn(function*({ authn, authnAtOnce, heard, opened }: Termin
   )
 })
 
-export const tour = Effect.fn(function*(terminal: Terminal) {
+export const tour = Effect.fn(function*(terminal: Terminal, failing: ReadonlyArray<string>) {
   // What the provider says about not being meant for production is not part of the tour.
   const { info, warn } = console
   console.info = console.warn = () => {}
   yield* Effect.addFinalizer(() => Effect.sync(() => Object.assign(console, { info, warn })))
   const provider = yield* Layer.build(OidcProvider.layer())
-  yield* Effect.provide(people(terminal), provider)
+  yield* Effect.provide(people(terminal, failing), provider)
 }, Effect.scoped)

@@ -2,16 +2,22 @@
 import { ScriptedUserAgent } from "@effect-authn/testing"
 import { Effect } from "effect"
 import { FetchHttpClient } from "effect/http"
+import * as Stage from "./stage.ts"
 
 export const password = "correct-horse-battery"
 
-export const visit = (url: string) =>
-  ScriptedUserAgent.make().visit(url, { answers: { login: "ada", password } }).pipe(
+export const visit = Effect.fn(function*(url: string) {
+  const { status } = yield* ScriptedUserAgent.make().visit(url, { answers: { login: "ada", password } }).pipe(
     Effect.provide(FetchHttpClient.layer),
-    Effect.ignore
+    // A command that has ended does not show its page any more.
+    Effect.orElseSucceed(() => ({ status: 0 }))
   )
+  if (status >= 400) {
+    return yield* new Stage.ClaimFailed({ message: `the person's browser was answered with ${status}` })
+  }
+})
 
 /** Does what a person does while a command waits for them. */
 export const meanwhile =
-  <B>(person: Effect.Effect<B>) => <A, E, R>(command: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  <B, E2>(person: Effect.Effect<B, E2>) => <A, E, R>(command: Effect.Effect<A, E, R>): Effect.Effect<A, E | E2, R> =>
     Effect.raceFirst(command, Effect.andThen(person, Effect.never))

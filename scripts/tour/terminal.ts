@@ -119,9 +119,15 @@ export const make = (main: string, home: string): Terminal => {
 
   const authnAtOnce = Effect.fnUntraced(function*(args: ReadonlyArray<string>, typed: Typed) {
     yield* Console.log(command(args, typed))
-    const all = yield* Effect.all(Array.from({ length: typed.times ?? 1 }, () => run(args, typed)), {
-      concurrency: "unbounded"
-    })
+    const { times = 1 } = typed
+    // The first that fails ends the others, which might wait for what it did not do.
+    const all = yield* Effect.all(
+      Array.from(
+        { length: times },
+        () => Effect.flatMap(run(args, typed), (ended) => ended.code === 0 ? Effect.succeed(ended) : Effect.fail(ended))
+      ),
+      { concurrency: "unbounded" }
+    ).pipe(Effect.catch((failed) => Effect.succeed([failed])))
     const [first] = all
     if (first !== undefined && first.output !== "") yield* Console.log(shown(first.output))
     return all
