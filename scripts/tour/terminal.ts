@@ -124,7 +124,7 @@ export const make = (main: string, home: string): Terminal => {
     const all = yield* Effect.all(
       Array.from(
         { length: times },
-        () => Effect.flatMap(run(args, typed), (ended) => ended.code === 0 ? Effect.succeed(ended) : Effect.fail(ended))
+        () => Effect.filterOrFail(run(args, typed), ({ code }) => code === 0, (ended) => ended)
       ),
       { concurrency: "unbounded" }
     ).pipe(Effect.catch((failed) => Effect.succeed([failed])))
