@@ -20,6 +20,7 @@ import type * as Selection from "@effect-authn/core/Selection"
 import * as Session from "@effect-authn/core/Session"
 import * as SessionDocument from "@effect-authn/core/SessionDocument"
 import * as TokenSet from "@effect-authn/core/TokenSet"
+import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
@@ -31,6 +32,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
+import type * as Schema from "effect/Schema"
 import * as oauth from "oauth4webapi"
 import type { ClientAuthentication } from "./ClientAuthentication.ts"
 import * as OidcBrowserLogin from "./internal/browserLogin.ts"
@@ -75,8 +77,9 @@ export interface Options {
  *
  * - `clientCredentials` makes a token for the client itself (RFC 6749, section 4.4); `OidcStrategy.clientCredentials`
  *   keeps a session of it.
- * - `endSessionUrl` is the page that signs the person out at the provider too (RP-initiated logout), to be opened in a
- *   browser; `None` where the provider has none. Take it before `logout`, which forgets the session.
+ * - `endSessionUrl` is the page that signs the person out at the provider too (RP-initiated logout), to be opened in
+ *   their browser; `None` where the provider has none. `logout` opens no page: it revokes the tokens, and forgets the
+ *   session, so take the address before. It holds the id_token, and belongs in no log.
  *
  * @category services
  * @since 0.1.0
@@ -134,6 +137,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     selection: Selection.Selection
   ): Effect.fn.Return<Issued, IamError> {
     const call = provider.call("renew", refreshToken)
+    const startedAt = yield* Clock.currentTimeMillis
     const { audience: _audience, ...target } = yield* Settings.target(settings, selection, "renew", [])
     const answer = yield* provider.request(
       call,
@@ -144,23 +148,28 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
         })
     )
     if (!provider.isIssued(answer)) return yield* provider.refusal(answer, call, "renew")
-    // The refresh token is spent: what is wrong with an id_token must not cost the new one.
-    const accepted = yield* provider.accept(answer, call, oauth.processRefreshTokenResponse).pipe(
-      Effect.catchReason("IamError", "Malformed", (reason) => {
-        if (Option.isNone(answer.body) || answer.body.value["id_token"] === undefined) {
-          return Effect.fail(fail("renew", reason))
-        }
-        const { id_token: _refused, ...body } = answer.body.value
-        return Effect.andThen(
-          Effect.logWarning(`${issuer} renewed with an id_token that is not believed: ${reason.detail}`),
-          provider.accept({ ...answer, body: Option.some(body) }, call, oauth.processRefreshTokenResponse)
-        )
-      })
-    )
+    const { id_token: idToken, ...withoutIdToken } = Option.getOrElse(answer.body, (): Schema.JsonObject => ({}))
     const subject = subjectOf(session)
-    if (accepted.claims !== undefined && subject !== undefined && accepted.claims.sub !== subject) {
+    const named = typeof idToken === "string" ? subjectIn(idToken, issuer) : undefined
+    if (subject !== undefined && named !== undefined && named !== subject) {
       return yield* fail("renew", new Malformed({ detail: "the provider answered for another person than signed in" }))
     }
+    const tokens = yield* provider.accept(
+      { ...answer, body: Option.some(withoutIdToken) },
+      call,
+      oauth.processRefreshTokenResponse
+    )
+    // The refresh token is spent: neither an id_token nor a wait for the keys to check it with may cost the new one.
+    const left = Duration.toMillis(policy.timeLimit) - DateTime.toEpochMillis(answer.receivedAt) + startedAt
+    const timeLimit = Duration.millis(Math.min(keysTimeLimit, Math.round(left / 2)))
+    const accepted = yield* provider.accept(answer, { ...call, timeLimit }, oauth.processRefreshTokenResponse).pipe(
+      Effect.catch(({ reason }) =>
+        Effect.as(
+          Effect.logWarning(`${issuer} renewed with an id_token that cannot be checked: ${reason.detail}`),
+          tokens
+        )
+      )
+    )
     return provider.issued(accepted, {
       grant: session.grant,
       user: Option.none(),
@@ -337,19 +346,26 @@ export const layerConfig = (
   HttpClient.HttpClient
 > => Layer.effectContext(Effect.flatMap(Config.unwrap(options), make))
 
+const keysTimeLimit = 5000
+
 const personal = new Set(["openid", "profile", "email", "address", "phone", "offline_access"])
 
 const idTokenOf = (session: Session.Session): Redacted.Redacted | undefined =>
   [Option.toArray(Session.currentToken(session)), Object.values(session.tokens)].flat()
     .map(({ idToken }) => Option.getOrUndefined(idToken)).find((idToken) => idToken !== undefined)
 
-// It was verified when it came.
+const claimsIn = (idToken: string): Option.Option<JwtCodec.JsonObject> =>
+  Option.map(Result.getSuccess(JwtCodec.decodeUnverified(idToken)), ({ claims }) => claims)
+
+/** Whom an id_token is about, in the words of `issuer`. */
+const subjectIn = (idToken: string, issuer: string): string | undefined => {
+  const { iss, sub } = Option.getOrElse(claimsIn(idToken), (): JwtCodec.JsonObject => ({}))
+  return iss === issuer && typeof sub === "string" ? sub : undefined
+}
+
+// What a session has was verified when it came.
 const claimsOf = (session: Session.Session): Option.Option<JwtCodec.JsonObject> =>
-  Option.flatMap(
-    Option.fromUndefinedOr(idTokenOf(session)),
-    (idToken) =>
-      Option.map(Result.getSuccess(JwtCodec.decodeUnverified(Redacted.value(idToken))), ({ claims }) => claims)
-  )
+  Option.flatMap(Option.fromUndefinedOr(idTokenOf(session)), (idToken) => claimsIn(Redacted.value(idToken)))
 
 const subjectOf = (session: Session.Session): string | undefined => {
   const subject = Option.getOrUndefined(claimsOf(session))?.["sub"]

@@ -10,7 +10,7 @@ import {
 import { OidcIam } from "@effect-authn/iam-oidc"
 import { OidcProvider, ScriptedUserAgent } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, DateTime, type Duration, Effect, Fiber, Layer, Option, Queue } from "effect"
+import { Clock, DateTime, Duration, Effect, Fiber, Layer, Option, Queue } from "effect"
 import { FetchHttpClient, HttpClient, HttpClientError, HttpClientResponse } from "effect/http"
 import { TestClock } from "effect/testing"
 import { answers, Person, setup, tokenOf } from "./fixtures.ts"
@@ -23,7 +23,11 @@ type Step =
   | "html502"
   | "html"
   | "drop"
+  | "hang"
   | "429"
+  | "429 slow_down"
+  | "429 two hours"
+  | "503"
   | "tokens"
   | "denied"
   | "expired"
@@ -31,12 +35,15 @@ type Step =
 
 const error = (code: string) => Response.json({ error: code }, { status: 400 })
 
-const replies: { readonly [step in Exclude<Step, "drop">]: () => Response } = {
+const replies: { readonly [step in Exclude<Step, "drop" | "hang">]: () => Response } = {
   pending: () => error("authorization_pending"),
   slow_down: () => error("slow_down"),
   html502: () => new Response("<h1>Bad gateway</h1>", { status: 502 }),
   html: () => new Response("<h1>Hello</h1>"),
   "429": () => new Response("", { status: 429, headers: { "retry-after": "40" } }),
+  "429 slow_down": () => Response.json({ error: "slow_down" }, { status: 429 }),
+  "429 two hours": () => new Response("", { status: 429, headers: { "retry-after": "7200" } }),
+  "503": () => new Response("", { status: 503, headers: { "retry-after": "40" } }),
   tokens: () => Response.json({ access_token: "at", token_type: "bearer", expires_in: 300, refresh_token: "rt" }),
   denied: () => error("access_denied"),
   expired: () => error("expired_token"),
@@ -65,14 +72,15 @@ const provider = (steps: ReadonlyArray<Step>, begun: object = {}) => {
           reason: new HttpClientError.TransportError({ request, cause: new Error("reset") })
         })
       }
-      return respond(replies[step]())
+      return step === "hang" ? yield* Effect.never : respond(replies[step]())
     })
   )
   const layer = OidcIam.layer({
     issuer,
     clientId: "cli",
     scopes: ["openid"],
-    metadata: { token_endpoint: `${issuer}/token`, device_authorization_endpoint: `${issuer}/device` }
+    metadata: { token_endpoint: `${issuer}/token`, device_authorization_endpoint: `${issuer}/device` },
+    policy: { timeLimit: Duration.seconds(10) }
   }).pipe(Layer.provide(Layer.succeed(HttpClient.HttpClient, client)))
   return { polls, layer }
 }
@@ -84,9 +92,10 @@ const run = (steps: ReadonlyArray<Step>, begun: object = {}, wait: Duration.Inpu
     const result = yield* Effect.gen(function*() {
       const device = yield* DeviceLogin.DeviceLogin
       const code = yield* device.begin()
-      const polling = yield* Effect.forkChild(Effect.result(code.poll))
+      const polling = yield* Effect.forkChild(Effect.zip(Effect.result(code.poll), Clock.currentTimeMillis))
       yield* TestClock.adjust(wait)
-      return { code, result: yield* Fiber.join(polling) }
+      const [result, endedAt] = yield* Fiber.join(polling)
+      return { code, result, endedAt: endedAt / 1000 - begunAt }
     }).pipe(Effect.provide(layer))
     return { ...result, polls: polls.map((at) => at - begunAt) }
   })
@@ -108,7 +117,26 @@ describe("polling", () => {
     Effect.gen(function*() {
       const { polls, result } = yield* run(["html502", "slow_down", "html", "drop", "pending", "tokens"])
       assert.strictEqual(result._tag, "Success")
-      assert.deepStrictEqual(gaps(polls), [5, 5, 10, 10, 10, 10])
+      assert.deepStrictEqual(gaps(polls), [5, 5, 10, 10, 20, 10])
+    }))
+
+  it.effect("waits twice as long each time that nobody answers, up to a minute, and no longer once somebody does", () =>
+    Effect.gen(function*() {
+      const refused = yield* run(["drop", "drop", "drop", "drop", "drop", "pending", "tokens"])
+      assert.deepStrictEqual(gaps(refused.polls), [5, 10, 20, 40, 60, 60, 5])
+      // A poll that is not answered takes ten seconds itself.
+      assert.deepStrictEqual(gaps((yield* run(["hang", "hang", "tokens"])).polls), [5, 20, 30])
+    }))
+
+  it.effect("takes 429 for a slow_down, with or without its words", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(gaps((yield* run(["429 slow_down", "pending", "tokens"])).polls), [5, 10, 10])
+      assert.deepStrictEqual(gaps((yield* run(["429", "pending", "tokens"])).polls), [5, 40, 10])
+    }))
+
+  it.effect("heeds a Retry-After once", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(gaps((yield* run(["503", "pending", "tokens"])).polls), [5, 40, 5])
     }))
 
   it.effect("waits as long as the provider says, in numbers or in text", () =>
@@ -116,7 +144,6 @@ describe("polling", () => {
       assert.deepStrictEqual(gaps((yield* run(["pending", "tokens"], { interval: 7 })).polls), [7, 7])
       assert.deepStrictEqual(gaps((yield* run(["pending", "tokens"], { interval: "9" })).polls), [9, 9])
       assert.deepStrictEqual(gaps((yield* run(["pending", "tokens"], { interval: 0 })).polls), [5, 5])
-      assert.deepStrictEqual(gaps((yield* run(["429", "tokens"])).polls), [5, 40])
     }))
 
   it.effect("ends when the code has expired, by the provider or by the clock", () =>
@@ -125,6 +152,15 @@ describe("polling", () => {
       const { polls, result } = yield* run([], { expires_in: "60" })
       assert.strictEqual(reasonOf(result), "GrantDead")
       assert.isBelow(polls.at(-1) ?? 99, 60)
+    }))
+
+  it.effect("ends when the code does, however long the provider wants to be left alone", () =>
+    Effect.gen(function*() {
+      for (const [steps, begun] of [[["429 two hours"], {}], [[], { interval: 1e9 }]] as const) {
+        const { endedAt, result } = yield* run(steps, begun)
+        assert.strictEqual(reasonOf(result), "GrantDead")
+        assert.strictEqual(endedAt, 300)
+      }
     }))
 
   it.effect("ends when the person says no, and when the client is wrong", () =>
@@ -214,16 +250,26 @@ describe("against the certified provider, through faults", () => {
     Effect.gen(function*() {
       const auth = yield* AuthManager.AuthManager
       const { proxy } = yield* OidcProvider.OidcProvider
-      yield* proxy.setKnobs({ interval: 1, fail: ["token:html502:1", "token:drop:1", "token:503:1"] })
+      yield* proxy.setKnobs({
+        interval: 1,
+        fail: ["token:html502:1", "token:drop:1", "token:503:1", "token:slow_down:1"]
+      })
       yield* Effect.forkChild(withCode(answers))
       const session = yield* auth.login(InteractiveStrategy.device)
       assert.isAbove(tokenOf(session).length, 20)
       const polls = (yield* proxy.ledger).filter(({ route }) => route === "token")
-      assert.deepStrictEqual(polls.map(({ note, status }) => note ?? status), ["html502", "drop", "fault 503", 200])
+      assert.deepStrictEqual(polls.map(({ note, status }) => note ?? status), [
+        "html502",
+        "drop",
+        "fault 503",
+        "slow_down",
+        200
+      ])
       const apart = polls.slice(1).map(({ at }, index) =>
         DateTime.toEpochMillis(at) - DateTime.toEpochMillis(polls[index]!.at)
       )
       for (const millis of apart) assert.isAbove(millis, 990)
+      assert.isAbove(apart.at(-1) ?? 0, 5990)
     }).pipe(Effect.provide(setup())))
 
   it.live("is refused when the person says no", () =>

@@ -1,9 +1,12 @@
 import { type AuthError, BrowserLogin, IamClient } from "@effect-authn/core"
 import { OidcIam } from "@effect-authn/iam-oidc"
+import { OidcProvider, ScriptedUserAgent } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, Redacted, Schema } from "effect"
 import { FetchHttpClient } from "effect/http"
+import { createHash } from "node:crypto"
 import { inspect } from "node:util"
+import { answers, setup } from "./fixtures.ts"
 import { date, otherKeys, type RawProvider, type Script, seconds, serve, sign, unsigned } from "./rawProvider.ts"
 
 const redirectUri = "http://127.0.0.1:49321/callback"
@@ -80,9 +83,10 @@ it.live("a login that nobody tampers with is accepted", () =>
     assert.deepStrictEqual(Option.flatMap(user, (user) => user.displayName), Option.some("Ada"))
     const [sent] = tokenRequests(provider)
     assert.strictEqual(sent?.form.get("redirect_uri"), redirectUri)
-    assert.isAbove(sent?.form.get("code_verifier")?.length ?? 0, 42)
+    const verifier = sent?.form.get("code_verifier") ?? ""
+    assert.isAbove(verifier.length, 42)
     assert.strictEqual(asked.get("code_challenge_method"), "S256")
-    assert.strictEqual(asked.get("code_challenge")?.length, 43)
+    assert.strictEqual(asked.get("code_challenge"), createHash("sha256").update(verifier).digest("base64url"))
   }))
 
 describe("a callback is refused, and no code is sent,", () => {
@@ -124,7 +128,7 @@ describe("a callback is refused, and no code is sent,", () => {
       assert.strictEqual(tokenRequests(provider).length, 1)
     }))
 
-  it.live("that belongs to another login: a code injected into this one", () =>
+  it.live("that belongs to another login", () =>
     Effect.gen(function*() {
       const { asked, browser, issued, provider } = yield* login({})
       const other = yield* browser.begin({ redirectUri })
@@ -144,14 +148,28 @@ describe("a callback is refused, and no code is sent,", () => {
     }))
 })
 
-it.live("a code of another login does not fit this one's verifier: each login has its own", () =>
+it.live("a code of another login, injected into this one with this one's state, is refused by its verifier", () =>
   Effect.gen(function*() {
-    const one = yield* login({})
-    const two = yield* one.browser.begin({ redirectUri })
-    const verifier = (pending: BrowserLogin.PendingLogin) => Redacted.value(Option.getOrThrow(pending.codeVerifier))
-    assert.notStrictEqual(verifier(one.pending), verifier(two.pending))
-    assert.notStrictEqual(one.pending.state, two.pending.state)
-  }))
+    const { proxy } = yield* OidcProvider.OidcProvider
+    const browser = yield* BrowserLogin.BrowserLogin
+    const begin = browser.begin({ redirectUri })
+    const codeOf = ({ url }: { readonly url: string }) =>
+      ScriptedUserAgent.make().visit(url, { answers, stopAt: ({ pathname }) => pathname === "/callback" }).pipe(
+        Effect.provide(FetchHttpClient.layer),
+        Effect.map((page) => new URL(page.url).searchParams)
+      )
+    const [attacker, victim] = [yield* begin, yield* begin]
+    const stolen = yield* codeOf(attacker)
+    const injected = new URLSearchParams(stolen)
+    injected.set("state", victim.pending.state)
+    const refused = yield* Effect.flip(browser.complete(victim.pending, `${redirectUri}?${injected}`))
+    assert.strictEqual(refused.reason._tag, "CredentialsRefused")
+    assert.include(refused.message, "invalid_grant")
+    assert.deepStrictEqual((yield* proxy.ledger).flatMap(({ grant }) => grant ?? []), ["authorization_code"])
+    // It was the verifier: with the one that it belongs to, such a code is good.
+    const again = yield* begin
+    yield* browser.complete(again.pending, `${redirectUri}?${yield* codeOf(again)}`)
+  }).pipe(Effect.provide(setup())))
 
 it.live("a pending login survives as text, and shows no secret when it is printed", () =>
   Effect.gen(function*() {

@@ -113,6 +113,31 @@ describe("what a renewal's refusal means", () => {
       status: 400,
       body: { error: "invalid_request", error_description: "The refresh token has expired" }
     },
+    "a code of its own, with hyphens": { status: 401, body: { error: "expired-refresh-token" } },
+    "a code of its own, in capitals": { status: 400, body: { error: "INVALID_REFRESH_TOKEN" } },
+    "a refresh token that was used": {
+      status: 400,
+      body: { error: "invalid_request", error_description: "The refresh token has already been used" }
+    },
+    "a refresh token that is quoted": {
+      status: 400,
+      body: { error: "invalid_request", error_description: `Invalid "refresh_token" in request.` }
+    },
+    "a refresh token that is named": {
+      status: 400,
+      body: { error: "invalid_request", error_description: "Refresh token 'rt-0' is not valid" }
+    },
+    "a refresh token of another client": {
+      status: 400,
+      body: {
+        error: "invalid_request",
+        error_description: "Refresh token is invalid or has already been claimed by another client."
+      }
+    },
+    "access_denied with words": {
+      status: 403,
+      body: { error: "access_denied", error_description: "Unknown or revoked refresh token" }
+    },
     "a session that ended": { status: 400, body: { error: "session_terminated" } },
     "interaction is required": { status: 400, body: { error: "interaction_required" } },
     "a second factor is required": { status: 403, body: { error: "mfa_required" } }
@@ -130,6 +155,14 @@ describe("what a renewal's refusal means", () => {
     "403 with an empty body": { status: 403 },
     "403 with a code that nobody knows": { status: 403, body: { error: "forbidden_by_policy_7" } },
     "403 of a gateway in JSON": { status: 403, body: { error: "Forbidden", status: 403, path: "/token" } },
+    "403 of a gateway that has sessions itself": {
+      status: 403,
+      body: { error: "Forbidden", error_description: "Your proxy session has expired" }
+    },
+    "401 of a gateway that has refresh tokens itself": {
+      status: 401,
+      body: { error: "gateway_login", error_description: "The refresh token has expired" }
+    },
     "200 with a page": { status: 200, headers: { "content-type": "text/html" }, body: "<h1>Welcome</h1>" },
     "temporarily_unavailable": { status: 400, body: { error: "temporarily_unavailable" } },
     "server_error with 400": { status: 400, body: { error: "server_error" } },
@@ -140,6 +173,33 @@ describe("what a renewal's refusal means", () => {
     "unauthorized_client": {
       status: 400,
       body: { error: "unauthorized_client", error_description: "Grant type refresh_token not allowed" }
+    },
+    "a client that is not meant for renewals": {
+      status: 400,
+      body: { error: "unauthorized_client", error_description: "not intended for the refresh_token grant" }
+    },
+    "a grant type that is not valid for the client": {
+      status: 400,
+      body: { error: "unauthorized_client", error_description: "Grant type refresh_token is invalid for this client" }
+    },
+    "a client that may not use refresh tokens": {
+      status: 400,
+      body: { error: "unauthorized_client", error_description: "refresh_token is not valid for this client" }
+    },
+    "a parameter that is not allowed": {
+      status: 400,
+      body: {
+        error: "invalid_request",
+        error_description: "Bad request: parameter resource is not allowed with refresh_token"
+      }
+    },
+    "a parameter that is bad": {
+      status: 400,
+      body: { error: "invalid_request", error_description: "Invalid refresh_token parameter: given twice" }
+    },
+    "a refresh token that was left out": {
+      status: 400,
+      body: { error: "invalid_request", error_description: "Missing refresh token" }
     },
     "unsupported_grant_type": { status: 400, body: { error: "unsupported_grant_type" } },
     "404": { status: 404, body: "<h1>Not found</h1>" },
@@ -199,6 +259,10 @@ describe("what a renewal's answer may be like", () => {
     "an empty refresh token": { ...tokens, refresh_token: "" },
     "scopes as a list": { ...tokens, scope: ["a", "b"] },
     "an id_token that is null": { ...tokens, id_token: null },
+    "an id_token of another issuer, who knows another person": {
+      ...tokens,
+      id_token: sign({ iss: "https://other.example", aud: "cli", sub: "eve" })
+    },
     "an id_token that nobody can read": { ...tokens, id_token: "x.y.z" },
     "fields that nobody asked for": { ...tokens, error_uri: null, foo: { bar: 1 } }
   }

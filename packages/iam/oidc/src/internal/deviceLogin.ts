@@ -12,7 +12,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as oauth from "oauth4webapi"
-import type { Provider } from "./provider.ts"
+import type { Answered, Provider } from "./provider.ts"
 import * as Refusal from "./refusal.ts"
 import * as Settings from "./settings.ts"
 import { userOf } from "./userinfo.ts"
@@ -21,6 +21,7 @@ import { userOf } from "./userinfo.ts"
 const defaultInterval = Duration.seconds(5)
 const slowDown = Duration.seconds(5)
 const defaultLifetime = Duration.minutes(10)
+const longestBackoff = Duration.minutes(1)
 
 export const make = (provider: Provider): DeviceLogin["Service"] => {
   const { settings } = provider
@@ -59,9 +60,14 @@ export const make = (provider: Provider): DeviceLogin["Service"] => {
   ): Effect.fn.Return<Issued, IamError> {
     const call = provider.call("login", deviceCode)
     let interval = givenInterval
+    let unanswered = 0
+    let retryAfter = Duration.zero
     while (true) {
-      yield* Effect.sleep(interval)
+      const backoff = Duration.max(interval, Duration.min(Duration.times(interval, 2 ** unanswered), longestBackoff))
+      const left = DateTime.distance(yield* DateTime.now, expiresAt)
+      yield* Effect.sleep(Duration.min(Duration.max(backoff, retryAfter), left))
       if (DateTime.isGreaterThanOrEqualTo(yield* DateTime.now, expiresAt)) return yield* expired(call)
+      let status: number | undefined
       const asked = yield* Effect.result(
         provider.request(
           call,
@@ -69,14 +75,21 @@ export const make = (provider: Provider): DeviceLogin["Service"] => {
             oauth.deviceCodeGrantRequest(as, client, auth, Redacted.value(deviceCode), {
               ...options,
               additionalParameters: resource === undefined ? {} : { resource }
-            })
+            }),
+          (heard) => {
+            status = heard
+          }
         )
       )
+      if (status === 429) interval = Duration.sum(interval, slowDown)
+      // Section 3.5: who is not answered asks less often.
+      unanswered = status === undefined ? unanswered + 1 : 0
+      retryAfter = Duration.zero
       if (Result.isFailure(asked)) {
         const { reason } = asked.failure
         if (reason._tag !== "Unavailable") return yield* asked.failure
         // The person may be entering the code just now: no failure that passes ends that.
-        interval = Duration.max(interval, reason.retryAfter ?? Duration.zero)
+        retryAfter = reason.retryAfter ?? retryAfter
         continue
       }
       const answer = asked.success
@@ -104,7 +117,7 @@ export const make = (provider: Provider): DeviceLogin["Service"] => {
   })
 
   const accepted = Effect.fnUntraced(function*(
-    answer: IamHttp.Answer,
+    answer: Answered,
     call: IamHttp.Call,
     resource: string | undefined
   ) {

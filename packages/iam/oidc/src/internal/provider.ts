@@ -44,12 +44,17 @@ export interface RequestContext {
   }
 }
 
+/** An answer, and the metadata of the provider that it was asked for with. */
+export interface Answered extends IamHttp.Answer {
+  readonly as: oauth.AuthorizationServer
+}
+
 /** What an id_token said, after it was checked. */
 export type Claims = oauth.IDToken
 
 /** An answer with tokens that was checked. */
 export interface Accepted {
-  readonly answer: IamHttp.Answer
+  readonly answer: Answered
   readonly accessToken: Redacted.Redacted
   readonly refreshToken: Redacted.Redacted | undefined
   readonly idToken: Redacted.Redacted | undefined
@@ -114,7 +119,11 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
       )
     }))
 
-  const fetchVia = (call: IamHttp.Call, seen: (answer: IamHttp.Answer) => void) =>
+  const fetchVia = (
+    call: IamHttp.Call,
+    seen: (answer: IamHttp.Answer) => void,
+    heard: (status: number) => void = () => {}
+  ) =>
     Effect.map(Effect.context(), (context) => (url: string, init: Init) =>
       Effect.runPromiseWith(context)(
         IamHttp.execute(toRequest(url, init), call).pipe(
@@ -122,7 +131,10 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
             seen(answer)
             return toResponse(answer.status, answer.body)
           }),
-          Effect.provideService(HttpClient.HttpClient, http)
+          Effect.provideService(
+            HttpClient.HttpClient,
+            HttpClient.tap(http, ({ status }) => Effect.sync(() => heard(status)))
+          )
         ),
         init.signal === undefined ? {} : { signal: init.signal }
       ))
@@ -130,14 +142,15 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
   const attempt = Effect.fnUntraced(function*(
     call: IamHttp.Call,
     auth: oauth.ClientAuth,
-    start: (context: RequestContext) => Promise<Response>
-  ): Effect.fn.Return<IamHttp.Answer, IamError> {
+    start: (context: RequestContext) => Promise<Response>,
+    heard?: (status: number) => void
+  ): Effect.fn.Return<Answered, IamError> {
     const as = yield* metadata
     const client = yield* clientAt(Duration.zero)
     let answer: IamHttp.Answer | undefined
     const fetch = yield* fetchVia(call, (received) => {
       answer = received
-    })
+    }, heard)
     yield* Effect.tryPromise({
       try: (signal) =>
         start({
@@ -151,27 +164,29 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
           ? cause
           : IamHttp.error(call, new Misconfigured({ detail: `the request could not be made: ${messageOf(cause)}` }))
     })
-    return answer ?? (yield* IamHttp.error(call, new Malformed({ detail: "no answer" })))
+    if (answer === undefined) return yield* IamHttp.error(call, new Malformed({ detail: "no answer" }))
+    return { ...answer, as }
   })
 
   let auth = firstAuth
 
-  /** Sends one request of oauth4webapi, and reads the whole answer. */
+  /** Sends one request of oauth4webapi, and reads the whole answer. `heard` is told the status also where that fails. */
   const request = Effect.fnUntraced(function*(
     call: IamHttp.Call,
-    start: (context: RequestContext) => Promise<Response>
-  ): Effect.fn.Return<IamHttp.Answer, IamError> {
-    let answer = yield* attempt(call, auth, start)
+    start: (context: RequestContext) => Promise<Response>,
+    heard?: (status: number) => void
+  ): Effect.fn.Return<Answered, IamError> {
+    let answer = yield* attempt(call, auth, start, heard)
     for (const other of otherAuths) {
       if (auth === other || Refusal.codeOf(answer) !== "invalid_client") break
-      answer = yield* attempt(call, other, start)
+      answer = yield* attempt(call, other, start, heard)
       if (Refusal.codeOf(answer) !== "invalid_client") auth = other
     }
     return answer
   })
 
   const believe = Effect.fnUntraced(function*(
-    answer: IamHttp.Answer,
+    answer: Answered,
     call: IamHttp.Call,
     process: (
       as: oauth.AuthorizationServer,
@@ -180,7 +195,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
     ) => Promise<oauth.TokenEndpointResponse>,
     offset: Duration.Duration
   ): Effect.fn.Return<Accepted, IamError | Disbelieved> {
-    const as = yield* metadata
+    const { as } = answer
     const client = yield* clientAt(offset)
     const response = toResponse(200, Option.map(answer.body, normalised))
     const fetch = yield* fetchVia(call, () => {})
@@ -226,7 +241,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
    * must not keep anybody out.
    */
   const accept = Effect.fnUntraced(function*(
-    answer: IamHttp.Answer,
+    answer: Answered,
     call: IamHttp.Call,
     process: (
       as: oauth.AuthorizationServer,

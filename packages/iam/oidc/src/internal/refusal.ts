@@ -76,30 +76,37 @@ const dead = new Set([
   "login_required",
   "interaction_required",
   "consent_required",
-  "mfa_required"
+  "mfa_required",
+  // What some providers say instead.
+  "bad_refresh_token",
+  "expired_refresh_token",
+  "invalid_refresh_token",
+  "revoked_refresh_token",
+  "refresh_token_already_used",
+  "refresh_token_expired",
+  "refresh_token_invalid",
+  "refresh_token_not_found",
+  "refresh_token_reused",
+  "refresh_token_revoked",
+  "expired_token",
+  "token_expired",
+  "token_revoked",
+  "session_terminated"
 ])
-// The standard codes that some providers use for a dead refresh token, and the words by which that shows.
+// The standard codes that some providers use for a dead refresh token: then, and only then, the words tell.
 const misused = new Set(["invalid_request", "unauthorized_client", "access_denied"])
-const known = new Set([
-  ...misused,
-  "invalid_client",
-  "invalid_scope",
-  "invalid_target",
-  "unsupported_grant_type",
-  "server_error",
-  "temporarily_unavailable",
-  "slow_down"
-])
-const theToken = /refresh[ _-]?token/i
-const theSession = /refresh|grant|session|token/i
-const gone =
-  /invalid|expired|revoked|terminated|inactive|unknown|bad|ended|not[ _](found|active|valid)|already[ _](been[ _])?used|reused?/i
+const fatal = [
+  /\b(bad|expired|inactive|invalid|revoked|unknown)[\s"'…]+refresh[ _-]?token\b/i,
+  /\brefresh[ _-]?token[\s"'…:]+((is|was|has|been|already) )*(expired|inactive|invalid|reused?|revoked|unknown)\b/i,
+  /\brefresh[ _-]?token[\s"'…:]+((is|was|has|already) )*((been|already) used|(not|no longer) (active|found|valid))\b/i
+]
+// Words about the request, or about what the client may do.
+const elsewhere = /\b(grant[ _-]?type|parameter|for (this |the |your )?client)/i
 
 const isDead = (code: string | undefined, said: string, { isEmpty, status }: IamHttp.Answer): boolean => {
   // No proxy answers a form with an empty 400 or 401; a provider that has nothing more to say does.
   if (code === undefined) return isEmpty && (status === 400 || status === 401)
-  if (dead.has(code)) return true
-  return misused.has(code)
-    ? theToken.test(said) && gone.test(said)
-    : !known.has(code) && theSession.test(said) && gone.test(said)
+  const name = code.toLowerCase().replaceAll("-", "_")
+  return dead.has(name) ||
+    (misused.has(name) && fatal.some((words) => words.test(said)) && !elsewhere.test(said))
 }
