@@ -30,8 +30,42 @@ export const Dialect = Schema.Literals(["datalayer", "genomcore", "oidc"])
 export type Dialect = typeof Dialect.Type
 
 /**
- * A login: `place` is where its session lies, `file` the very file where that is a plain one. `window` (milliseconds) and
- * `shortLivedFraction` are the IAM's `RefreshPolicy`, so that `authn token` need not load it.
+ * The ports that the browser of a login may come back to, in the order in which they are tried.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const CallbackPorts = Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 65_535 })))
+
+/**
+ * The names of this machine that a browser can come back to.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const CallbackHost = Schema.Literals(["127.0.0.1", "localhost", "[::1]"])
+
+/**
+ * Where the browser of a login comes back to, for an IAM that knows certain ports or one name only.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Callback = Schema.Struct({
+  ports: Schema.optionalKey(CallbackPorts),
+  host: Schema.optionalKey(CallbackHost)
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Callback = typeof Callback.Type
+
+/**
+ * A login: `place` is where its session lies, `file` the very file where that is a plain one. `unattended` says that the
+ * client's secret was kept beside it, and is enough for another login. `window` (milliseconds) and `shortLivedFraction`
+ * are the IAM's `RefreshPolicy`, so that `authn token` need not load it.
  *
  * @category models
  * @since 0.1.0
@@ -43,7 +77,8 @@ export class Account extends Schema.Class<Account>("@effect-authn/cli/Account")(
   issuer: Schema.NonEmptyString,
   client: Schema.NonEmptyString,
   scopes: Schema.optionalKey(Schema.Array(Schema.String)),
-  hasSecret: Schema.optionalKey(Schema.Boolean),
+  callback: Schema.optionalKey(Callback),
+  unattended: Schema.optionalKey(Schema.Boolean),
   place: StoragePolicy.Place,
   file: Schema.optionalKey(Schema.String),
   window: Schema.Finite,
@@ -171,7 +206,7 @@ export const names = Effect.gen(function*() {
  */
 export const current = Effect.gen(function*() {
   const fs = yield* FileSystem.FileSystem
-  const text = yield* Effect.option(fs.readFileString(yield* below("current")))
+  const text = yield* Effect.option(Effect.flatMap(below("current"), (path) => fs.readFileString(path)))
   return Option.filter(Option.map(text, (name) => name.trim()), (name) => name !== "")
 })
 

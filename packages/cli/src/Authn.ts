@@ -6,6 +6,7 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as CliConfig from "effect/cli/CliConfig"
+import type * as CliError from "effect/cli/CliError"
 import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
 import * as Completions from "effect/cli/Completions"
@@ -31,6 +32,8 @@ import * as Failure from "./Failure.ts"
 import * as Input from "./Input.ts"
 import * as Output from "./Output.ts"
 import * as Settings from "./Settings.ts"
+import * as Signals from "./Signals.ts"
+import * as Warnings from "./Warnings.ts"
 
 const version = "0.1.0"
 
@@ -77,6 +80,26 @@ const secretFlags: { readonly [flag: string]: string } = {
   "--client-secret": "--client-secret-stdin"
 }
 
+/** What is wrong with what was typed, without any value of it that may be secret. */
+const mistake = (error: CliError.CliError): string => {
+  switch (error._tag) {
+    case "UnrecognizedOption":
+      return piped(secretFlags[error.option]) ?? error.message
+    case "InvalidValue":
+      return piped(Object.values(secretFlags).find((flag) => flag === `--${error.option}`)) ??
+        `${error.kind === "flag" ? `--${error.option}` : error.option} takes ${error.expected}`
+    case "UnexpectedArgument":
+      return "there is an argument too many"
+    case "UnknownSubcommand":
+      return error.suggestions.length > 0 ? error.message : "there is no such command"
+    default:
+      return error.message
+  }
+}
+
+const piped = (flag: string | undefined): string | undefined =>
+  flag && `a secret is never an argument, where every program can read it: pipe it in with ${flag}`
+
 /** Help that was asked for is data; what is wrong is said in one line, for people. */
 const presenter: CliOutput.Presenter = {
   present: Effect.fnUntraced(function*(event) {
@@ -90,28 +113,17 @@ const presenter: CliOutput.Presenter = {
       case "InvalidInvocation": {
         // Only the first: the others may show what was meant to be secret.
         const [error] = event.errors
-        const instead = error?._tag === "UnrecognizedOption" ? secretFlags[error.option] : undefined
-        return yield* Output.say(
-          `authn: ${
-            instead === undefined
-              ? error?.message ?? "that cannot be done"
-              : `a secret is never an argument, where every program can read it: pipe it in with ${instead}`
-          }`,
-          `See: ${event.commandPath.join(" ")} --help`
-        )
+        const what = error === undefined ? "that cannot be done" : mistake(error)
+        return yield* Output.say(`authn: ${what}`, `See: ${event.commandPath.join(" ")} --help`)
       }
     }
   })
 }
 
-const logger = Logger.make(({ message }) => {
-  process.stderr.write(`authn: ${Array.isArray(message) ? message.join(" ") : String(message)}\n`)
-})
-
 const services = Layer.mergeAll(
   NodeServices.layer,
   CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version] }),
-  Logger.layer([logger]),
+  Logger.layer([Warnings.logger]),
   Layer.succeed(References.MinimumLogLevel, "Warn"),
   Layer.succeed(CliOutput.Presenter, presenter),
   Input.layerTheme
@@ -127,9 +139,11 @@ export const main = (): void => {
   // Without a listener, a reader that went away would end the process in the middle of a renewal.
   process.stdout.on("error", () => {})
   process.stderr.on("error", () => {})
+  const signalled = Signals.listen(() => Exec.program.isRunning)
   Command.run(authn, { version }).pipe(
-    Effect.tapCause((cause) => {
-      const { text } = Failure.describe(cause)
+    Effect.onExit((exit) => {
+      const { text } = Exit.isSuccess(exit) ? {} : Failure.describe(exit.cause)
+      Warnings.flush(text)
       return text === undefined || text === "" ? Effect.void : Output.say(`authn: ${text}`)
     }),
     // The entry point of the program.
@@ -138,7 +152,10 @@ export const main = (): void => {
     NodeRuntime.runMain({
       disableErrorReporting: true,
       teardown: (exit, onExit) =>
-        onExit(Exec.ended.code ?? (Exit.isSuccess(exit) ? 0 : Failure.describe(exit.cause).exitCode))
+        onExit(
+          Exec.program.exitCode ??
+            (Exit.isSuccess(exit) ? 0 : Failure.describe(exit.cause, signalled()).exitCode)
+        )
     })
   )
 }

@@ -40,6 +40,7 @@ export interface Target {
   readonly issuer: string
   readonly client?: string | undefined
   readonly scopes?: ReadonlyArray<string> | undefined
+  readonly callback?: Account.Callback | undefined
 }
 
 /**
@@ -102,13 +103,24 @@ const secretKey = (key: Session.SessionKey): Session.SessionKey =>
   Session.SessionKey.make({ issuer: key.issuer, client: `${key.client} (its secret)`, account: key.account })
 
 /**
+ * The client's secret in `AUTHN_CLIENT_SECRET`.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const toldSecret = Effect.orElseSucceed(
+  Config.option(Config.Redacted("AUTHN_CLIENT_SECRET")),
+  () => Option.none()
+)
+
+/**
  * The client's secret: of `AUTHN_CLIENT_SECRET`, else the one that a login left beside the session.
  *
  * @category accessors
  * @since 0.1.0
  */
 export const clientSecret = Effect.fnUntraced(function*(target: Target) {
-  const told = yield* Effect.orElseSucceed(Config.option(Config.Redacted("AUTHN_CLIENT_SECRET")), () => Option.none())
+  const told = yield* toldSecret
   if (Option.isSome(told) || target.client === undefined) return told
   const storage = yield* TokenStorage
   const kept = yield* storage.get(
@@ -224,7 +236,8 @@ export const targetOf = (settings: Settings.Settings, dialect: Account.Dialect, 
   dialect,
   issuer,
   client: settings.values.client_id?.value,
-  scopes: settings.values.scope?.value.split(/\s+/).filter(Boolean)
+  scopes: settings.values.scope?.value.split(/\s+/).filter(Boolean),
+  callback: settings.callback
 })
 
 /**

@@ -55,13 +55,17 @@ export const usage = (detail: string): Failure => new Failure({ exitCode: 2, det
 export const failed = (detail: string): Failure => new Failure({ exitCode: 1, detail })
 
 /**
- * What to say of the reason why a command ended, and its exit code; `undefined` to say nothing.
+ * What to say of the reason why a command ended, and its exit code, which is `interrupted` where nothing else ended it;
+ * `undefined` to say nothing.
  *
  * @category formatting
  * @since 0.1.0
  */
-export const describe = (cause: Cause.Cause<unknown>): { readonly exitCode: number; readonly text?: string } => {
-  if (Cause.hasInterruptsOnly(cause)) return { exitCode: 130 }
+export const describe = (
+  cause: Cause.Cause<unknown>,
+  interrupted = 130
+): { readonly exitCode: number; readonly text?: string } => {
+  if (Cause.hasInterruptsOnly(cause)) return { exitCode: interrupted }
   const error = Cause.squash(cause)
   if (isChildEnded(error)) return { exitCode: error.exitCode }
   if (isFailure(error)) return { exitCode: error.exitCode, text: error.detail }

@@ -135,7 +135,6 @@ export const table = (
   width: number,
   indent = ""
 ): ReadonlyArray<string> => {
-  const visible = (text: string) => CliOutput.displayWidth(Util.stripVTControlCharacters(text))
   const count = Math.max(0, ...rows.map((row) => row.length))
   const widths = Array.from(
     { length: count - 1 },
@@ -146,12 +145,22 @@ export const table = (
     const head = widths.map((cell, column) =>
       `${row[column] ?? ""}${" ".repeat(cell - visible(row[column] ?? "") + 2)}`
     ).join("")
-    const [first = "", ...rest] = wrap(row[count - 1] ?? "", Math.max(20, width - left), visible)
+    const [first = "", ...rest] = wrap(row[count - 1] ?? "", Math.max(20, width - left))
     return [`${indent}${head}${first}`.trimEnd(), ...rest.map((line) => " ".repeat(left) + line)]
   })
 }
 
-const wrap = (text: string, width: number, visible: (text: string) => number): ReadonlyArray<string> => {
+const visible = (text: string): number => CliOutput.displayWidth(Util.stripVTControlCharacters(text))
+
+/**
+ * How many rows of a terminal a line takes.
+ *
+ * @category formatting
+ * @since 0.1.0
+ */
+export const rows = (line: string, width: number): number => Math.max(1, Math.ceil(visible(line) / width))
+
+const wrap = (text: string, width: number): ReadonlyArray<string> => {
   const lines: Array<string> = []
   for (const word of text.split(" ")) {
     const last = lines.at(-1)

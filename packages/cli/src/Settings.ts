@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as StoragePolicy from "@effect-authn/core/StoragePolicy"
+import * as TokenSet from "@effect-authn/core/TokenSet"
 import * as Flag from "effect/cli/Flag"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
 import * as Config from "effect/Config"
@@ -12,7 +13,7 @@ import * as Toml from "effect/encoding/Toml"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import * as UserDirectories from "effect/persistence/UserDirectories"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Path from "node:path"
@@ -49,7 +50,17 @@ export const JsonFlag = GlobalFlag.Setting("json")({
  * @category models
  * @since 0.1.0
  */
-export const names = ["dialect", "issuer", "client_id", "scope", "organization", "project", "storage"] as const
+export const names = [
+  "dialect",
+  "issuer",
+  "client_id",
+  "scope",
+  "organization",
+  "project",
+  "callback_port",
+  "callback_host",
+  "storage"
+] as const
 
 /**
  * @category models
@@ -102,7 +113,9 @@ export const filePath: Effect.Effect<string, Failure> = UserDirectories.make().c
 
 const readFile = Effect.gen(function*() {
   const fs = yield* FileSystem.FileSystem
-  const path = yield* filePath
+  const place = yield* Effect.option(filePath)
+  if (Option.isNone(place)) return {}
+  const path = place.value
   const text = yield* fs.readFileString(path).pipe(
     Effect.catchReason("PlatformError", "NotFound", () => Effect.succeed("")),
     Effect.mapError(({ reason }) => failed(`${path} cannot be read (${reason._tag})`))
@@ -141,18 +154,22 @@ const fromFlags = (flags: Flags): Values => {
 
 const fromAccount = (account: Option.Option<Account.Account>): Values => {
   if (Option.isNone(account)) return {}
-  const { client, dialect, issuer, name, place, scopes } = account.value
+  const { callback, client, dialect, issuer, name, place, scopes } = account.value
   const source = `the login of "${name}"`
   return {
     dialect: { value: dialect, source },
     issuer: { value: issuer, source },
     ...(dialect === "oidc" ? { client_id: { value: client, source } } : {}),
     ...(scopes === undefined ? {} : { scope: { value: scopes.join(" "), source } }),
+    ...(callback?.ports === undefined ? {} : { callback_port: { value: callback.ports.join(" "), source } }),
+    ...(callback?.host === undefined ? {} : { callback_host: { value: callback.host, source } }),
     storage: { value: place, source }
   }
 }
 
-const literal = <S extends typeof Account.Dialect | typeof StoragePolicy.Policy>(schema: S) => {
+const literal = <
+  S extends typeof Account.Dialect | typeof Account.CallbackHost | typeof StoragePolicy.Policy
+>(schema: S) => {
   const is = Schema.is(schema)
   return (given: Value | undefined): Effect.Effect<S["Type"] | undefined, Failure> =>
     given === undefined
@@ -163,6 +180,31 @@ const literal = <S extends typeof Account.Dialect | typeof StoragePolicy.Policy>
 }
 const dialectOf = literal(Account.Dialect)
 const policyOf = literal(StoragePolicy.Policy)
+const hostOf = literal(Account.CallbackHost)
+
+const decodePorts = Schema.decodeUnknownEffect(Account.CallbackPorts)
+
+const portsOf = (given: Value | undefined): Effect.Effect<typeof Account.CallbackPorts.Type | undefined, Failure> =>
+  given === undefined
+    ? Effect.undefined
+    : Effect.mapError(
+      decodePorts(given.value.trim().split(/[\s,]+/).map(Number)),
+      () => usage(`${given.source} says "${given.value}", but ports are numbers from 1 to 65535, separated by spaces`)
+    )
+
+const callbackOf = Effect.fnUntraced(function*(values: Values): Effect.fn.Return<Account.Callback, Failure> {
+  const ports = yield* portsOf(values.callback_port)
+  const host = yield* hostOf(values.callback_host)
+  return { ...(ports === undefined ? {} : { ports }), ...(host === undefined ? {} : { host }) }
+})
+
+/**
+ * The account that is meant where nothing is said.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const current = Effect.map(Account.current, Option.getOrElse(() => "default"))
 
 /**
  * Which account is meant, and why; `isTold` when this very invocation names it.
@@ -197,20 +239,28 @@ export interface Settings {
   readonly account: Option.Option<Account.Account>
   readonly dialect: Account.Dialect | undefined
   readonly policy: StoragePolicy.Policy | undefined
+  readonly callback: Account.Callback
   readonly values: Values
 }
 
 /**
- * Puts all sources together.
+ * Puts all sources together, as far as they can be read, and tells what is wrong with the others.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fnUntraced(function*(flags: Flags = {}) {
+export const survey = Effect.fnUntraced(function*(flags?: Flags) {
+  const problems: Array<Failure> = []
+  const or = <A, B, R>(part: Effect.Effect<A, Failure, R>, instead: B) =>
+    Effect.catch(part, (problem) => {
+      problems.push(problem)
+      return Effect.succeed(instead)
+    })
   const { isTold, name, source: nameSource } = yield* account
-  const known = yield* Account.get(name)
-  const told: Values = { ...(yield* fromEnvironment), ...fromFlags(flags) }
-  const below: Values = { ...(yield* readFile), ...fromAccount(known) }
+  const found = yield* Effect.result(Account.get(name))
+  const known = Option.flatten(Result.getSuccess(found))
+  const told: Values = { ...(yield* fromEnvironment), ...fromFlags(flags ?? {}) }
+  const below: Values = { ...(yield* or(readFile, {})), ...fromAccount(known) }
   const iamUrl = yield* setIn("DATALAYER_IAM_URL")
   const ambient = "DATALAYER_IAM_URL"
   const isDatalayer = Option.isSome(iamUrl) && Option.isNone(known) &&
@@ -227,12 +277,27 @@ export const make = Effect.fnUntraced(function*(flags: Flags = {}) {
     nameSource,
     isTold,
     account: known,
-    dialect: yield* dialectOf(values.dialect),
-    policy: yield* policyOf(values.storage),
+    dialect: yield* or(dialectOf(values.dialect), undefined),
+    policy: yield* or(policyOf(values.storage), undefined),
+    callback: yield* or(callbackOf(values), {}),
     values
   }
-  yield* agree(settings)
-  return settings
+  yield* or(agree(settings), undefined)
+  // A token of the environment needs no account, and no home to have one in; who gives flags is about to write one.
+  const isNeeded = flags !== undefined || Option.isNone(yield* givenToken(settings))
+  if (Result.isFailure(found) && isNeeded) problems.unshift(found.failure)
+  return { problems, settings }
+})
+
+/**
+ * Puts all sources together.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function*(flags?: Flags) {
+  const { problems: [problem], settings } = yield* survey(flags)
+  return problem === undefined ? settings : yield* problem
 })
 
 /**
@@ -264,21 +329,44 @@ const agree = Effect.fnUntraced(function*({ account, name, values }: Settings) {
 })
 
 /**
- * A token of the environment: it goes before every stored session, unless an account was named by flag.
+ * A token of the environment; `token` fails where it cannot be one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface GivenToken {
+  readonly variable: string
+  readonly token: Effect.Effect<Redacted.Redacted, Failure>
+}
+
+/**
+ * The tokens of the environment, in the order in which they go first.
  *
  * @category accessors
  * @since 0.1.0
  */
-export const givenToken = Effect.fnUntraced(function*(settings: Pick<Settings, "dialect" | "isTold">) {
-  if (settings.isTold) return Option.none()
-  for (const name of tokenVariables(settings.dialect)) {
-    const value = yield* setIn(name)
-    if (Option.isSome(value) && value.value.trim() !== "") {
-      return Option.some({ variable: name, token: Redacted.make(value.value.trim(), { label: name }) })
-    }
+export const givenTokens = Effect.fnUntraced(function*(dialect: Account.Dialect | undefined) {
+  const found: Array<GivenToken> = []
+  for (const variable of tokenVariables(dialect)) {
+    const text = Option.map(yield* setIn(variable), (value) => value.trim())
+    if (Option.isNone(text) || text.value === "") continue
+    const token = Effect.mapError(
+      Effect.fromOption(TokenSet.accessTokenFrom(text.value)),
+      () => usage(`${variable} holds no token, but something that no header can carry: set it anew, or unset it`)
+    )
+    found.push({ variable, token })
   }
-  return Option.none()
+  return found
 })
+
+/**
+ * The token of the environment that goes before every stored session, unless an account was named by flag.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const givenToken = ({ dialect, isTold }: Pick<Settings, "dialect" | "isTold">) =>
+  isTold ? Effect.succeedNone : Effect.map(givenTokens(dialect), ([first]) => Option.fromUndefinedOr(first))
 
 /**
  * The variables in which a token is looked for, in order.

@@ -34,12 +34,10 @@ export const millisLeft = (tokens: TokenSet.TokenSet, now: DateTime.Utc): number
  * @category constructors
  * @since 0.1.0
  */
-export const fromEnvironment = Effect.fnUntraced(function*(
-  given: { readonly variable: string; readonly token: TokenSet.TokenSet["accessToken"] }
-) {
+export const fromEnvironment = Effect.fnUntraced(function*(given: Settings.GivenToken) {
   const now = yield* DateTime.now
   const tokens = TokenSet.fromAnswer({
-    accessToken: given.token,
+    accessToken: yield* given.token,
     receivedAt: now,
     serverTime: Option.none(),
     defaultLifetime: Duration.infinity

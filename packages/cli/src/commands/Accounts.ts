@@ -10,6 +10,7 @@ import * as Flag from "effect/cli/Flag"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import * as Account from "../Account.ts"
 import * as Dialect from "../Dialect.ts"
 import { failed, usage } from "../Failure.ts"
@@ -32,7 +33,7 @@ const end = Effect.fnUntraced(function*(account: Account.Account, local: boolean
 }, Effect.scoped)
 
 const forgetSecret = Effect.fnUntraced(function*(account: Account.Account) {
-  if (account.hasSecret !== true) return
+  if (account.dialect !== "oidc") return
   yield* Dialect.dropClientSecret(yield* Dialect.open(account, Dialect.storage(account.place)))
 }, Effect.scoped)
 
@@ -58,20 +59,19 @@ export const logout = Command.make("logout", {
   local
 }, (given) =>
   Effect.gen(function*() {
-    const settings = yield* Settings.make()
-    const names = given.all ? yield* Account.names : [settings.name]
+    const { name, dialect } = given.all ? (yield* Settings.survey()).settings : yield* Settings.make()
+    const names = given.all ? yield* Account.names : [(yield* existing(name)).name]
     const outcomes: Array<{ readonly account: string; readonly outcome: string; readonly isDone: boolean }> = []
     for (const name of names) {
-      const account = yield* existing(name)
       // One that cannot be signed out must not keep the others signed in.
-      const outcome = yield* Effect.result(end(account, given.local))
+      const outcome = yield* Effect.result(Effect.flatMap(existing(name), (account) => end(account, given.local)))
       outcomes.push(
         outcome._tag === "Success"
           ? { account: name, outcome: outcome.success, isDone: true }
           : { account: name, outcome: outcome.failure.message, isDone: false }
       )
     }
-    const shadow = yield* Settings.givenToken({ dialect: settings.dialect, isTold: false })
+    const shadow = yield* Settings.givenToken({ dialect, isTold: false })
     if (yield* Settings.JsonFlag) yield* Output.json(outcomes)
     else {
       const { green, red } = yield* Output.paint("stderr")
@@ -88,26 +88,32 @@ export const logout = Command.make("logout", {
 
 const list = Effect.gen(function*() {
   const names = yield* Account.names
-  const { name: current } = yield* Settings.account
-  const accounts = yield* Effect.forEach(names, existing)
+  const current = yield* Settings.current
+  const accounts = yield* Effect.forEach(names, (name) =>
+    Effect.map(Effect.result(existing(name)), (found) => ({
+      name,
+      problem: Result.isFailure(found) ? found.failure.message : null,
+      account: Result.isSuccess(found) ? found.success : undefined
+    })))
   if (yield* Settings.JsonFlag) {
-    return yield* Output.json(accounts.map(({ client, dialect, issuer, name, place }) => ({
+    return yield* Output.json(accounts.map(({ account, name, problem }) => ({
       account: name,
       current: name === current,
-      dialect,
-      issuer,
-      client,
-      storage: place
+      dialect: account?.dialect ?? null,
+      issuer: account?.issuer ?? null,
+      client: account?.client ?? null,
+      storage: account?.place ?? null,
+      problem
     })))
   }
   if (accounts.length === 0) return yield* Output.say("There is no account yet. Sign in with: authn login")
-  const { bold } = yield* Output.paint("stdout")
+  const { bold, red } = yield* Output.paint("stdout")
   yield* Output.out(...Output.table(
-    accounts.map(({ dialect, issuer, name }) => [
+    accounts.map(({ account, name, problem }) => [
       name === current ? "*" : " ",
       name === current ? bold(name) : name,
-      dialect,
-      issuer
+      account?.dialect ?? red("cannot be read"),
+      account?.issuer ?? Output.short(problem ?? "")
     ]),
     Output.columns("stdout")
   ))

@@ -95,6 +95,9 @@ const parse = (text: string): ReadonlyMap<string, ReadonlyArray<string>> => {
   return fields
 }
 
+// A server may list several in one header (RFC 9110, section 11.6.1).
+const wantsBearer = (challenge: string): boolean => /(^|,)\s*bearer(\s|,|$)/i.test(challenge)
+
 const isLoopback = (host: string): boolean => /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/.test(host)
 
 const git = Command.make("git", {
@@ -142,8 +145,10 @@ const git = Command.make("git", {
       onNone: () => [],
       onSome: (at) => [`password_expiry_utc=${Math.floor(DateTime.toEpochMillis(at) / 1000)}`]
     })
+    const isBearer = asked.get("capability[]")?.includes("authtype") === true &&
+      asked.get("wwwauth[]")?.some(wantsBearer) === true
     yield* Output.out(
-      ...((asked.get("capability[]") ?? []).includes("authtype")
+      ...(isBearer
         ? ["capability[]=authtype", `authtype=${tokens.tokenType}`, `credential=${token}`, "ephemeral=1"]
         : [`username=${given.username}`, `password=${token}`]),
       ...expiry

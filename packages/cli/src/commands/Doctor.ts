@@ -6,7 +6,7 @@
 import { Browser } from "@effect-authn/core/Browser"
 import { CallbackServer } from "@effect-authn/core/CallbackServer"
 import * as IamHttp from "@effect-authn/core/IamHttp"
-import { StoragePolicy } from "@effect-authn/core/StoragePolicy"
+import * as StoragePolicy from "@effect-authn/core/StoragePolicy"
 import * as TokenSet from "@effect-authn/core/TokenSet"
 import * as NodeAuth from "@effect-authn/platform-node/NodeAuth"
 import * as NodeBrowser from "@effect-authn/platform-node/NodeBrowser"
@@ -26,6 +26,7 @@ import * as Path from "node:path"
 import * as Account from "../Account.ts"
 import * as Dialect from "../Dialect.ts"
 import { failed } from "../Failure.ts"
+import * as Input from "../Input.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
 import * as Span from "../Span.ts"
@@ -44,20 +45,29 @@ const finding = (check: string, verdict: Finding["verdict"], detail: string): Fi
 
 const node = Effect.sync(() => finding("Node", "good", `${process.version} on ${process.platform}`))
 
-/** Tries each place for sessions. One is enough. */
-const places = Effect.fnUntraced(function*(needed: string | undefined) {
+/** Tries each place for sessions. One is enough, unless the policy wants another one. */
+const places = Effect.fnUntraced(function*(policy: StoragePolicy.Policy) {
   const found: Array<Finding> = []
   for (const place of ["keyring", "encrypted-file", "plain-file"] as const) {
-    const policy = Context.get(yield* Layer.build(Dialect.storage(place)), StoragePolicy)
-    const choice = yield* Effect.result(policy.choice)
+    const { choice: choose } = Context.get(yield* Layer.build(Dialect.storage(place)), StoragePolicy.StoragePolicy)
+    const choice = yield* Effect.result(choose)
     found.push(
       Result.isSuccess(choice)
         ? finding(`storage: ${place}`, "good", choice.success.description)
         : finding(
           `storage: ${place}`,
-          needed === place ? "bad" : "note",
+          policy === place ? "bad" : "note",
           choice.failure.reason.message.replace(/^no place for sessions is to be had: [\w-]+: /, "")
         )
+    )
+  }
+  const isSafe = found.some(({ check, verdict }) => verdict === "good" && check !== "storage: plain-file")
+  if (policy === "auto" && !isSafe) {
+    const advice = "set EFFECT_AUTHN_PASSPHRASE to encrypt sessions, or AUTHN_STORAGE=plain-file"
+    found.push(
+      (yield* Input.hasPerson)
+        ? finding("storage: auto", "note", `authn login asks before it uses a plain file: ${advice}`)
+        : finding("storage: auto", "bad", `there is no place but a plain file, which nobody allowed: ${advice}`)
     )
   }
   return found
@@ -66,7 +76,9 @@ const places = Effect.fnUntraced(function*(needed: string | undefined) {
 /** The disk takes a file, and nobody else reads what is there. */
 const files = Effect.gen(function*() {
   const fs = yield* FileSystem.FileSystem
-  const data = yield* Account.directory
+  const place = yield* Effect.result(Account.directory)
+  if (Result.isFailure(place)) return [finding("files", "bad", place.failure.message)]
+  const data = place.success
   const probe = Path.join(data, `.probe-${process.pid}`)
   const written = yield* Effect.result(
     fs.makeDirectory(data, { recursive: true, mode: 0o700 }).pipe(
@@ -104,6 +116,13 @@ const files = Effect.gen(function*() {
       )
   )
   return found
+})
+
+/** What logins left behind can be read. */
+const accounts = Effect.gen(function*() {
+  const names = yield* Effect.orElseSucceed(Account.names, () => [])
+  const found = yield* Effect.forEach(names, (name) => Effect.result(Account.get(name)))
+  return found.flatMap((one) => Result.isFailure(one) ? [finding("accounts", "bad", one.failure.message)] : [])
 })
 
 const proxy = Effect.gen(function*() {
@@ -208,8 +227,8 @@ const issuer = Effect.fnUntraced(function*(dialect: Account.Dialect | undefined,
   // oxlint-disable-next-line effecttsgo/strict-effect-provide
 }, Effect.provide(NodeAuth.layerHttpClient))
 
-const browser = Effect.gen(function*() {
-  const context = yield* Layer.build(Layer.mergeAll(NodeBrowser.layer, NodeCallbackServer.layer()))
+const browser = Effect.fnUntraced(function*(where: Account.Callback) {
+  const context = yield* Layer.build(Layer.mergeAll(NodeBrowser.layer, NodeCallbackServer.layer(where)))
   const obstacle = yield* Context.get(context, Browser).obstacle
   const callback = yield* Effect.result(Context.get(context, CallbackServer).open)
   return [
@@ -224,7 +243,7 @@ const browser = Effect.gen(function*() {
       ? finding("callback", "good", `a port for the browser's way back is free (${callback.success.redirectUri})`)
       : finding("callback", "bad", callback.failure.detail)
   ]
-}).pipe(Effect.scoped)
+}, Effect.scoped)
 
 /**
  * Looks for what could be wrong, and tells what to do. No credential is sent.
@@ -234,17 +253,21 @@ const browser = Effect.gen(function*() {
  */
 export const command = Command.make("doctor", {}, () =>
   Effect.gen(function*() {
-    const settings = yield* Settings.make()
+    const { problems, settings } = yield* Settings.survey()
     const address = settings.values.issuer?.value
+    const data = [...(yield* files), ...(yield* accounts)]
     const found = [
       yield* node,
-      ...(yield* files),
-      ...(yield* places(settings.policy)),
+      ...problems.map(({ message }) => finding("settings", "bad", message)).filter(({ detail }) =>
+        !data.some((known) => known.detail === detail)
+      ),
+      ...data,
+      ...(yield* places(settings.policy ?? "auto")),
       yield* proxy,
       ...(address === undefined
         ? [finding("issuer", "note", "none is set: give AUTHN_ISSUER, or sign in")]
         : yield* issuer(settings.dialect, address)),
-      ...(yield* browser)
+      ...(yield* browser(settings.callback))
     ]
     const isBad = found.some(({ verdict }) => verdict === "bad")
     if (yield* Settings.JsonFlag) yield* Output.json(found.map((one) => ({ ...one })))

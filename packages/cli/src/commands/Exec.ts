@@ -15,28 +15,31 @@ import * as Path from "node:path"
 import { ChildEnded, failed, type Failure, usage } from "../Failure.ts"
 import * as Settings from "../Settings.ts"
 import * as Tokens from "../Tokens.ts"
+import * as Warnings from "../Warnings.ts"
 import { minTtl } from "./Token.ts"
 
 /**
- * How the program ended that this one was for; it decides the exit code, also when a signal was meant for both.
+ * The program that this one is for: signals are its own as long as it runs, and how it ended decides the exit code.
  *
  * @category accessors
  * @since 0.1.0
  */
-export const ended: { code: number | undefined } = { code: undefined }
+export const program: { isRunning: boolean; exitCode: number | undefined } = { isRunning: false, exitCode: undefined }
 
 const signals: ReadonlyArray<NodeJS.Signals> = ["SIGINT", "SIGTERM", "SIGHUP"]
 
 /** Runs a program in place of this one, at the same terminal, and ends as it ends. */
 const become = (
-  program: string,
+  name: string,
   args: ReadonlyArray<string>,
   added: { readonly [name: string]: string }
 ): Effect.Effect<void, ChildEnded | Failure> =>
   Effect.callback<number, Failure>((resume) => {
+    Warnings.flush()
+    program.isRunning = true
     // The child gets this program's own environment, whatever a configuration says.
     const env = { ...process.env, ...added }
-    const child = ChildProcess.spawn(program, args, { stdio: "inherit", env, windowsHide: true })
+    const child = ChildProcess.spawn(name, args, { stdio: "inherit", env, windowsHide: true })
     // Ctrl-C at the terminal reaches the child by itself; what is sent to this process alone does not.
     const forward = (signal: NodeJS.Signals) => {
       if (signal !== "SIGINT" || !process.stdin.isTTY) child.kill(signal)
@@ -44,7 +47,7 @@ const become = (
     for (const signal of signals) process.on(signal, forward)
     child.on("error", (error) => {
       const why = "code" in error && error.code === "ENOENT" ? "there is no such program" : error.message
-      resume(Effect.fail(usage(`${program} cannot be run: ${why}`)))
+      resume(Effect.fail(usage(`${name} cannot be run: ${why}`)))
     })
     child.on("exit", (code, signal) => {
       for (const signal of signals) process.off(signal, forward)
@@ -53,9 +56,12 @@ const become = (
   }).pipe(
     Effect.tap((exitCode) =>
       Effect.sync(() => {
-        ended.code = exitCode
+        program.exitCode = exitCode
       })
     ),
+    Effect.ensuring(Effect.sync(() => {
+      program.isRunning = false
+    })),
     Effect.uninterruptible,
     Effect.flatMap((exitCode) => exitCode === 0 ? Effect.void : Effect.fail(new ChildEnded({ exitCode })))
   )
@@ -81,8 +87,8 @@ export const exec = Command.make("exec", {
   Effect.gen(function*() {
     if (!/^[A-Za-z_]\w*$/.test(env)) return yield* usage(`"${env}" cannot be the name of a variable`)
     const tokens = yield* Tokens.get(yield* Settings.make(), { minTtl })
-    const [program = "", ...args] = command
-    yield* become(program, args, { [env]: Redacted.value(tokens.accessToken) })
+    const [name = "", ...args] = command
+    yield* become(name, args, { [env]: Redacted.value(tokens.accessToken) })
   })).pipe(
     Command.withDescription("Run a program with a token in its environment"),
     Command.withExamples([

@@ -3,54 +3,52 @@
  *
  * @since 0.1.0
  */
-import * as TokenSet from "@effect-authn/core/TokenSet"
 import { TokenStorage } from "@effect-authn/core/TokenStorage"
 import * as Command from "effect/cli/Command"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import * as Dialect from "../Dialect.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
 import * as Span from "../Span.ts"
-import { millisLeft } from "../Tokens.ts"
+import * as Tokens from "../Tokens.ts"
 import * as Status from "./Status.ts"
 
 interface Step {
   readonly source: string
-  readonly verdict: "used" | "skipped" | "not set"
+  readonly verdict: "used" | "refused" | "skipped" | "not set"
   readonly reason: string
+  readonly exitCode?: number
 }
 
-const environmentSteps = Effect.fnUntraced(function*(settings: Settings.Settings) {
-  const given = yield* Settings.givenToken({ dialect: settings.dialect, isTold: false })
+const environmentSteps = Effect.fnUntraced(function*({ dialect, isTold }: Settings.Settings) {
+  const given = yield* Settings.givenTokens(dialect)
   const now = yield* DateTime.now
-  return Settings.tokenVariables(settings.dialect).map((source): Step => {
-    if (Option.isNone(given) || given.value.variable !== source) {
-      return { source, verdict: "not set", reason: "not set, or another one goes first" }
-    }
-    if (settings.isTold) return { source, verdict: "skipped", reason: "set, but --account names a login" }
-    const tokens = TokenSet.fromAnswer({
-      accessToken: given.value.token,
-      receivedAt: now,
-      serverTime: Option.none(),
-      defaultLifetime: Duration.infinity
+  return yield* Effect.forEach(
+    Settings.tokenVariables(dialect),
+    Effect.fnUntraced(function*(source): Effect.fn.Return<Step> {
+      const own = given.find(({ variable }) => variable === source)
+      if (own === undefined) return { source, verdict: "not set", reason: "not set" }
+      if (isTold) return { source, verdict: "skipped", reason: "set, but --account names a login" }
+      const [first] = given
+      if (first !== undefined && first !== own) {
+        return { source, verdict: "skipped", reason: `set, but ${first.variable} goes first` }
+      }
+      const tokens = yield* Effect.result(Tokens.fromEnvironment(own))
+      if (Result.isFailure(tokens)) {
+        const { detail, exitCode } = tokens.failure
+        return { source, verdict: "refused", reason: detail, exitCode }
+      }
+      const left = Tokens.millisLeft(tokens.success, now)
+      const end = Number.isFinite(left) ? `${Span.format(left)} left` : "no known end"
+      return { source, verdict: "used", reason: `set, and goes before every stored session; ${end}` }
     })
-    const left = millisLeft(tokens, now)
-    return {
-      source,
-      verdict: "used",
-      reason: left <= 0
-        ? `set, and goes before every stored session, but it expired ${Span.format(-left)} ago`
-        : `set, and goes before every stored session; ${
-          Number.isFinite(left) ? `${Span.format(left)} left` : "no known end"
-        }`
-    }
-  })
+  )
 })
 
 const storedStep = Effect.fnUntraced(function*(settings: Settings.Settings, isTaken: boolean) {
@@ -85,7 +83,7 @@ const storedStep = Effect.fnUntraced(function*(settings: Settings.Settings, isTa
   const step: Step = {
     source,
     verdict: isGood && !isTaken ? "used" : "skipped",
-    reason: isTaken ? `not looked at, since a variable is used (${state})` : state
+    reason: isTaken ? `not looked at, since a variable goes first (${state})` : state
   }
   return step
 }, Effect.scoped)
@@ -100,7 +98,8 @@ export const explain = Command.make("explain", {}, () =>
   Effect.gen(function*() {
     const settings = yield* Settings.make()
     const variables = yield* environmentSteps(settings)
-    const isTaken = variables.some(({ verdict }) => verdict === "used")
+    const refused = variables.find(({ verdict }) => verdict === "refused")
+    const isTaken = refused !== undefined || variables.some(({ verdict }) => verdict === "used")
     const steps = [...variables, yield* storedStep(settings, isTaken)]
     const used = steps.find(({ verdict }) => verdict === "used")
     if (yield* Settings.JsonFlag) {
@@ -126,9 +125,11 @@ export const explain = Command.make("explain", {}, () =>
         width
       ),
       "",
-      used === undefined
+      used !== undefined
+        ? `authn token prints that of: ${used.source}`
+        : refused === undefined
         ? "No token can be had. Sign in with: authn login"
-        : `authn token prints that of: ${used.source}`
+        : `authn token ends with ${refused.exitCode}, as long as ${refused.source} is set to that.`
     )
   })).pipe(Command.withDescription("Tell which token would be used, what was skipped, and why"))
 

@@ -15,7 +15,7 @@ import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
-import { usage } from "../Failure.ts"
+import { Failure, usage } from "../Failure.ts"
 import * as Input from "../Input.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
@@ -90,7 +90,7 @@ const verify = Command.make("verify", {
     const token = yield* read
     const fs = yield* FileSystem.FileSystem
     const source = Option.isSome(given.jwks)
-      ? { jwks: yield* Jwks.remote(given.jwks.value) }
+      ? { jwks: yield* Effect.mapError(Jwks.remote(given.jwks.value), ({ message }) => usage(message)) }
       : yield* Effect.gen(function*() {
         const path = Option.getOrElse(given.key, () => "")
         const text = yield* Effect.mapError(fs.readFileString(path), () => usage(`${path} cannot be read`))
@@ -104,7 +104,13 @@ const verify = Command.make("verify", {
       issuer: Option.getOrUndefined(given.issuer),
       audience: Option.getOrUndefined(given.audience),
       clockTolerance: `${tolerance} seconds`
-    })
+    }).pipe(
+      Effect.catchReason(
+        "JwtError",
+        "JwksUnavailable",
+        (_, { message }) => Effect.fail(new Failure({ exitCode: 5, detail: message }))
+      )
+    )
     const { green } = yield* Output.paint("stderr")
     yield* print(header, payload, `${green("✓")} The signature, the times and everything you asked for hold.`)
     // The command is the entry point.

@@ -7,11 +7,9 @@ import { AuthManager } from "@effect-authn/core/AuthManager"
 import * as AuthStrategy from "@effect-authn/core/AuthStrategy"
 import { BrowserLogin } from "@effect-authn/core/BrowserLogin"
 import { DeviceLogin } from "@effect-authn/core/DeviceLogin"
-import { IamClient } from "@effect-authn/core/IamClient"
 import * as InteractiveStrategy from "@effect-authn/core/InteractiveStrategy"
 import * as Session from "@effect-authn/core/Session"
 import { StoragePolicy } from "@effect-authn/core/StoragePolicy"
-import * as TokenStorage from "@effect-authn/core/TokenStorage"
 import * as NodeBrowser from "@effect-authn/platform-node/NodeBrowser"
 import * as NodeCallbackServer from "@effect-authn/platform-node/NodeCallbackServer"
 import * as TerminalLoginPrompt from "@effect-authn/platform-node/TerminalLoginPrompt"
@@ -20,18 +18,15 @@ import * as Flag from "effect/cli/Flag"
 import * as Prompt from "effect/cli/Prompt"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Result from "effect/Result"
-import * as Path from "node:path"
 import * as Account from "../Account.ts"
 import * as Dialect from "../Dialect.ts"
 import { failed, usage } from "../Failure.ts"
 import * as Input from "../Input.ts"
 import * as Output from "../Output.ts"
+import * as Remember from "../Remember.ts"
 import * as Settings from "../Settings.ts"
 import * as Span from "../Span.ts"
 import { millisLeft } from "../Tokens.ts"
@@ -56,6 +51,19 @@ const flags = {
   scope: text("scope", "SCOPES", "The OAuth scopes, separated by spaces"),
   organization: text("organization", "ID", "The organization to sign in to"),
   project: text("project", "ID", "The project to sign in to"),
+  callback_port: Flag.String("callback-port").pipe(
+    Flag.withMetavar("PORT"),
+    Flag.withDescription(
+      "A port that the browser may come back to; may be repeated, and the first that is free is taken"
+    ),
+    Flag.atLeast(0),
+    Flag.map((ports) => ports.length === 0 ? Option.none() : Option.some(ports.join(" ")))
+  ),
+  callback_host: text(
+    "callback-host",
+    "NAME",
+    `What the browser comes back to: ${Account.CallbackHost.literals.join(", ")}`
+  ),
   storage: text("storage", "PLACE", "Where the session is kept: auto, keyring, encrypted-file, plain-file, memory"),
   store: Flag.Boolean("store").pipe(
     Flag.withDescription("Keep the session; --no-store only tries the credentials"),
@@ -135,7 +143,7 @@ const completed = Effect.fnUntraced(function*(settings: Settings.Settings) {
   return { ...Dialect.targetOf(settings, dialect, issuer), client }
 })
 
-const wayOf = Effect.fnUntraced(function*(dialect: Account.Dialect, found: ReadonlyArray<Way>) {
+const wayOf = Effect.fnUntraced(function*(dialect: Account.Dialect, found: ReadonlyArray<Way>, hasSecret: boolean) {
   const known = ways[dialect]
   const [way, another] = found
   if (another !== undefined) {
@@ -147,6 +155,7 @@ const wayOf = Effect.fnUntraced(function*(dialect: Account.Dialect, found: Reado
       `a ${dialect} IAM has no login by ${way}: give ${known.map((way) => option[way]).join(", or ")}`
     )
   }
+  if (hasSecret) return "client credentials"
   return yield* missing(
     `no way to sign in: give ${known.map((way) => option[way]).join(", or ")}`,
     Prompt.Select<Way>({
@@ -156,7 +165,12 @@ const wayOf = Effect.fnUntraced(function*(dialect: Account.Dialect, found: Reado
   )
 })
 
-const people = Layer.mergeAll(NodeBrowser.layer, NodeCallbackServer.layer(), TerminalLoginPrompt.layer)
+const people = (callback: Account.Callback) =>
+  Layer.mergeAll(NodeBrowser.layer, NodeCallbackServer.layer(callback), TerminalLoginPrompt.layer)
+
+/** Where a pasted address ends: nothing listens there, but the IAM has to know it. */
+const pastedAt = ({ host = "127.0.0.1", ports: [port = 49_321] = [] }: Account.Callback): string =>
+  `http://${host}:${port}/callback`
 
 const provided = <R>(
   strategy: AuthStrategy.AuthStrategy<R>,
@@ -170,6 +184,7 @@ const provided = <R>(
 const strategyOf = Effect.fnUntraced(function*(
   way: Way,
   services: Dialect.Services,
+  callback: Account.Callback,
   given: {
     readonly handle: Option.Option<string>
     readonly passwordStdin: boolean
@@ -197,12 +212,15 @@ const strategyOf = Effect.fnUntraced(function*(
     case "browser": {
       const login = Context.getOption(services, BrowserLogin)
       if (Option.isNone(login)) return yield* usage("this IAM has no browser login")
-      const context = Context.merge(yield* Layer.build(people), Context.make(BrowserLogin, login.value)).pipe(
+      const context = Context.merge(yield* Layer.build(people(callback)), Context.make(BrowserLogin, login.value)).pipe(
         // Where no browser can open, a device code may do.
         Context.merge(services)
       )
       return provided(
-        InteractiveStrategy.interactive({ provider: Option.getOrUndefined(given.provider) }),
+        InteractiveStrategy.interactive({
+          provider: Option.getOrUndefined(given.provider),
+          redirectUri: pastedAt(callback)
+        }),
         context
       )
     }
@@ -211,7 +229,7 @@ const strategyOf = Effect.fnUntraced(function*(
       if (Option.isNone(login)) return yield* usage("this IAM has no login with a code")
       return provided(
         InteractiveStrategy.device,
-        Context.merge(yield* Layer.build(people), Context.make(DeviceLogin, login.value))
+        Context.merge(yield* Layer.build(people(callback)), Context.make(DeviceLogin, login.value))
       )
     }
     case "client credentials": {
@@ -222,62 +240,6 @@ const strategyOf = Effect.fnUntraced(function*(
       return provided(clientCredentials, Context.make(OidcIam, oidc.value))
     }
   }
-})
-
-/** The file of a session, where sessions are plain files: `authn token` reads it without looking for it. */
-const plainFile = Effect.fnUntraced(function*(key: Session.SessionKey) {
-  const fs = yield* FileSystem.FileSystem
-  const directory = Path.join(yield* Account.directory, "sessions")
-  const files = yield* Effect.orElseSucceed(fs.readDirectory(directory), () => [])
-  for (const file of files.filter((file) => file.endsWith(".json"))) {
-    const path = Path.join(directory, file)
-    const found = TokenStorage.decode(yield* Effect.orElseSucceed(fs.readFileString(path), () => ""), path)
-    if (Result.isSuccess(found) && found.success.key.id === key.id) return path
-  }
-  return undefined
-})
-
-/**
- * Remembers a login.
- *
- * @category combinators
- * @since 0.1.0
- */
-export const remember = Effect.fnUntraced(function*(
-  target: Dialect.Target,
-  services: Dialect.Services,
-  hasSecret: boolean
-) {
-  const { key } = Context.get(services, AuthManager)
-  const { policy } = Context.get(services, IamClient)
-  const { place } = yield* Context.get(services, StoragePolicy).choice
-  const file = place === "plain-file" ? yield* plainFile(key) : undefined
-  const account = Account.Account.make({
-    version: 1,
-    name: target.name,
-    dialect: target.dialect,
-    issuer: key.issuer,
-    client: key.client,
-    ...(target.scopes === undefined ? {} : { scopes: target.scopes }),
-    ...(hasSecret ? { hasSecret } : {}),
-    place,
-    ...(file === undefined ? {} : { file }),
-    window: Duration.toMillis(policy.window),
-    shortLivedFraction: policy.shortLivedFraction
-  })
-  const before = yield* Account.get(target.name)
-  yield* Account.put(account)
-  // A session that was left in another place would live on there.
-  if (Option.isSome(before) && before.value.place !== place && before.value.place !== "memory") {
-    yield* Effect.gen(function*() {
-      const old = yield* Dialect.open(before.value, Dialect.storage(before.value.place))
-      yield* Context.get(old, AuthManager).clearStoredToken
-    }).pipe(
-      Effect.scoped,
-      Effect.catch(({ message }) => Output.say(`The earlier session could not be removed: ${message}`))
-    )
-  }
-  return account
 })
 
 const allowPlainFiles = Effect.gen(function*() {
@@ -302,15 +264,23 @@ export const command = Command.make("login", flags, (given) =>
     if (pipes.length > 1) return yield* usage("only one secret can come from the standard input")
     const settings = yield* Settings.make(given)
     const target = yield* completed(settings)
-    const way = yield* wayOf(target.dialect, named(given))
+    const policy = given.store ? settings.policy ?? "auto" : "memory"
+    const isKept = Option.exists(settings.account, ({ place, unattended }) => unattended === true && place === policy)
+    const isTold = Option.isSome(yield* Dialect.toldSecret)
+    const hasPerson = yield* Input.hasPerson
+    // A person can say which way is meant; where there is none, the secret is it.
+    const hasSecret = target.dialect === "oidc" && (isKept || (isTold && !hasPerson))
+    const way = yield* wayOf(target.dialect, named(given), hasSecret)
+    if (way !== "browser" && Option.isSome(given.provider)) {
+      return yield* usage("--provider is of the page in a browser: give --browser, too")
+    }
 
     const context = yield* Effect.context<Prompt.Environment>()
-    const policy = given.store ? settings.policy ?? "auto" : "memory"
     const place = Dialect.storage(policy, Effect.provideContext(allowPlainFiles, context))
     const secret = given.clientSecretStdin
       ? yield* Input.secret("the client's secret")
-      : way === "client credentials" && (yield* Input.hasPerson)
-      ? yield* Prompt.Password({ message: "Client secret" })
+      : way === "client credentials" && !isKept && !isTold
+      ? yield* missing("no client's secret: give --client-secret-stdin", Prompt.Password({ message: "Client secret" }))
       : undefined
     const services = yield* Dialect.open(target, place, secret)
     // It is better to know before the password is typed.
@@ -323,7 +293,7 @@ export const command = Command.make("login", flags, (given) =>
         )
     )
     const auth = Context.get(services, AuthManager)
-    const strategy = yield* strategyOf(way, services, given)
+    const strategy = yield* strategyOf(way, services, settings.callback, given)
     const organization =
       target.dialect === "genomcore" && way === "password" && settings.values.organization === undefined
         ? yield* missing("no organization: give --organization ID", Prompt.String({ message: "Organization" }))
@@ -334,9 +304,22 @@ export const command = Command.make("login", flags, (given) =>
         ...(organization === undefined ? {} : { organization }),
         ...(settings.values.project === undefined ? {} : { project: settings.values.project.value })
       }
-    })
+    }).pipe(
+      Effect.catchTag("NoCredentials", ({ tried }) => {
+        const others = ways[target.dialect].filter((way) => way !== "browser" && way !== "device")
+        return Effect.fail(usage([
+          "none of this can sign you in here:",
+          ...tried.map(({ reason, strategy }) => `  ${strategy}: ${reason}`),
+          `Give ${others.map((way) => option[way]).join(", or ")}`
+        ].join("\n")))
+      })
+    )
     if (given.store && secret !== undefined) yield* Dialect.keepClientSecret(services, secret)
-    if (given.store) yield* remember(target, services, secret !== undefined)
+    if (given.store) {
+      yield* Remember.login(target, services, way === "client credentials" && (isKept || secret !== undefined))
+    }
+    const shadow = yield* Settings.givenToken({ dialect: target.dialect, isTold: false })
+    const environment = Option.getOrNull(Option.map(shadow, ({ variable }) => variable))
 
     const user = Option.match(session.user, {
       onNone: () => auth.key.client,
@@ -352,6 +335,7 @@ export const command = Command.make("login", flags, (given) =>
         client: auth.key.client,
         user,
         stored: given.store ? choice.place : null,
+        environment,
         expiresAt: Option.getOrNull(
           Option.map(Option.flatMap(tokens, ({ expiresAt }) => expiresAt), DateTime.formatIso)
         )
@@ -364,7 +348,11 @@ export const command = Command.make("login", flags, (given) =>
       `  The token is valid ${Number.isFinite(left) ? `for ${Span.format(left)}` : "until it is revoked"}${
         given.store && session.grant._tag !== "None" ? ", and renewed when it is due" : ""
       }.`,
-      ...(given.store ? ["  Next: authn token, authn status, authn exec -- CMD"] : [])
+      ...(!given.store
+        ? []
+        : environment === null
+        ? ["  Next: authn token, authn status, authn exec -- CMD"]
+        : [`  ${environment} is set: its token goes before this session, unless --account ${target.name} is given.`])
     )
   }).pipe(Effect.scoped)).pipe(
     Command.withDescription("Sign in, and stay signed in"),

@@ -120,8 +120,22 @@ export const view = Effect.fnUntraced(function*(
   }
 })
 
+/** An account whose own file cannot be read. */
+interface Damaged {
+  readonly name: string
+  readonly isCurrent: boolean
+  readonly detail: string
+}
+
 const iso = (at: number | undefined): string | null =>
   at === undefined ? null : Option.getOrNull(Option.map(DateTime.make(at), DateTime.formatIso))
+
+const damagedToJson = ({ detail, isCurrent, name }: Damaged): Schema.JsonObject => ({
+  account: name,
+  current: isCurrent,
+  state: "unreadable",
+  detail
+})
 
 const toJson = (view: View): Schema.JsonObject => ({
   account: view.account.name,
@@ -221,6 +235,11 @@ export const lines = (view: View, now: number, width: number, paint: Output.Pain
   ]
 }
 
+const damagedLines = ({ detail, isCurrent, name }: Damaged, width: number, paint: Output.Paint) => [
+  `${paint.red("●")} ${paint.bold(name)}${isCurrent ? " (current)" : ""}  ${paint.red(heading.unreadable)}`,
+  ...Output.table([[paint.dim("why"), Output.short(detail)]], width, "  ")
+]
+
 const storages = Effect.gen(function*() {
   const scope = yield* Effect.scope
   const built = new Map<string, TokenStorage["Service"]>()
@@ -242,61 +261,78 @@ const command = Command.make("status", {
 }, ({ watch }) =>
   Effect.gen(function*() {
     const storageOf = yield* storages
-    const isTold = Option.isSome(yield* Settings.AccountFlag)
-    const views = Effect.gen(function*() {
-      const { name: current } = yield* Settings.account
-      const names = isTold ? [current] : yield* Account.names
-      const accounts = (yield* Effect.forEach(names, Account.get)).flatMap(Option.toArray)
-      return yield* Effect.forEach(accounts, (account) =>
-        Effect.flatMap(storageOf(account.place), (storage) => view(account, storage, current)))
+    const { isTold, name: told } = yield* Settings.account
+    const look = Effect.fnUntraced(function*(name: string, current: string) {
+      const found = yield* Effect.result(Account.get(name))
+      if (Result.isFailure(found)) return { name, isCurrent: name === current, detail: found.failure.message }
+      if (Option.isNone(found.success)) return isTold ? yield* Settings.notSignedIn(name) : undefined
+      const account = found.success.value
+      return yield* view(account, yield* storageOf(account.place), current)
     })
-    const given = yield* Settings.givenToken(yield* Settings.make())
+    const views = Effect.gen(function*() {
+      const current = yield* Settings.current
+      const names = isTold ? [told] : yield* Account.names
+      return (yield* Effect.forEach(names, (name) => look(name, current))).filter((found) => found !== undefined)
+    })
+    const { problems, settings } = yield* Settings.survey()
+    const mistake = problems.find(({ exitCode }) => exitCode === 2)
+    if (mistake !== undefined) return yield* mistake
+    const given = yield* Settings.givenToken(settings)
     if (yield* Settings.JsonFlag) {
       if (watch) {
         return yield* usage("--watch is for people: ask for --json as often as you like")
       }
       return yield* Output.json({
-        environment: Option.getOrNull(Option.map(given, ({ variable }) =>
-          variable)),
-        accounts: (yield* views).map(toJson)
+        environment: Option.getOrNull(Option.map(given, ({ variable }) => variable)),
+        accounts: (yield* views).map((found) => "account" in found ? toJson(found) : damagedToJson(found))
       })
     }
     const paint = yield* Output.paint("stdout")
+    const shadow = Option.map(given, ({ variable }) =>
+      `${paint.yellow("!")} ${variable} is set: its token goes before every stored session, unless --account is given.`)
+    const nobody = "Nobody is signed in. Sign in with: authn login"
     const screen = Effect.gen(function*() {
-      const found = yield* views
       const now = DateTime.toEpochMillis(yield* DateTime.now)
       const width = Output.columns("stdout")
-      const shadow = Option.isSome(given)
-        ? [
-          ...Output.table([[
-            `${
-              paint.yellow("!")
-            } ${given.value.variable} is set: its token goes before every stored session, unless --account is given.`
-          ]], width),
-          ""
-        ]
-        : []
-      const blocks = found.flatMap((view, at) => [...(at === 0 ? [] : [""]), ...lines(view, now, width, paint)])
-      return [...shadow, ...(found.length === 0 ? ["Nobody is signed in. Sign in with: authn login"] : blocks)]
+      const blocks = [
+        ...Option.toArray(Option.map(shadow, (text) =>
+          Output.table([[text]], width))),
+        ...(yield* views).map((found) =>
+          "account" in found ? lines(found, now, width, paint) : damagedLines(found, width, paint)
+        )
+      ]
+      return {
+        isEmpty: blocks.length === Option.toArray(shadow).length,
+        text: blocks.flatMap((block, at) =>
+          at === 0 ? block : [""].concat(block)
+        )
+      }
     })
-    if (!watch) return yield* Output.out(...(yield* screen))
+    if (!watch) {
+      const { isEmpty, text } = yield* screen
+      if (text.length > 0) yield* Output.out(...text)
+      return yield* isEmpty ? Output.say(nobody) : Effect.void
+    }
     if (!process.stdout.isTTY) return yield* usage("--watch needs a terminal")
     yield* Output.raw("\x1b[?25l")
     yield* Effect.addFinalizer(() => Effect.ignore(Output.raw("\x1b[?25h")))
-    let height = 0
+    let drawn: ReadonlyArray<string> = []
     const draw = Effect.gen(function*() {
-      const rows = Math.max(4, (process.stdout.rows || 24) - 1)
-      const all = [
-        ...(yield* screen),
-        "",
-        paint.dim(`${clock(DateTime.toEpochMillis(yield* DateTime.now))}, Ctrl-C ends`)
-      ]
-      const shown = all.length <= rows
-        ? all
-        : [...all.slice(0, rows - 1), paint.dim(`… ${all.length - rows + 1} more lines`)]
+      const columns = process.stdout.columns || 80
+      const rows = process.stdout.rows || 24
+      // A line that is wider than the terminal takes several of its rows.
+      const height = (lines: ReadonlyArray<string>) => lines.reduce((sum, line) => sum + Output.rows(line, columns), 0)
+      const { isEmpty, text } = yield* screen
+      const all = [...text, ...(isEmpty ? [nobody] : [])]
+      const end = ["", paint.dim(`${clock(DateTime.toEpochMillis(yield* DateTime.now))}, Ctrl-C ends`)]
+      const room = Math.max(3, rows - 1) - end.length
+      let count = all.length
+      while (height(all.slice(0, count)) + (count < all.length ? 1 : 0) > room) count -= 1
+      const cut = count < all.length ? [paint.dim(`… ${all.length - count} more lines`)] : []
+      const shown = [...all.slice(0, count), ...cut, ...end]
       // Up to where it began, and everything below is new.
-      yield* Output.raw(`${height === 0 ? "" : `\x1b[${height}A\r\x1b[J`}${shown.join("\n")}\n`)
-      height = shown.length
+      yield* Output.raw(`${drawn.length === 0 ? "" : `\x1b[${height(drawn)}A\r\x1b[J`}${shown.join("\n")}\n`)
+      drawn = shown
     })
     return yield* Effect.andThen(draw, Effect.sleep("1 second")).pipe(Effect.forever)
   }).pipe(Effect.scoped)).pipe(Command.withDescription("Show every account, and how long its token lasts"))

@@ -172,7 +172,7 @@ export const whoami = Command.make("whoami", {
     const user = yield* Effect.gen(function*() {
       if (Option.isSome(given)) {
         if (offline) return yield* usage(`nothing is known of the token in ${given.value.variable} without asking`)
-        return (yield* auth.login(Dialect.given(given.value.token), { store: false })).user
+        return (yield* auth.login(Dialect.given(yield* given.value.token), { store: false })).user
       }
       if (!offline) return Option.some(yield* auth.refreshUser)
       const session = yield* auth.session

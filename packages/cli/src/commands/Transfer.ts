@@ -17,8 +17,8 @@ import * as Dialect from "../Dialect.ts"
 import { failed, usage } from "../Failure.ts"
 import * as Input from "../Input.ts"
 import * as Output from "../Output.ts"
+import * as Remember from "../Remember.ts"
 import * as Settings from "../Settings.ts"
-import { remember } from "./Login.ts"
 
 const encode = Schema.encodeEffect(Schema.fromJsonString(Schema.Json, { space: 2 }))
 
@@ -118,7 +118,7 @@ export const importCommand = Command.make("import", {
     const target = Dialect.targetOf(settings, dialect, values.issuer.value)
     const services = yield* Dialect.open(target, Dialect.storage(settings.policy ?? "auto"))
     yield* Context.get(services, AuthManager).import(yield* Effect.orDie(decodeJson(text)))
-    yield* remember(target, services, false)
+    yield* Remember.login(target, services)
     yield* Output.say(
       `The session is now that of "${name}". Its renewal, by whoever comes first, may end the one it was copied from.`
     )

@@ -1,0 +1,82 @@
+/**
+ * What is kept of a login, and what is left of the one before.
+ *
+ * @since 0.1.0
+ */
+import { AuthManager } from "@effect-authn/core/AuthManager"
+import { IamClient } from "@effect-authn/core/IamClient"
+import type * as Session from "@effect-authn/core/Session"
+import { StoragePolicy } from "@effect-authn/core/StoragePolicy"
+import * as TokenStorage from "@effect-authn/core/TokenStorage"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Path from "node:path"
+import * as Account from "./Account.ts"
+import * as Dialect from "./Dialect.ts"
+import * as Output from "./Output.ts"
+
+/** The file of a session, where sessions are plain files: `authn token` reads it without looking for it. */
+const plainFile = Effect.fnUntraced(function*(key: Session.SessionKey) {
+  const fs = yield* FileSystem.FileSystem
+  const directory = Path.join(yield* Account.directory, "sessions")
+  const files = yield* Effect.orElseSucceed(fs.readDirectory(directory), () => [])
+  for (const file of files.filter((file) => file.endsWith(".json"))) {
+    const path = Path.join(directory, file)
+    const found = TokenStorage.decode(yield* Effect.orElseSucceed(fs.readFileString(path), () => ""), path)
+    if (Result.isSuccess(found) && found.success.key.id === key.id) return path
+  }
+  return undefined
+})
+
+/**
+ * Remembers a login. `unattended` is left as it was, unless told.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const login = Effect.fnUntraced(function*(
+  target: Dialect.Target,
+  services: Dialect.Services,
+  unattended?: boolean
+) {
+  const { key } = Context.get(services, AuthManager)
+  const { policy } = Context.get(services, IamClient)
+  const { place } = yield* Context.get(services, StoragePolicy).choice
+  const file = place === "plain-file" ? yield* plainFile(key) : undefined
+  const before = yield* Account.get(target.name)
+  const moved = Option.filter(before, (account) => account.place !== place)
+  const isUnattended = unattended ??
+    (Option.isNone(moved) && Option.exists(before, (account) => account.unattended === true))
+  const { callback } = target
+  const account = Account.Account.make({
+    version: 1,
+    name: target.name,
+    dialect: target.dialect,
+    issuer: key.issuer,
+    client: key.client,
+    ...(target.scopes === undefined ? {} : { scopes: target.scopes }),
+    ...(callback === undefined || Object.keys(callback).length === 0 ? {} : { callback }),
+    ...(isUnattended ? { unattended: true } : {}),
+    place,
+    ...(file === undefined ? {} : { file }),
+    window: Duration.toMillis(policy.window),
+    shortLivedFraction: policy.shortLivedFraction
+  })
+  yield* Account.put(account)
+  // A session that was left in another place would live on there, and so would the client's secret.
+  if (Option.isSome(moved) && moved.value.place !== "memory") {
+    yield* Effect.gen(function*() {
+      const old = yield* Dialect.open(moved.value, Dialect.storage(moved.value.place))
+      yield* Context.get(old, AuthManager).clearStoredToken
+      if (moved.value.dialect === "oidc") yield* Dialect.dropClientSecret(old)
+    }).pipe(
+      Effect.scoped,
+      Effect.catch(({ message }) => Output.say(`The earlier session could not be removed: ${message}`))
+    )
+  }
+  return account
+})

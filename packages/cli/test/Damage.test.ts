@@ -1,0 +1,93 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { data, type Home, home, login, simulated } from "./authn.ts"
+
+interface Finding {
+  readonly check: string
+  readonly verdict: string
+  readonly detail: string
+}
+
+const doctor = (home: Home, env: Record<string, string | undefined> = {}) =>
+  Effect.map(home.run(["doctor", "--json"], { env }), ({ code, stdout }) => {
+    const found: ReadonlyArray<Finding> = JSON.parse(stdout)
+    const bad = found.filter(({ verdict }) => verdict === "bad").map(({ check, detail }) => `${check}: ${detail}`)
+    return { code, bad: bad.join("\n"), isWhole: found.some(({ check }) => check === "callback") }
+  })
+
+const rows = (text: string, check: string) => text.split("\n").filter((line) => line.includes(check)).join("\n")
+
+describe("what is damaged", { timeout: 90_000 }, () => {
+  for (const which of ["work", "default"]) {
+    it.live(`the account "${which}" does not hide the others`, () =>
+      simulated({}, (simulator, home) =>
+        Effect.gen(function*() {
+          const other = which === "work" ? "default" : "work"
+          yield* login(home, simulator.issuer, "datalayer")
+          yield* login(home, simulator.issuer, "genomcore", ["--account", "work"])
+          fs.writeFileSync(data(home, `accounts/${which}.json`), "{")
+
+          const list = yield* home.run(["accounts"])
+          assert.strictEqual(list.code, 0, list.stderr)
+          assert.match(rows(list.stdout, which), /cannot be read/)
+          assert.match(rows(list.stdout, other), new RegExp(simulator.issuer))
+          const listed = JSON.parse((yield* home.run(["accounts", "--json"])).stdout)
+          assert.deepStrictEqual(
+            listed.map(({ account, problem }: { account: string; problem: string | null }) => [
+              account,
+              problem === null
+            ]),
+            [["default", which === "work"], ["work", which === "default"]]
+          )
+
+          const status = yield* home.run(["status"])
+          assert.strictEqual(status.code, 0, status.stderr)
+          assert.match(rows(status.stdout, "●"), /cannot be read/)
+          assert.include(status.stdout, "signed in")
+          const { accounts } = JSON.parse((yield* home.run(["status", "--json"])).stdout)
+          assert.sameMembers(accounts.map(({ state }: { state: string }) => state), ["unreadable", "valid"])
+
+          const env = { AUTHN_TOKEN: "opaque", AUTHN_ACCOUNT: which }
+          assert.strictEqual((yield* home.run(["token"], { env })).stdout, "opaque\n")
+          const again = yield* home.run(["login", "--handle", "ada", "--password-stdin"], { env, input: "x" })
+          assert.strictEqual(again.code, 1)
+          assert.include(again.stderr, `${which}.json`)
+
+          const found = yield* doctor(home)
+          assert.match(found.bad, new RegExp(`^accounts: .*${which}\\.json`))
+          assert.isTrue(found.isWhole)
+
+          const out = yield* home.run(["logout", "--all"])
+          assert.strictEqual(out.code, 1)
+          assert.include(out.stderr, `"${other}" is signed out`)
+          assert.match(out.stderr, new RegExp(`"${which}" could not be signed out`))
+          assert.strictEqual((yield* home.run(["token", "--account", other])).code, 3)
+        })))
+  }
+
+  it.live("is what the doctor finds, whatever else is wrong", () =>
+    Effect.gen(function*() {
+      const there = yield* home
+      fs.mkdirSync(path.join(there.directory, ".config/effect-authn"), { recursive: true })
+      const file = path.join(there.directory, ".config/effect-authn/config.toml")
+      fs.writeFileSync(file, "storage = \n")
+      const toml = yield* doctor(there)
+      assert.deepStrictEqual([toml.code, toml.isWhole], [1, true])
+      assert.match(toml.bad, /^settings: .*config\.toml/)
+      fs.rmSync(file)
+
+      const nowhere = yield* doctor(there, { HOME: undefined })
+      assert.deepStrictEqual([nowhere.code, nowhere.isWhole], [1, true])
+      assert.match(nowhere.bad, /^files: .*HOME/)
+
+      // No bus, no key: a login would find no place.
+      const env = { AUTHN_STORAGE: "auto", DBUS_SESSION_BUS_ADDRESS: "unix:path=/nowhere" }
+      const auto = yield* doctor(there, env)
+      assert.strictEqual(auto.code, 1)
+      assert.match(auto.bad, /^storage: auto: .*EFFECT_AUTHN_PASSPHRASE/)
+      assert.strictEqual((yield* doctor(there, { ...env, EFFECT_AUTHN_PASSPHRASE: "correct horse" })).bad, "")
+      assert.strictEqual((yield* doctor(there, { ...env, AUTHN_STORAGE: "plain-file" })).code, 0)
+    }).pipe(Effect.scoped))
+})
