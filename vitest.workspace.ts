@@ -3,7 +3,10 @@ import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config
 
 const root = import.meta.dirname
 
-const project = (directory: string): TestProjectInlineConfiguration => ({
+const project = (
+  directory: string,
+  test: TestProjectInlineConfiguration["test"] = {}
+): TestProjectInlineConfiguration => ({
   root: path.join(root, directory),
   resolve: { tsconfigPaths: true },
   test: {
@@ -11,7 +14,8 @@ const project = (directory: string): TestProjectInlineConfiguration => ({
     include: ["test/**/*.test.ts"],
     setupFiles: [path.join(root, "vitest.setup.ts")],
     sequence: { concurrent: true },
-    testTimeout: 30_000
+    testTimeout: 30_000,
+    ...test
   }
 })
 
@@ -20,7 +24,7 @@ export default defineConfig({
     // Most tests wait for processes and servers: Vitest's one worker on two cores would leave one of them idle.
     maxWorkers: "100%",
     projects: [
-      project("packages/cli"),
+      project("packages/cli", { globalSetup: path.join(root, "packages/cli/test/bundle.ts") }),
       project("packages/core"),
       project("packages/iam/datalayer"),
       project("packages/iam/genomcore"),

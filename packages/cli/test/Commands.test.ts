@@ -54,6 +54,7 @@ describe("the commands", { timeout: 90_000 }, () => {
       simulated({ rotation: "strict" }, (simulator, home) =>
         Effect.gen(function*() {
           yield* login(home, simulator.issuer, "genomcore")
+          const old = (yield* home.run(["token"])).stdout
           expire(home, Date.now() - 1000)
           const before = (yield* home.run(["status", "--json"])).stdout
           assert.include(before, "expired")
@@ -63,7 +64,13 @@ describe("the commands", { timeout: 90_000 }, () => {
           assert.deepStrictEqual(ended.map(({ code }) => code), Array.from({ length: 32 }, () => 0))
           const tokens = new Set(ended.map(({ stdout }) => stdout))
           assert.strictEqual(tokens.size, 1)
-          assert.match([...tokens][0] ?? "", isJwt)
+          const [renewed = ""] = tokens
+          assert.notStrictEqual(renewed, old)
+          const verified = yield* home.run(
+            ["jwt", "verify", "--jwks", `${simulator.issuer}/.well-known/jwks.json`, "--issuer", simulator.issuer],
+            { input: renewed }
+          )
+          assert.strictEqual(verified.code, 0, verified.stderr)
           const ledger = yield* simulator.ledger
           assert.strictEqual(ledger.filter(({ route }) => route === "refresh").length, 1)
           assert.isFalse(ledger.some(({ note }) => note === "reuse"))

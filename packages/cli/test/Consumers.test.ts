@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Schema } from "effect"
+import { Effect, Redacted, Schema } from "effect"
 import { execFileSync, spawn } from "node:child_process"
 import * as fs from "node:fs"
 import { createServer } from "node:http"
 import * as path from "node:path"
-import { data, type Home, login, main, simulated } from "./authn.ts"
+import { type Home, login, main, provided, simulated } from "./authn.ts"
 
 /** A git server over http that wants the token as password, by git's own `http-backend`. */
 const gitServer = (root: string, isGood: (token: string) => boolean) =>
@@ -93,6 +93,31 @@ const ProcessCredential = Schema.Struct({
 
 const exact = { onExcessProperty: "error" } as const
 
+const speaksProtocols = Effect.fnUntraced(function*(home: Home, versions: ReadonlyArray<string> = ["v1"]) {
+  const { expiresAt, token } = JSON.parse((yield* home.run(["token", "--json"])).stdout)
+  const expiry = Math.floor(Date.parse(expiresAt) / 1000)
+  assert.isAbove(expiry, Date.now() / 1000)
+  for (const version of versions) {
+    const info = JSON.stringify({
+      apiVersion: `client.authentication.k8s.io/${version}`,
+      kind: "ExecCredential",
+      spec: { interactive: false }
+    })
+    const { stdout } = yield* home.run(["credential", "kubectl"], { env: { KUBERNETES_EXEC_INFO: info } })
+    const credential = yield* Schema.decodeUnknownEffect(ExecCredential)(JSON.parse(stdout), exact)
+    assert.strictEqual(credential.apiVersion, `client.authentication.k8s.io/${version}`)
+    assert.strictEqual(credential.status.token, token)
+    assert.strictEqual(Date.parse(credential.status.expirationTimestamp) / 1000, expiry)
+  }
+  const { stdout } = yield* home.run(["credential", "process", "--access-key-id", "ada"])
+  const credential = yield* Schema.decodeUnknownEffect(ProcessCredential)(JSON.parse(stdout), exact)
+  assert.deepStrictEqual([credential.AccessKeyId, credential.SessionToken], ["ada", token])
+  assert.strictEqual(Date.parse(credential.Expiration) / 1000, expiry)
+  const input = "protocol=https\nhost=git.example.com\n\n"
+  const git = yield* home.run(["credential", "git", "--host", "git.example.com", "get"], { input })
+  assert.strictEqual(git.stdout, `username=oauth2\npassword=${token}\npassword_expiry_utc=${expiry}\n`)
+})
+
 describe("consumers", { timeout: 90_000 }, () => {
   it.live("git clones with the session's token, and gets another one when that is refused", () =>
     simulated({}, (simulator, home) =>
@@ -150,7 +175,7 @@ describe("consumers", { timeout: 90_000 }, () => {
           /^username=oauth2\npassword=eyJ.*\npassword_expiry_utc=\d+\n$/
         )
         assert.match(
-          yield* ask("capability[]=authtype\nprotocol=https\nhost=git.example.com\n\n"),
+          yield* ask("capability[]=authtype\nprotocol=https\nhost=git.example.com\nwwwauth[]=Bearer realm=\"git\"\n\n"),
           /authtype=Bearer\ncredential=eyJ/
         )
         assert.strictEqual(yield* ask("protocol=http\nhost=git.example.com\n\n"), "")
@@ -159,26 +184,25 @@ describe("consumers", { timeout: 90_000 }, () => {
         assert.strictEqual(yield* ask("protocol=https\nhost=git.example.com\n\n", "something-new"), "")
       })))
 
-  it.live("speaks kubectl's and AWS's protocols", () =>
-    simulated({}, (simulator, home) =>
+  for (const dialect of ["datalayer", "genomcore"] as const) {
+    it.live(`speaks kubectl's, AWS's and git's protocols (${dialect})`, () =>
+      simulated({}, (simulator, home) =>
+        Effect.gen(function*() {
+          yield* login(home, simulator.issuer, dialect)
+          yield* speaksProtocols(home, ["v1", "v1beta1"])
+        })))
+  }
+
+  it.live("speaks them with the opaque tokens of an OpenID provider", () =>
+    provided((provider, home) =>
       Effect.gen(function*() {
-        yield* login(home, simulator.issuer, "datalayer")
-        const token = (yield* home.run(["token"])).stdout.trim()
-        for (const version of ["v1", "v1beta1"]) {
-          const info = JSON.stringify({
-            apiVersion: `client.authentication.k8s.io/${version}`,
-            kind: "ExecCredential",
-            spec: { interactive: false }
-          })
-          const { stdout } = yield* home.run(["credential", "kubectl"], { env: { KUBERNETES_EXEC_INFO: info } })
-          const credential = yield* Schema.decodeUnknownEffect(ExecCredential)(JSON.parse(stdout), exact)
-          assert.strictEqual(credential.apiVersion, `client.authentication.k8s.io/${version}`)
-          assert.strictEqual(credential.status.token, token)
-          assert.isAbove(Date.parse(credential.status.expirationTimestamp), Date.now())
-        }
-        const { stdout } = yield* home.run(["credential", "process", "--access-key-id", "ada"])
-        const credential = yield* Schema.decodeUnknownEffect(ProcessCredential)(JSON.parse(stdout), exact)
-        assert.deepStrictEqual([credential.AccessKeyId, credential.SessionToken], ["ada", token])
-        assert.isTrue(fs.existsSync(data(home)))
-      })))
+        const { id, secret } = provider.secretClient
+        const named = ["--dialect", "oidc", "--issuer", provider.issuer, "--client-id", id]
+        const signedIn = yield* home.run(["login", ...named, "--client-secret-stdin"], {
+          input: Redacted.value(secret)
+        })
+        assert.strictEqual(signedIn.code, 0, signedIn.stderr)
+        yield* speaksProtocols(home)
+      })
+    ))
 })

@@ -8,6 +8,7 @@ import * as path from "node:path"
 // The command has no library of its own to import from.
 // @ts-expect-error TS2878: the tests' project emits nothing
 import * as FastToken from "../src/FastToken.ts"
+import { expire, login, main, simulated, storedToken } from "./authn.ts"
 
 const now = 1_800_000_000_000
 const key = { issuer: "https://iam.example.com", client: "datalayer", account: "default" }
@@ -136,4 +137,26 @@ describe("FastToken", () => {
         }
       }
     }))
+
+  it.live("is the way of the sessions that logins leave: what is packed behind it is not even read", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        const text = fs.readFileSync(main, "latin1")
+        const packed = text.lastIndexOf("/*packed:")
+        assert.isAbove(packed, 0)
+        const damaged = path.join(home.directory, "damaged.mjs")
+        fs.writeFileSync(damaged, `${text.slice(0, packed)}/*packed:garbage*/\n`, "latin1")
+        for (const dialect of ["datalayer", "genomcore"] as const) {
+          yield* login(home, simulator.issuer, dialect, ["--account", dialect])
+          const args = ["token", "--account", dialect]
+          const short = yield* home.run(args, { main: damaged })
+          assert.deepStrictEqual(
+            [short.stdout, short.stderr, short.code],
+            [`${storedToken(home, dialect)}\n`, "", 0],
+            dialect
+          )
+        }
+        expire(home, Date.now() - 1000, "genomcore")
+        assert.notStrictEqual((yield* home.run(["token", "--account", "genomcore"], { main: damaged })).code, 0)
+      })))
 })

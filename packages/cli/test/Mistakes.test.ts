@@ -2,8 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
+import { createServer } from "node:http"
 import * as path from "node:path"
-import { data, expire, type Home, home, login, password, simulated, stored } from "./authn.ts"
+import { data, expire, type Home, home, login, password, simulated, stored, storedToken } from "./authn.ts"
 
 const noTrace = (text: string) => assert.notMatch(text, /\n\s+at |file:\/\/|node_modules/)
 const closed = "http://127.0.0.1:9"
@@ -41,6 +42,42 @@ const mistakes: ReadonlyArray<readonly [args: ReadonlyArray<string>, says: RegEx
   [["credential", "kubectl"], /speaks/, { KUBERNETES_EXEC_INFO: `{"apiVersion":"client.authentication.k8s.io/v9"}` }],
   [["status", "--watch"], /terminal/]
 ]
+
+/** Runs a program that can write to no file. */
+const limited = ["sh", "-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh"]
+
+/** What makes Node's clock wrong. */
+const shiftedBy = (hours: number) => {
+  const code = `const { Date: D } = globalThis
+globalThis.Date = class extends D {
+  constructor(...all) { super(...(all.length === 0 ? [D.now() + ${hours} * 3600000] : all)) }
+  static now() { return D.now() + ${hours} * 3600000 }
+}`
+  return `--import=data:text/javascript,${encodeURIComponent(code)}`
+}
+
+/** A proxy that connects to nobody, and its address with a password. */
+const refusingProxy = Effect.acquireRelease(
+  Effect.callback<{ readonly address: string; readonly asked: ReadonlyArray<string>; readonly stop: () => void }>(
+    (resume) => {
+      const asked: Array<string> = []
+      const server = createServer().on("connect", (request, socket) => {
+        asked.push(request.url ?? "")
+        socket.end("HTTP/1.1 502 Bad Gateway\r\n\r\n")
+      })
+      server.listen(0, "127.0.0.1", () => {
+        const address = server.address()
+        const port = typeof address === "object" && address !== null ? address.port : 0
+        const stop = () => {
+          server.close()
+          server.closeAllConnections()
+        }
+        resume(Effect.succeed({ address: `http://ada:${secret}@127.0.0.1:${port}`, asked, stop }))
+      })
+    }
+  ),
+  ({ stop }) => Effect.sync(stop)
+)
 
 describe("mistakes", { timeout: 90_000 }, () => {
   it.live("end in a readable message and exit code 2", () =>
@@ -80,16 +117,79 @@ describe("mistakes", { timeout: 90_000 }, () => {
         const ended = yield* home.run(["token"])
         assert.strictEqual(ended.code, 4, ended.stderr)
         assert.include(ended.stderr, "authn login")
-        for (const { stderr } of [nobody, wrong, away, ended]) noTrace(stderr)
+        const claims = Buffer.from(JSON.stringify({ exp: Math.floor(Date.now() / 1000) - 60 })).toString("base64url")
+        const given = yield* home.run(["token"], { env: { AUTHN_TOKEN: `eyJhbGciOiJFUzI1NiJ9.${claims}.AAAA` } })
+        assert.deepStrictEqual([given.code, given.stdout], [4, ""], given.stderr)
+        assert.match(given.stderr, /AUTHN_TOKEN expired/)
+        for (const { stderr } of [nobody, wrong, away, ended, given]) noTrace(stderr)
       })))
 
-  it.live("a wrong clock is a session that looks ended, or a token that is renewed", () =>
-    simulated({ clockSkew: "-10 minutes" }, (simulator, home) =>
-      Effect.gen(function*() {
-        yield* login(home, simulator.issuer, "genomcore")
-        const token = yield* home.run(["token"])
-        assert.strictEqual(token.code, 0, token.stderr)
-      })))
+  for (const hours of [2, -2]) {
+    it.live(`a clock that is ${Math.abs(hours)} hours ${hours > 0 ? "fast" : "slow"} ends no session, and is told`, () =>
+      simulated({}, (simulator, home) =>
+        Effect.gen(function*() {
+          const shifted: Home = {
+            ...home,
+            run: (args, options) => home.run(args, { ...options, env: { NODE_OPTIONS: shiftedBy(hours) } })
+          }
+          const renewals = Effect.map(simulator.ledger, (entries) =>
+            entries.filter(({ route }) => route === "refresh").length)
+          const signedIn = yield* login(shifted, simulator.issuer, "genomcore")
+          assert.match(signedIn.stderr, /valid for (1 h|59 min)/)
+          assert.strictEqual((yield* shifted.run(["token"])).stdout, `${storedToken(home)}\n`)
+          assert.strictEqual(yield* renewals, 0)
+          const [account] = JSON.parse((yield* shifted.run(["status", "--json"])).stdout).accounts
+          assert.strictEqual(account.state, "valid")
+          const doctor = yield* shifted.run(["doctor"])
+          assert.strictEqual(doctor.code, 1)
+          assert.match(
+            doctor.stdout,
+            hours > 0 ? /✗ +clock .*(2 h|1 h 59 min) behind/ : /✗ +clock .*(2 h|1 h 59 min) ahead/
+          )
+
+          // a clock that is wrong only since then
+          yield* login(home, simulator.issuer, "genomcore")
+          const right = `${storedToken(home)}\n`
+          const later = yield* shifted.run(["token"])
+          assert.strictEqual(later.stdout === right, hours < 0, "what looks expired is renewed")
+          assert.strictEqual(yield* renewals, hours > 0 ? 1 : 0)
+          const verify = ["jwt", "verify", "--jwks", `${simulator.issuer}/.well-known/jwks.json`]
+          assert.strictEqual((yield* home.run(verify, { input: later.stdout })).code, 0, later.stderr)
+        })))
+  }
+
+  it.live("without a network what is valid is handed out, and everything else ends with 5", () =>
+    Effect.gen(function*() {
+      const there = yield* home
+      yield* simulated({}, (simulator) => login(there, simulator.issuer, "genomcore"))
+      assert.match((yield* there.run(["token"])).stdout, /^eyJ/)
+      expire(there, Date.now() - 1000)
+      const proxy = yield* refusingProxy
+      const given = (issuer: string, more: Record<string, string> = {}) => ({
+        env: {
+          AUTHN_ACCOUNT: "other",
+          AUTHN_DIALECT: "datalayer",
+          AUTHN_ISSUER: issuer,
+          AUTHN_TOKEN: "opaque",
+          ...more
+        }
+      })
+      const ended = [
+        yield* there.run(["token"]),
+        yield* there.run(["whoami"]),
+        yield* there.run(["refresh"]),
+        // no name server can be asked for a label of 64 characters
+        yield* there.run(["whoami"], given(`https://${"a".repeat(64)}.example`)),
+        yield* there.run(["whoami"], given("https://iam.example.com", { HTTPS_PROXY: proxy.address }))
+      ]
+      for (const { code, stderr, stdout } of ended) {
+        assert.deepStrictEqual([code, stdout], [5, ""], stderr)
+        assert.include(stderr, "try again later")
+        assert.notInclude(stderr, secret)
+        noTrace(stderr)
+      }
+      assert.deepStrictEqual([...new Set(proxy.asked)], ["iam.example.com:443"])
+    }).pipe(Effect.scoped))
 
   it.live("a reader that goes away, a full disk and a missing home are told, not thrown", () =>
     simulated({}, (simulator, home) =>
@@ -103,12 +203,14 @@ describe("mistakes", { timeout: 90_000 }, () => {
           assert.match(stderr, /written|ENOSPC/)
           noTrace(stderr)
         }
-        const piped = yield* home.run(["status"], { by: ["sh", "-c", "\"$@\" | true", "sh"] })
-        assert.strictEqual(piped.code, 0)
-        assert.strictEqual(piped.stderr, "")
+        // a token goes two ways
+        for (const args of [["status"], ["token", "--json"], ["token"]]) {
+          const by = ["bash", "-o", "pipefail", "-c", "\"$@\" | true", "bash"]
+          const { code, stderr } = yield* home.run(args, { by })
+          assert.deepStrictEqual([code, stderr], [0, ""], args.join(" "))
+        }
 
         const before = stored(home)
-        const limited = ["sh", "-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh"]
         const refused = yield* home.run(
           ["login", "--handle", "ada", "--password-stdin"],
           { by: limited, input: password }
@@ -140,6 +242,31 @@ describe("mistakes", { timeout: 90_000 }, () => {
         assert.strictEqual(wrongHome.code, 1, wrongHome.stderr)
         assert.include(wrongHome.stderr, blocked)
         noTrace(wrongHome.stderr)
+      })))
+
+  it.live("a disk that is full while a session is renewed: the token is handed out, and it is told", () =>
+    simulated({ rotation: "none" }, (simulator, home) =>
+      Effect.gen(function*() {
+        yield* login(home, simulator.issuer, "genomcore")
+        const old = `${storedToken(home)}\n`
+        expire(home, Date.now() - 1000)
+        const before = stored(home)
+        const full = yield* home.run(["token"], { by: limited })
+        assert.strictEqual(full.code, 0, full.stderr)
+        assert.match(full.stdout, /^eyJ/)
+        assert.notStrictEqual(full.stdout, old)
+        assert.match(full.stderr, /renewed, but the new tokens could not be stored/)
+        assert.notInclude(full.stderr, "eyJ")
+        const refreshed = yield* home.run(["refresh"], { by: limited })
+        assert.strictEqual(refreshed.code, 1)
+        assert.match(refreshed.stderr, /could not be stored, and end with this command/)
+        noTrace(full.stderr)
+        assert.deepStrictEqual(stored(home), before)
+        const files = fs.readdirSync(data(home, "sessions"))
+        assert.deepStrictEqual(files.filter((file) => !file.startsWith("locks")), [path.basename(before.file)])
+        const again = yield* home.run(["token"])
+        assert.deepStrictEqual([again.code, again.stderr], [0, ""])
+        assert.notDeepEqual(stored(home), before)
       })))
 
   it.live("a home that may only be read still gives what is in it, and says what cannot be written", () =>

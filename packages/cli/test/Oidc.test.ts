@@ -1,38 +1,8 @@
-import { OidcProvider, ScriptedUserAgent } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Redacted, Schedule } from "effect"
-import { FetchHttpClient } from "effect/http"
+import { Effect, Redacted } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { expire, type Home, home } from "./authn.ts"
-
-const provided = <A, E, R>(
-  test: (provider: OidcProvider.OidcProvider["Service"], home: Home) => Effect.Effect<A, E, R>
-) =>
-  Effect.gen(function*() {
-    return yield* test(yield* OidcProvider.OidcProvider, yield* home)
-  }).pipe(Effect.provide(Layer.fresh(OidcProvider.layer())), Effect.scoped)
-
-const answers = { login: "ada", password: "any" }
-
-const visit = (url: string) =>
-  ScriptedUserAgent.make().visit(url, { answers }).pipe(Effect.provide(FetchHttpClient.layer))
-
-/** Runs a login while a person does what it says, as soon as an address is in a file that the login writes to. */
-const browserOf = (home: Home) => {
-  const file = path.join(home.directory, "opened")
-  const bin = path.join(home.directory, "bin")
-  fs.mkdirSync(bin)
-  fs.writeFileSync(
-    path.join(bin, "xdg-open"),
-    `#!/bin/sh\nprintf %s "$1" > '${file}.tmp' && mv '${file}.tmp' '${file}'\n`,
-    { mode: 0o755 }
-  )
-  const opened = Effect.suspend(() =>
-    fs.existsSync(file) ? Effect.succeed(fs.readFileSync(file, "utf8")) : Effect.fail("not yet" as const)
-  ).pipe(Effect.retry(Schedule.max([Schedule.spaced("50 millis"), Schedule.recurs(600)])))
-  return { env: { PATH: `${bin}:${home.env["PATH"] ?? ""}`, DISPLAY: ":0" }, opened }
-}
+import { browserOf, expire, home, provided, stored, storedToken, visit, written } from "./authn.ts"
 
 describe("an OpenID provider", { timeout: 90_000 }, () => {
   it.live("gives client credentials, whose secret lies beside the session and nowhere else", () =>
@@ -98,7 +68,7 @@ describe("an OpenID provider", { timeout: 90_000 }, () => {
         ]
         const [signedIn, page] = yield* Effect.all([
           home.run(args, { env: browser.env, atOnce: true }),
-          Effect.flatMap(browser.opened, visit)
+          Effect.flatMap(browser.opened, (url) => visit(url))
         ], { concurrency: 2 })
         assert.strictEqual(signedIn.code, 0, signedIn.stderr)
         assert.strictEqual(page.status, 200)
@@ -114,30 +84,98 @@ describe("an OpenID provider", { timeout: 90_000 }, () => {
       })
     ))
 
-  it.live("signs a person in with a code", () =>
+  it.live("is asked for scopes and resources, whose tokens are verified", () =>
     provided((provider, home) =>
       Effect.gen(function*() {
-        const file = path.join(home.directory, "said")
-        const args = [
-          "login",
-          "--dialect",
-          "oidc",
-          "--issuer",
-          provider.issuer,
-          "--client-id",
-          provider.publicClient.id,
-          "--device"
+        const { id, secret } = provider.secretClient
+        const named = ["--dialect", "oidc", "--issuer", provider.issuer, "--client-id", id, "--client-secret-stdin"]
+        const input = Redacted.value(secret)
+        const scopes = ["--scope", "api:read api:write"]
+        const ended = [
+          yield* home.run(["login", ...named, "--account", "flag", ...scopes], { input }),
+          yield* home.run(["login", ...named, "--account", "variable"], { input, env: { AUTHN_SCOPE: "api:read" } })
         ]
-        const address = Effect.suspend(() => {
-          const [url] = /http:\S+user_code=\S+/.exec(fs.existsSync(file) ? fs.readFileSync(file, "utf8") : "") ?? []
-          return url === undefined ? Effect.fail("not yet" as const) : Effect.succeed(url)
-        }).pipe(Effect.retry(Schedule.max([Schedule.spaced("50 millis"), Schedule.recurs(600)])))
+        for (const { code, stderr } of ended) assert.strictEqual(code, 0, stderr)
+        const given = (account: string) =>
+          Object.values<{ scope?: string }>(stored(home, account).document.session.tokens).map(({ scope }) => scope)
+        assert.deepStrictEqual([given("flag"), given("variable")], [["api:read api:write"], ["api:read"]])
+
+        const own = storedToken(home, "variable")
+        const other = yield* home.run(["token", "--account", "variable", "--resource", provider.resource])
+        assert.strictEqual(other.code, 0, other.stderr)
+        const checks = ["--jwks", `${provider.issuer}/jwks`, "--issuer", provider.issuer, "--audience"]
+        const verified = yield* home.run(["jwt", "verify", ...checks, provider.resource, "--json"], {
+          input: other.stdout
+        })
+        assert.strictEqual(verified.code, 0, verified.stderr)
+        assert.strictEqual(JSON.parse(verified.stdout).claims.scope, "api:read")
+        assert.strictEqual((yield* home.run(["token", "--account", "variable"])).stdout, `${own}\n`)
+
+        // the variable goes before the secret that is kept
+        expire(home, Date.now() - 1000, "flag")
+        const wrong = yield* home.run(["token", "--account", "flag"], { env: { AUTHN_CLIENT_SECRET: "wrong" } })
+        assert.notStrictEqual(wrong.code, 0)
+        assert.strictEqual(wrong.stdout, "")
+      })
+    ))
+
+  const elsewhere = [
+    ["--device", {}, /^/],
+    ["--browser", { SSH_CONNECTION: "127.0.0.1 1 127.0.0.1 2", DISPLAY: ":0" }, /by device: .*SSH_CONNECTION is set/],
+    ["--browser", {}, /by device: .*there is no display/]
+  ] as const
+  for (const [way, env, reason] of elsewhere) {
+    it.live(`signs a person in with a code (${[way, ...Object.keys(env)].join(", ")})`, () =>
+      provided((provider, home) =>
+        Effect.gen(function*() {
+          const file = path.join(home.directory, "said")
+          const { id } = provider.publicClient
+          const args = ["login", "--dialect", "oidc", "--issuer", provider.issuer, "--client-id", id, way]
+          const [signedIn] = yield* Effect.all([
+            home.run(args, { by: ["sh", "-c", `exec "$@" 2> '${file}'`, "sh"], atOnce: true, env }),
+            Effect.flatMap(written(file, /(http:\S+user_code=\S+)\n/), (url) => visit(url))
+          ], { concurrency: 2 })
+          const said = fs.readFileSync(file, "utf8")
+          assert.strictEqual(signedIn.code, 0, said)
+          assert.match(said, reason)
+          assert.notStrictEqual(storedToken(home), "")
+        })
+      ))
+  }
+
+  it.live("has a session that is moved, renewed, and handed to programs", () =>
+    provided((provider, from) =>
+      Effect.gen(function*() {
+        const browser = browserOf(from)
+        const { id } = provider.publicClient
+        const args = ["login", "--dialect", "oidc", "--issuer", provider.issuer, "--client-id", id, "--browser"]
         const [signedIn] = yield* Effect.all([
-          home.run(args, { by: ["sh", "-c", `exec "$@" 2> '${file}'`, "sh"], atOnce: true }),
-          Effect.flatMap(address, visit)
+          from.run(args, { env: browser.env, atOnce: true }),
+          Effect.flatMap(browser.opened, (url) => visit(url))
         ], { concurrency: 2 })
-        assert.strictEqual(signedIn.code, 0, fs.readFileSync(file, "utf8"))
-        assert.notStrictEqual((yield* home.run(["token"])).stdout, "")
+        assert.strictEqual(signedIn.code, 0, signedIn.stderr)
+        const first = storedToken(from)
+        const to = yield* home
+        const exported = (yield* from.run(["export"])).stdout
+        const { client: _client, dialect: _dialect, ...bare } = JSON.parse(exported)
+        const told = ["--account", "told", "--dialect", "oidc", "--client-id", id]
+        const imported = [
+          yield* to.run(["import"], { input: exported }),
+          yield* to.run(["import", ...told], { input: JSON.stringify(bare) })
+        ]
+        for (const { code, stderr } of imported) assert.strictEqual(code, 0, stderr)
+        assert.deepStrictEqual([storedToken(to), storedToken(to, "told")], [first, first])
+        const refreshed = yield* to.run(["refresh"])
+        assert.strictEqual(refreshed.code, 0, refreshed.stderr)
+        const renewed = (yield* to.run(["token"])).stdout
+        assert.strictEqual(renewed, `${storedToken(to)}\n`)
+        assert.notStrictEqual(storedToken(to), first)
+        const ran = yield* to.run(["exec", "--", "sh", "-c", "echo \"$AUTHN_TOKEN\"; exit 7"])
+        assert.deepStrictEqual([ran.stdout, ran.code], [renewed, 7])
+        // opaque, and so nothing that could be read
+        const decoded = yield* to.run(["jwt", "decode"], { input: renewed })
+        assert.deepStrictEqual([decoded.code, decoded.stdout], [1, ""])
+        assert.notInclude(decoded.stderr, renewed.trim())
       })
     ))
 })

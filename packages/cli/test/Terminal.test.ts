@@ -2,25 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as path from "node:path"
 import { stripVTControlCharacters } from "node:util"
-import { type Home, login, password, simulated } from "./authn.ts"
+import { answer, atTerminal, home, login, password, provided, simulated, visit, written } from "./authn.ts"
 
-/** What a person sees who types these answers, and how it ended. */
-const atTerminal = (
-  home: Home,
-  args: ReadonlyArray<string>,
-  script: ReadonlyArray<readonly [sees: string, types: string]>,
-  env: Record<string, string> = {}
-) =>
-  Effect.map(
-    home.run(args, {
-      by: ["python3", path.join(import.meta.dirname, "terminal.py"), "80", "30", JSON.stringify(script)],
-      env: { TERM: "xterm-256color", ...env }
-    }),
-    ({ stderr, stdout }) => {
-      const at = stdout.lastIndexOf("\n")
-      return { shown: stdout.slice(0, at) + stderr, code: Number(stdout.slice(at + 1)) }
-    }
-  )
+const [down, backspace] = ["\x1b[B", "\x7f"]
 
 describe("at a terminal", { timeout: 90_000 }, () => {
   it.live("asks for everything that is missing, and shows no password", () =>
@@ -39,6 +23,97 @@ describe("at a terminal", { timeout: 90_000 }, () => {
         assert.match((yield* home.run(["token"])).stdout, /^eyJ/)
       })))
 
+  it.live("asks again for an address that is none, and for the organization where there are any", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        const none = "iam.example.com"
+        const { code, shown } = yield* atTerminal(home, ["login"], [
+          ["speak", `${down}\r`],
+          ["Address", `${none}\r`],
+          ["write it as https", `${backspace.repeat(none.length)}${simulator.issuer}\r`],
+          ["Sign in with", "\r"],
+          ["Name", "ada\r"],
+          ["Password of ada", `${password}\r`],
+          ["Organization", "acme\r"]
+        ])
+        assert.strictEqual(code, 0, shown)
+        assert.include(shown, "Signed in as")
+        const [account] = JSON.parse((yield* home.run(["accounts", "--json"])).stdout)
+        assert.deepInclude(account, { dialect: "genomcore", issuer: simulator.issuer })
+      })))
+
+  it.live("an address where nobody is ends with 5, and nothing is remembered", () =>
+    Effect.gen(function*() {
+      const there = yield* home
+      const { code, shown } = yield* atTerminal(there, ["login"], [
+        ["speak", "\r"],
+        ["Address", "http://127.0.0.1:9\r"],
+        ["Sign in with", "\r"],
+        ["Name", "ada\r"],
+        ["Password of ada", `${password}\r`]
+      ])
+      assert.strictEqual(code, 5, shown)
+      assert.include(shown, "not available")
+      assert.notInclude(shown, password)
+      assert.strictEqual((yield* there.run(["accounts", "--json"])).stdout, "[]\n")
+    }).pipe(Effect.scoped))
+
+  it.live("asks for the client of an OpenID provider, and shows a code", () =>
+    provided((provider, home) =>
+      Effect.gen(function*() {
+        const [tell, hear] = [path.join(home.directory, "tell"), path.join(home.directory, "hear")]
+        const [{ code, shown }] = yield* Effect.all([
+          atTerminal(home, ["login"], [
+            ["speak", `${down}${down}\r`],
+            ["Address", `${provider.issuer}\r`],
+            ["Client id", `${provider.publicClient.id}\r`],
+            ["Sign in with", `${down}\r`],
+            ["(http:\\S+user_code=\\S+)\\s", { tell, hear }]
+          ], { atOnce: true }),
+          Effect.tap(Effect.flatMap(written(tell, /(.+)\n/), (url) => visit(url)), () => answer(hear, ""))
+        ], { concurrency: 2 })
+        assert.strictEqual(code, 0, shown)
+        assert.include(shown, "Signed in as")
+        assert.strictEqual((yield* home.run(["token"])).code, 0)
+      })
+    ))
+
+  it.live("takes a pasted address where neither a browser nor a code helps", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        const [tell, hear] = [path.join(home.directory, "tell"), path.join(home.directory, "hear")]
+        const args = ["login", "--dialect", "datalayer", "--issuer", simulator.issuer, "--browser"]
+        const [{ code, shown }] = yield* Effect.all([
+          atTerminal(home, args, [["(http:\\S+)\\s[\\s\\S]*paste it here:", { tell, hear }]], {
+            atOnce: true,
+            env: { SSH_CONNECTION: "127.0.0.1 1 127.0.0.1 2", DISPLAY: ":0" }
+          }),
+          // The browser of another machine, where nobody listens at the address that it ends at.
+          written(tell, /(.+)\n/).pipe(
+            Effect.flatMap((url) => visit(url, ({ port }) => port === "49321")),
+            Effect.tap(({ url }) => answer(hear, `${url}\r`))
+          )
+        ], { concurrency: 2 })
+        assert.strictEqual(code, 0, shown)
+        assert.match(shown, /by manual: .*SSH_CONNECTION is set/)
+        assert.include((yield* home.run(["whoami"])).stdout, "ada")
+      })))
+
+  it.live("uses the columns that there are, and no more", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        yield* login(home, simulator.issuer, "datalayer")
+        const widest = (columns: number, command: string) =>
+          Effect.map(atTerminal(home, [command], [], { columns }), ({ shown }) =>
+            Math.max(...stripVTControlCharacters(shown).split(/\r?\n/).map((line) => line.length)))
+        const narrow = yield* widest(80, "doctor")
+        const wide = yield* widest(120, "doctor")
+        assert.isAtMost(narrow, 80)
+        assert.isAtMost(wide, 120)
+        assert.isAbove(wide, 80)
+        assert.isAtMost(yield* widest(120, "status"), 120)
+      })))
+
   it.live("colours at a terminal only, and not with NO_COLOR", () =>
     simulated({}, (simulator, home) =>
       Effect.gen(function*() {
@@ -48,7 +123,7 @@ describe("at a terminal", { timeout: 90_000 }, () => {
         for (const line of stripVTControlCharacters(coloured.shown).split(/\r?\n/)) {
           assert.isAtMost([...line].length, 80, line)
         }
-        assert.notInclude((yield* atTerminal(home, ["status"], [], { NO_COLOR: "1" })).shown, "\x1b[")
+        assert.notInclude((yield* atTerminal(home, ["status"], [], { env: { NO_COLOR: "1" } })).shown, "\x1b[")
         assert.notInclude((yield* home.run(["status"])).stdout, "\x1b[")
       })))
 

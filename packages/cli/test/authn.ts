@@ -1,15 +1,15 @@
 /** The command as it is shipped, in processes of their own, each with a home of its own. */
-import { IamSimulator } from "@effect-authn/testing"
-import { Effect, Layer, Semaphore } from "effect"
-import { execFileSync, spawn } from "node:child_process"
+import { IamSimulator, OidcProvider, ScriptedUserAgent } from "@effect-authn/testing"
+import { Effect, Layer, Schedule, Semaphore } from "effect"
+import { FetchHttpClient } from "effect/http"
+import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
+import { inject } from "vitest"
 
-/** The bundle of the sources as they are now, in a directory where no package can be found. */
-export const main = path.join(fs.mkdtempSync(path.join(os.tmpdir(), "authn-bundle-")), "authn.mjs")
-execFileSync(process.execPath, [path.join(import.meta.dirname, "../../../scripts/bundle.mjs"), main])
-process.on("exit", () => fs.rmSync(path.dirname(main), { recursive: true, force: true }))
+/** The bundle of the sources as they are now. */
+export const main = inject("bundle")
 
 // All tests of a file run at once, and a machine has two processors.
 const turns = Semaphore.makeUnsafe(4)
@@ -31,6 +31,8 @@ export interface Home {
 export interface Options {
   readonly input?: string
   readonly env?: { readonly [name: string]: string | undefined }
+  /** Another bundle. */
+  readonly main?: string
   /** Whether it starts at once, however many others run. */
   readonly atOnce?: boolean
   /** A program with its first arguments, in front of `authn`'s. */
@@ -84,7 +86,7 @@ export const home = Effect.map(
       env,
       run: (args, options = {}) => {
         const [program = options.instead ?? process.execPath, ...first] = options.by ?? []
-        const own = options.instead === undefined ? [main, ...args] : args
+        const own = options.instead === undefined ? [options.main ?? main, ...args] : args
         const command = options.by === undefined ? own : [...first, process.execPath, ...own]
         const ended = end(program, command, { ...env, ...options.env }, options)
         return options.atOnce === true ? ended : turns.withPermit(ended)
@@ -104,6 +106,67 @@ export const simulated = <A, E, R>(
     Effect.provide(Layer.fresh(IamSimulator.layer({ tokenLifetime: "1 hour", ...options }))),
     Effect.scoped
   )
+
+/** An OpenID provider of its own for a test. */
+export const provided = <A, E, R>(
+  test: (provider: OidcProvider.OidcProvider["Service"], home: Home) => Effect.Effect<A, E, R>
+) =>
+  Effect.gen(function*() {
+    return yield* test(yield* OidcProvider.OidcProvider, yield* home)
+  }).pipe(Effect.provide(Layer.fresh(OidcProvider.layer())), Effect.scoped)
+
+/** Does what a person does at a page, until it ends, or where this machine would have to be called. */
+export const visit = (url: string, stopAt?: (url: URL) => boolean) =>
+  ScriptedUserAgent.make().visit(url, { answers: { login: "ada", password }, ...(stopAt && { stopAt }) }).pipe(
+    Effect.provide(FetchHttpClient.layer)
+  )
+
+/** What a pattern finds in a file, as soon as it does. */
+export const written = (file: string, pattern: RegExp) =>
+  Effect.suspend(() => {
+    const [, found] = pattern.exec(fs.existsSync(file) ? fs.readFileSync(file, "utf8") : "") ?? []
+    return found === undefined ? Effect.fail("not yet" as const) : Effect.succeed(found)
+  }).pipe(Effect.retry(Schedule.max([Schedule.spaced("50 millis"), Schedule.recurs(600)])))
+
+/** A browser for a home: `opened` is the address that it is given. */
+export const browserOf = (home: Home) => {
+  const file = path.join(home.directory, "opened")
+  const bin = path.join(home.directory, "bin")
+  fs.mkdirSync(bin)
+  fs.writeFileSync(path.join(bin, "xdg-open"), `#!/bin/sh\necho "$1" > '${file}'\n`, { mode: 0o755 })
+  return { env: { PATH: `${bin}:${home.env["PATH"] ?? ""}`, DISPLAY: ":0" }, opened: written(file, /(.+)\n/) }
+}
+
+/** What is typed when something is seen; or who else does something then, with what the pattern found. */
+type Step = readonly [sees: string, types: string | { readonly tell: string; readonly hear: string }]
+
+/** What a person sees who types these answers, and how it ended. */
+export const atTerminal = (
+  home: Home,
+  args: ReadonlyArray<string>,
+  script: ReadonlyArray<Step>,
+  options: { readonly columns?: number; readonly env?: Options["env"]; readonly atOnce?: boolean } = {}
+) => {
+  const columns = String(options.columns ?? 80)
+  return Effect.map(
+    home.run(args, {
+      by: ["python3", path.join(import.meta.dirname, "terminal.py"), columns, "30", JSON.stringify(script)],
+      env: { TERM: "xterm-256color", ...options.env },
+      atOnce: options.atOnce === true
+    }),
+    ({ stderr, stdout }) => {
+      const at = stdout.lastIndexOf("\n")
+      return { shown: stdout.slice(0, at) + stderr, code: Number(stdout.slice(at + 1)) }
+    }
+  )
+}
+
+/** Gives a waiting terminal what is to be typed, all at once. */
+export const answer = (file: string, text: string) =>
+  Effect.sync(() => {
+    fs.writeFileSync(`${file}.part`, text)
+    fs.renameSync(`${file}.part`, file)
+  })
 
 /** Signs `ada` in. */
 export const login = (
@@ -133,6 +196,12 @@ export const data = (home: Home, ...names: ReadonlyArray<string>) =>
 export const stored = (home: Home, account = "default") => {
   const { file } = JSON.parse(fs.readFileSync(data(home, "accounts", `${account}.json`), "utf8"))
   return { file: String(file), document: JSON.parse(fs.readFileSync(file, "utf8")) }
+}
+
+/** The first token that lies in the session of an account. */
+export const storedToken = (home: Home, account = "default") => {
+  const [tokens] = Object.values<{ accessToken: string }>(stored(home, account).document.session.tokens)
+  return String(tokens?.accessToken)
 }
 
 /** Makes the current token of a stored session end at another time. */

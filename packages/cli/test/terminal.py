@@ -1,7 +1,9 @@
 """Runs a program at a terminal of its own: python3 terminal.py COLUMNS ROWS SCRIPT PROGRAM ARG...
 
 SCRIPT is JSON: a list of [pattern, answer]. When the pattern is seen in what the program shows (after the last answer),
-the answer is typed. Prints what was shown, and then the exit code on a line of its own.
+the answer is typed. An answer {"tell": FILE, "hear": FILE} is somebody else's: what the first group of the pattern found
+is written to the one file, and what then appears in the other is typed. Prints what was shown, and then the exit code on a
+line of its own.
 """
 import fcntl, json, os, pty, re, select, signal, struct, sys, termios, time
 
@@ -9,6 +11,17 @@ columns, rows, script, command = int(sys.argv[1]), int(sys.argv[2]), json.loads(
 pid, master = pty.fork()
 if pid == 0:
     os.execvp(command[0], command)
+
+def typed(answer, found):
+    if isinstance(answer, str):
+        return answer.encode()
+    with open(answer["tell"], "wb") as file:
+        file.write(found.group(1) + b"\n")
+    while not os.path.exists(answer["hear"]):
+        time.sleep(0.05)
+    with open(answer["hear"], "rb") as file:
+        return file.read()
+
 fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 shown, since, deadline = b"", 0, time.time() + 60
 while True:
@@ -23,9 +36,9 @@ while True:
     if not data:
         break
     shown += data
-    while script and re.search(script[0][0].encode(), shown[since:]):
+    while script and (found := re.search(script[0][0].encode(), shown[since:])):
         since = len(shown)
-        os.write(master, script.pop(0)[1].encode())
+        os.write(master, typed(script.pop(0)[1], found))
 _, status = os.waitpid(pid, 0)
 sys.stdout.buffer.write(shown)
 sys.stdout.write("\n%d" % os.waitstatus_to_exitcode(status))

@@ -316,6 +316,7 @@ const safe = (text: string, limit: number, secrets: ReadonlyArray<Redacted.Redac
   const forms = secrets.map(Redacted.value).filter((secret) => secret !== "")
     // A server may echo the body as it came, or an address.
     .flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)])
+    .flatMap((secret) => [secret, new URLSearchParams([["", secret]]).toString().slice(1)])
     .flatMap((secret) => [secret, encodeURIComponent(secret.toWellFormed())])
   const scrubbed = forms.reduce((text, form) => text.replaceAll(form, "…"), text)
     .replace(/\beyJ[\w-]{8,}(\.[\w-]*)*/g, "…")

@@ -15,6 +15,7 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
 import * as Dialect from "../Dialect.ts"
 import { failed, usage } from "../Failure.ts"
 import * as Output from "../Output.ts"
@@ -117,6 +118,13 @@ export const refresh = Command.make("refresh", {
     const session = yield* Object.keys(selection).length === 0 ? auth.refresh() : auth.refresh(selection)
     const tokens = Session.currentToken(session)
     if (Option.isNone(tokens)) return yield* failed("the IAM renewed, but gave no token for the current selection")
+    const state = yield* Stream.runHead(auth.changes)
+    if (Option.isSome(state) && state.value._tag === "SignedIn" && state.value.unsaved !== undefined) {
+      return yield* failed(
+        `renewed, but the new tokens could not be stored, and end with this command: ${state.value.unsaved}\n` +
+          "Make room, then sign in again where `authn token` fails"
+      )
+    }
     if (yield* Settings.JsonFlag) {
       return yield* Output.json({
         account: settings.name,

@@ -23,8 +23,6 @@ import type { Memory } from "./memory.ts"
 import type * as Renewal from "./renewal.ts"
 import type { Store } from "./store.ts"
 
-export type Flights = ReturnType<typeof make>
-
 /** `find` is the kept session of a key's `id`, if it is open; `fork` starts a fiber in the keeper's context. */
 export const make = (options: {
   readonly find: (id: string) => Kept | undefined

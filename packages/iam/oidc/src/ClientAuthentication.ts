@@ -46,20 +46,24 @@ export const methods = (
       return [oauth.PrivateKeyJwt(sent === undefined ? key : { key, kid: sent })]
     })
   }
-  const secret = Redacted.value(authentication.secret)
-  return Effect.succeed(
-    authentication.method === "client_secret_post" ? [oauth.ClientSecretPost(secret)] : basic(secret)
-  )
+  const { method, secret } = authentication
+  if (method === "client_secret_post") return Effect.succeed([oauth.ClientSecretPost(Redacted.value(secret))])
+  const header = (choice: 0 | 1): oauth.ClientAuth => (_as, client, _body, headers) =>
+    headers.set("authorization", `Basic ${Redacted.value(basic(client.client_id, secret)[choice])}`)
+  return Effect.succeed([header(0), header(1)])
 }
 
 /**
- * Id and secret are form-encoded (RFC 6749, section 2.3.1), and some providers do not decode them. The encoding leaves
- * alone what need not be encoded, so that most secrets are the same to both; for the others, the plain form comes second.
+ * What the `Basic` header holds of an id and a secret, first choice first. Both are form-encoded (RFC 6749, section
+ * 2.3.1), and some providers do not decode them. The encoding leaves alone what need not be encoded, so that most secrets
+ * are the same to both; for the others, the plain form comes second.
+ *
+ * @internal
  */
-const basic = (secret: string): readonly [oauth.ClientAuth, oauth.ClientAuth] => {
-  const header = (encode: (text: string) => string): oauth.ClientAuth => (_as, client, _body, headers) =>
-    headers.set("authorization", `Basic ${Base64.encode(`${encode(client.client_id)}:${encode(secret)}`)}`)
-  return [header((text) => new URLSearchParams([["", text]]).toString().slice(1)), header((text) => text)]
+export const basic = (id: string, secret: Redacted.Redacted): readonly [Redacted.Redacted, Redacted.Redacted] => {
+  const encoded = (encode: (text: string) => string) =>
+    Redacted.make(Base64.encode(`${encode(id)}:${encode(Redacted.value(secret))}`))
+  return [encoded((text) => new URLSearchParams([["", text]]).toString().slice(1)), encoded((text) => text)]
 }
 
 const curves: { readonly [algorithm: string]: string } = { ES256: "P-256", ES384: "P-384", ES512: "P-521" }

@@ -1,69 +1,15 @@
-import {
-  AuthManager,
-  AuthStrategy,
-  type Browser,
-  type BrowserLogin,
-  type CallbackServer,
-  type DeviceLogin,
-  InteractiveStrategy,
-  JwtCodec,
-  type LoginPrompt
-} from "@effect-authn/core"
-import { OidcIam, OidcStrategy } from "@effect-authn/iam-oidc"
-import { OidcProvider, ScriptedUserAgent } from "@effect-authn/testing"
+import { AuthManager, AuthStrategy, InteractiveStrategy, JwtCodec } from "@effect-authn/core"
+import { OidcStrategy } from "@effect-authn/iam-oidc"
+import { OidcProvider } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, Queue, Redacted, Result } from "effect"
-import { FetchHttpClient } from "effect/http"
-import { answers, grants, Person, program, refreshTokenOf, setup, tokenOf } from "./fixtures.ts"
+import { grants, logins, Person, program, refreshTokenOf, setup, tokenOf } from "./fixtures.ts"
 
 const claimsOf = (token: string) => Result.getOrThrow(JwtCodec.decodeUnverified(token)).claims
 
-/** What the person does with the notice of a kind, when it comes. */
-const on = <Tag extends LoginPrompt.Notice["_tag"], A, E, R>(
-  tag: Tag,
-  act: (notice: Extract<LoginPrompt.Notice, { readonly _tag: Tag }>) => Effect.Effect<A, E, R>
-) =>
-  Effect.gen(function*() {
-    const { told } = yield* Person
-    while (true) {
-      const notice = yield* Queue.take(told)
-      if (notice._tag === tag) return yield* act(notice as never)
-    }
-  })
-
-const visit = (url: string, options?: ScriptedUserAgent.Options) =>
-  Effect.provide(ScriptedUserAgent.make().visit(url, options), FetchHttpClient.layer)
-
-const enterCode = on(
-  "EnterCode",
-  ({ verificationUriComplete }) => visit(Option.getOrThrow(verificationUriComplete), { answers })
-)
-
-const pasteCallback = on("PasteCallback", ({ url }) =>
-  Effect.gen(function*() {
-    const page = yield* visit(url, { answers, stopAt: (url) => url.pathname === "/callback" })
-    yield* Queue.offer((yield* Person).answers, `  ${page.url}\n`)
-  }))
-
-type Needs =
-  | Browser.Browser
-  | BrowserLogin.BrowserLogin
-  | CallbackServer.CallbackServer
-  | DeviceLogin.DeviceLogin
-  | LoginPrompt.LoginPrompt
-
-const logins: Record<string, {
-  readonly strategy: AuthStrategy.AuthStrategy<Needs>
-  readonly acts: Effect.Effect<unknown, Error, Person>
-}> = {
-  browser: { strategy: InteractiveStrategy.browser(), acts: Effect.void },
-  device: { strategy: InteractiveStrategy.device, acts: enterCode },
-  manual: { strategy: InteractiveStrategy.manual(), acts: pasteCallback }
-}
-
 for (const [name, { acts, strategy }] of Object.entries(logins)) {
   describe(`${name} login`, () => {
-    it.live("signs in, renews with rotation, survives the program, and signs out", () =>
+    it.live("signs in, renews with rotation, and signs out, after one look at the provider's metadata", () =>
       Effect.gen(function*() {
         const auth = yield* AuthManager.AuthManager
         yield* Effect.forkChild(acts)
@@ -80,7 +26,7 @@ for (const [name, { acts, strategy }] of Object.entries(logins)) {
         assert.notStrictEqual(tokenOf(second), tokenOf(first))
         assert.notStrictEqual(refreshTokenOf(second), refreshTokenOf(first))
 
-        const restarted = Effect.gen(function*() {
+        const other = Effect.gen(function*() {
           const auth = yield* AuthManager.AuthManager
           const stored = yield* auth.login(AuthStrategy.stored)
           assert.strictEqual(tokenOf(stored), tokenOf(second))
@@ -90,10 +36,12 @@ for (const [name, { acts, strategy }] of Object.entries(logins)) {
           assert.strictEqual((yield* auth.logout)._tag, "Revoked")
           assert.strictEqual((yield* Effect.flip(auth.token))._tag, "NotAuthenticated")
         })
-        yield* Effect.provide(restarted, program)
+        yield* Effect.provide(other, program)
         const { errors, proxy } = yield* OidcProvider.OidcProvider
         assert.deepStrictEqual(yield* errors, [])
-        assert.include((yield* proxy.ledger).map(({ route }) => route), "revocation")
+        const routes = (yield* proxy.ledger).map(({ route }) => route)
+        assert.include(routes, "revocation")
+        assert.strictEqual(routes.filter((route) => route === "discovery").length, 1)
         const sent = (yield* grants).filter((grant) => grant === "refresh_token").length
         assert.strictEqual(sent, 2)
       }).pipe(Effect.provide(setup())))
@@ -129,6 +77,9 @@ describe("client credentials", () => {
         assert.deepStrictEqual(yield* grants, ["client_credentials", "client_credentials"])
         assert.strictEqual((yield* Effect.flip(auth.whoami))._tag, "IamError")
         assert.strictEqual((yield* auth.logout)._tag, "NotRevoked")
+        assert.strictEqual((yield* Effect.flip(auth.token))._tag, "NotAuthenticated")
+        assert.isFalse(yield* auth.isAuthenticated)
+        assert.strictEqual((yield* grants).length, 2)
       }).pipe(Effect.provide(setup(options))))
   }
 
@@ -198,21 +149,24 @@ describe("without offline_access", () => {
     Effect.gen(function*() {
       const auth = yield* AuthManager.AuthManager
       const session = yield* auth.login(InteractiveStrategy.browser())
+      const notice = yield* Queue.take((yield* Person).told)
+      assert.isFalse(new URL(notice._tag === "OpenBrowser" ? notice.url : "").searchParams.has("prompt"))
       assert.strictEqual(session.grant._tag, "None")
       assert.strictEqual((yield* Effect.flip(auth.refresh()))._tag, "ReauthenticationRequired")
     }).pipe(Effect.provide(setup(() => ({ scopes: ["openid"] })))))
 })
 
-describe("signing out at the provider", () => {
-  it.live("has a page, which ends the person's session there", () =>
+describe("signing out", () => {
+  it.live("says in the provider's words why it did not revoke, and the session is gone all the same", () =>
     Effect.gen(function*() {
       const auth = yield* AuthManager.AuthManager
-      const oidc = yield* OidcIam.OidcIam
-      const session = yield* auth.login(InteractiveStrategy.browser())
-      const url = Option.getOrThrow(
-        yield* oidc.endSessionUrl(session, { postLogoutRedirectUri: "http://127.0.0.1/bye", state: "s" })
-      )
-      const page = yield* visit(url, { answers: { logout: "yes" }, stopAt: ({ pathname }) => pathname === "/bye" })
-      assert.strictEqual(page.url, "http://127.0.0.1/bye?state=s")
+      const { proxy } = yield* OidcProvider.OidcProvider
+      for (const status of [403, 500] as const) {
+        yield* auth.login(InteractiveStrategy.browser())
+        yield* proxy.setKnobs({ fail: [`revocation:${status}:1`] })
+        const revocation = yield* auth.logout
+        assert.include(revocation._tag === "NotRevoked" ? revocation.reason : "", "The proxy was told to fail")
+        assert.strictEqual((yield* Effect.flip(auth.token))._tag, "NotAuthenticated")
+      }
     }).pipe(Effect.provide(setup())))
 })

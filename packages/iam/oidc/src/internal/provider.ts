@@ -75,7 +75,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
   const [firstAuth, ...otherAuths] = yield* ClientAuthentication.methods(settings.clientAuthentication, issuer)
   const isLoopback = new URL(issuer).protocol === "http:"
   const own = settings.clientAuthentication
-  const ownSecrets = "secret" in own ? [own.secret] : []
+  const ownSecrets = "secret" in own ? [own.secret, ...ClientAuthentication.basic(clientId, own.secret)] : []
 
   const call = (method: string, ...secrets: ReadonlyArray<Redacted.Redacted>): IamHttp.Call => ({
     issuer,

@@ -1,0 +1,141 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { isThere, startSecretService } from "../../storage/keyring/test/secretService.ts"
+import { atTerminal, data, type Home, login, main, password, simulated } from "./authn.ts"
+
+const auto = { AUTHN_STORAGE: undefined }
+const isJwt = /^eyJ[\w-]+\.[\w-]+\.[\w-]+\n$/
+
+/** The same home, with other variables. */
+const having = (home: Home, env: { readonly [name: string]: string | undefined }): Home => ({
+  ...home,
+  run: (args, options) => home.run(args, { ...options, env: { ...env, ...options?.env } })
+})
+
+/** The same home with a bundle beside which the keychain's package can be found. */
+const installed = (home: Home): Home => {
+  const directory = path.join(home.directory, "installed")
+  fs.mkdirSync(path.join(directory, "node_modules/@napi-rs"), { recursive: true })
+  fs.symlinkSync(
+    path.join(import.meta.dirname, "../node_modules/@napi-rs/keyring"),
+    path.join(directory, "node_modules/@napi-rs/keyring")
+  )
+  const bundle = path.join(directory, "authn.mjs")
+  fs.copyFileSync(main, bundle)
+  return { ...home, run: (args, options) => home.run(args, { ...options, main: bundle }) }
+}
+
+/** Everything that lies in a home's data directory, as one text. */
+const everything = (home: Home) => {
+  if (!fs.existsSync(data(home))) return ""
+  return fs.readdirSync(data(home), { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+    .map((entry) => fs.readFileSync(path.join(entry.parentPath, entry.name), "latin1")).join("\n")
+}
+
+const place = (home: Home, account = "default") =>
+  JSON.parse(fs.readFileSync(data(home, `accounts/${account}.json`), "utf8")).place
+
+describe("places for the session", { timeout: 90_000 }, () => {
+  it.live("auto stores nothing in plain text, and says why nothing else is to be had", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        const without = yield* login(having(home, auto), simulator.issuer, "datalayer")
+        assert.strictEqual(without.code, 1)
+        for (const word of ["@napi-rs/keyring is not installed", "EFFECT_AUTHN_KEY", "--storage plain-file"]) {
+          assert.include(without.stderr, word)
+        }
+        const there = having(installed(home), auto)
+        const noBus = yield* login(there, simulator.issuer, "datalayer")
+        assert.strictEqual(noBus.code, 1)
+        assert.include(noBus.stderr, "no keychain is running in this session")
+        assert.strictEqual(everything(home), "")
+        assert.isEmpty(yield* simulator.ledger, "no password was sent for a session that has no place")
+      })))
+
+  it.live("EFFECT_AUTHN_KEY and a passphrase encrypt it, and without them it is not handed out", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        const ways = [
+          ["key", { ...auto, EFFECT_AUTHN_KEY: Buffer.alloc(32, 7).toString("base64") }, []],
+          ["phrase", { ...auto, EFFECT_AUTHN_PASSPHRASE: "a passphrase that is long" }, ["--storage", "encrypted-file"]]
+        ] as const
+        for (const [name, env, flags] of ways) {
+          const there = having(home, { ...env, AUTHN_ACCOUNT: name })
+          const signedIn = yield* login(there, simulator.issuer, "datalayer", flags)
+          assert.strictEqual(signedIn.code, 0, signedIn.stderr)
+          assert.strictEqual(place(home, name), "encrypted-file")
+          const token = (yield* there.run(["token"])).stdout
+          assert.match(token, isJwt)
+          assert.notInclude(everything(home), token.slice(0, -1))
+          assert.notInclude(everything(home), "accessToken")
+          const locked = yield* home.run(["token", "--account", name])
+          assert.deepStrictEqual([locked.code, locked.stdout], [1, ""], locked.stderr)
+          assert.include(locked.stderr, "EFFECT_AUTHN_KEY")
+        }
+      })))
+
+  it.live("the question at the terminal: yes is a plain file, no is nothing at all", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        const args = ["login", "--dialect", "datalayer", "--issuer", simulator.issuer, "--handle", "ada"]
+        const no = yield* atTerminal(home, args, [["plain file that only you can read\\?", "n"]], { env: auto })
+        assert.strictEqual(no.code, 1, no.shown)
+        assert.include(no.shown, "--storage plain-file")
+        assert.notInclude(no.shown, "Password of")
+        assert.strictEqual(everything(home), "")
+
+        const yes = yield* atTerminal(home, args, [
+          ["plain file that only you can read\\?", "y"],
+          ["Password of ada", `${password}\r`]
+        ], { env: auto })
+        assert.strictEqual(yes.code, 0, yes.shown)
+        assert.strictEqual(place(home), "plain-file")
+        assert.match((yield* home.run(["token"], { env: auto })).stdout, isJwt)
+      })))
+
+  it.live("memory and --no-store leave no session behind", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        const tried = yield* login(home, simulator.issuer, "datalayer", ["--no-store"])
+        assert.strictEqual(tried.code, 0, tried.stderr)
+        assert.include(tried.stderr, "Nothing was stored.")
+        assert.strictEqual(everything(home), "")
+        assert.strictEqual((yield* home.run(["token"])).code, 3)
+
+        const kept = yield* login(home, simulator.issuer, "datalayer", ["--storage", "memory"])
+        assert.strictEqual(kept.code, 0, kept.stderr)
+        assert.notInclude(everything(home), "eyJ")
+        assert.strictEqual((yield* home.run(["token"])).code, 3)
+      })))
+
+  it.live.runIf(isThere)(
+    "the keychain has the key, and no file has a token",
+    () =>
+      simulated({ rotation: "strict" }, (simulator, home) =>
+        Effect.gen(function*() {
+          const service = yield* Effect.acquireRelease(
+            Effect.promise(startSecretService),
+            ({ stop }) => Effect.promise(stop)
+          )
+          const there = having(installed(home), { ...auto, DBUS_SESSION_BUS_ADDRESS: service.address })
+          const signedIn = yield* login(there, simulator.issuer, "genomcore")
+          assert.strictEqual(signedIn.code, 0, signedIn.stderr)
+          assert.strictEqual(place(home), "keyring")
+          assert.isTrue((yield* Effect.promise(service.labels)).some((label) => label.includes("effect-authn")))
+          const first = (yield* there.run(["token"])).stdout
+          assert.match(first, isJwt)
+          assert.strictEqual((yield* there.run(["refresh"])).code, 0)
+          const second = (yield* there.run(["token"])).stdout
+          assert.match(second, isJwt)
+          assert.notStrictEqual(second, first)
+          for (const token of [first, second]) assert.notInclude(everything(home), token.trim())
+
+          yield* Effect.promise(service.lock)
+          const locked = yield* there.run(["token"])
+          assert.deepStrictEqual([locked.code, locked.stdout], [1, ""], locked.stderr)
+          assert.match(locked.stderr, /keychain/)
+        }))
+  )
+})
