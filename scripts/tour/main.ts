@@ -23,9 +23,8 @@ const temporary = Effect.acquireRelease(
 )
 
 const next = `
-  npm run --silent simulator            ${
-  Stage.dim("# an IAM to try things with; leave it running, and in another terminal:")
-}
+  npm run --silent simulator -- --token-lifetime "1 hour"
+                                        ${Stage.dim("# an IAM to try things with; in another terminal:")}
   npm run --silent authn -- login       ${
   Stage.dim("# asks for what it needs: datalayer, the simulator's address, ada,")
 }
