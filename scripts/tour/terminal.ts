@@ -22,7 +22,6 @@ export interface Typed {
 }
 
 export interface Terminal {
-  readonly home: string
   /** What programs on this machine find in their environment. */
   readonly env: { readonly [name: string]: string }
   /** Types one command. */
@@ -134,7 +133,6 @@ export const make = (main: string, home: string): Terminal => {
   })
 
   return {
-    home,
     env,
     authn: (args, typed = {}) => Effect.map(authnAtOnce(args, typed), ([first]) => first!),
     quietly: (args) => run(args, {}),

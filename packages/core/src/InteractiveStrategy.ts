@@ -165,7 +165,8 @@ export const manual = (
 
 /**
  * Chooses: the browser where one can open in front of the person, else a device code where the IAM has them, else a
- * pasted address. A browser that does not open is waited for only where the IAM has no device codes. The person is told which, and why not the one before; if none is possible, `NoCredentials` says why.
+ * pasted address. A browser that does not open is waited for only where the IAM has no device codes. The person is told
+ * which, and why not the one before; if none is possible, `NoCredentials` says why.
  *
  * `DeviceLogin` is used where the dialect has one.
  *

@@ -1,35 +1,13 @@
-import { type AuthError, BrowserLogin, DeviceLogin, IamClient, Selection, Session, TokenSet } from "@effect-authn/core"
+import { type AuthError, BrowserLogin, DeviceLogin, IamClient, Selection } from "@effect-authn/core"
 import { OidcIam } from "@effect-authn/iam-oidc"
 import { assert, describe, it } from "@effect/vitest"
-import { Config, ConfigProvider, DateTime, Deferred, Duration, Effect, Fiber, Layer, Option, Redacted } from "effect"
+import { Config, ConfigProvider, Deferred, Duration, Effect, Fiber, Layer } from "effect"
 import { FetchHttpClient, HttpClient } from "effect/http"
 import { TestClock } from "effect/testing"
 import { inspect } from "node:util"
-import { type RawProvider, seconds, serve, sign } from "./rawProvider.ts"
+import { type RawProvider, seconds, serve, sessionOf, sign } from "./rawProvider.ts"
 
 const redirectUri = "http://127.0.0.1:49321/callback"
-
-const sessionOf = (issuer: string) =>
-  Effect.map(DateTime.now, (now) =>
-    Session.Session.make({
-      key: Session.SessionKey.make({ issuer, client: "cli", account: "default" }),
-      generation: 1,
-      durable: true,
-      strategy: "browser",
-      user: Option.none(),
-      grant: { _tag: "RefreshToken", refreshToken: Redacted.make("rt-0") },
-      tokens: {
-        "": TokenSet.fromAnswer({
-          accessToken: Redacted.make("at-0"),
-          receivedAt: now,
-          serverTime: Option.none(),
-          defaultLifetime: Duration.hours(1)
-        })
-      },
-      current: Selection.none,
-      dead: Option.none(),
-      intent: Option.none()
-    }))
 
 const tokens = { access_token: "at-1", token_type: "Bearer", expires_in: 300, refresh_token: "rt-1" }
 

@@ -1,21 +1,13 @@
 /** The provider has answered, and its keys cannot be had: the refresh token is spent, and the new one counts. */
-import {
-  AuthManager,
-  AuthStrategy,
-  IamClient,
-  InteractiveStrategy,
-  Selection,
-  Session,
-  TokenSet
-} from "@effect-authn/core"
+import { AuthManager, AuthStrategy, IamClient, InteractiveStrategy, Selection, Session } from "@effect-authn/core"
 import { OidcIam } from "@effect-authn/iam-oidc"
 import { type FaultProxy, OidcProvider } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, DateTime, Deferred, Duration, Effect, Fiber, Layer, Option, Redacted } from "effect"
+import { Clock, Deferred, Duration, Effect, Fiber, Layer, Option, Redacted } from "effect"
 import { FetchHttpClient, HttpClient, HttpClientResponse } from "effect/http"
 import { TestClock } from "effect/testing"
 import { grants, oidc, program, refreshTokenOf, setup } from "./fixtures.ts"
-import { jwks, type Reply, seconds, serve, sign } from "./rawProvider.ts"
+import { jwks, type Reply, seconds, serve, sessionOf, sign } from "./rawProvider.ts"
 
 const idTokenOf = (session: Session.Session) =>
   Option.map(Option.flatMap(Session.currentToken(session), ({ idToken }) => idToken), Redacted.value)
@@ -65,29 +57,6 @@ const claims = (issuer: string, now: number, sub = "ada") => ({
   iat: now,
   exp: now + 300
 })
-
-const sessionOf = (issuer: string) =>
-  Effect.map(DateTime.now, (now) =>
-    Session.Session.make({
-      key: Session.SessionKey.make({ issuer, client: "cli", account: "default" }),
-      generation: 1,
-      durable: true,
-      strategy: "browser",
-      user: Option.none(),
-      grant: { _tag: "RefreshToken", refreshToken: Redacted.make("rt-0") },
-      tokens: {
-        "": TokenSet.fromAnswer({
-          accessToken: Redacted.make("at-0"),
-          idToken: Redacted.make(sign({ iss: issuer, sub: "ada" })),
-          receivedAt: now,
-          serverTime: Option.none(),
-          defaultLifetime: Duration.hours(1)
-        })
-      },
-      current: Selection.none,
-      dead: Option.none(),
-      intent: Option.none()
-    }))
 
 const renew = (issuer: string) =>
   Effect.gen(function*() {

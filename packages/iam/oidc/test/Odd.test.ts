@@ -1,9 +1,9 @@
-import { BrowserLogin, IamClient, Selection, Session, TokenSet } from "@effect-authn/core"
+import { BrowserLogin, IamClient, Selection, type Session, TokenSet } from "@effect-authn/core"
 import { OidcIam } from "@effect-authn/iam-oidc"
 import { assert, describe, it } from "@effect/vitest"
-import { DateTime, Duration, Effect, Layer, Option, Redacted } from "effect"
+import { DateTime, Effect, Layer, Option, Redacted } from "effect"
 import { FetchHttpClient } from "effect/http"
-import { type Asked, barejwks, type Reply, type Script, seconds, serve, sign } from "./rawProvider.ts"
+import { type Asked, barejwks, type Reply, type Script, seconds, serve, sessionOf, sign } from "./rawProvider.ts"
 
 const redirectUri = "http://localhost:8400/cb"
 
@@ -23,30 +23,6 @@ const against = <A, E>(
     const server = yield* serve(script)
     return yield* Effect.provide(test(server), layer(server.issuer, options))
   })
-
-const sessionOf = (issuer: string, fields: Partial<Session.Session> = {}) =>
-  Effect.map(DateTime.now, (now) =>
-    Session.Session.make({
-      key: Session.SessionKey.make({ issuer, client: "cli", account: "default" }),
-      generation: 1,
-      durable: true,
-      strategy: "browser",
-      user: Option.none(),
-      grant: { _tag: "RefreshToken", refreshToken: Redacted.make("rt-0") },
-      tokens: {
-        "": TokenSet.fromAnswer({
-          accessToken: Redacted.make("at-0"),
-          idToken: Redacted.make(sign({ iss: issuer, sub: "ada" })),
-          receivedAt: now,
-          serverTime: Option.none(),
-          defaultLifetime: Duration.hours(1)
-        })
-      },
-      current: Selection.none,
-      dead: Option.none(),
-      intent: Option.none(),
-      ...fields
-    }))
 
 const renew = (issuer: string, selection = Selection.none) =>
   Effect.gen(function*() {
@@ -523,7 +499,7 @@ describe("who somebody is", () => {
     against(script, ({ issuer }) =>
       Effect.gen(function*() {
         const iam = yield* IamClient.IamClient
-        return yield* iam.whoami(yield* sessionOf(issuer, fields))
+        return yield* iam.whoami(yield* sessionOf(issuer, "", fields))
       }))
 
   it.live("is told by userinfo, with the standard claims", () =>

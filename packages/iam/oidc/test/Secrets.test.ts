@@ -7,31 +7,16 @@ import {
   InteractiveStrategy,
   LoginPrompt,
   Selection,
-  Session,
   SessionKeeper,
-  TokenSet,
   TokenStorage
 } from "@effect-authn/core"
 import { type ClientAuthentication, OidcIam, OidcStrategy } from "@effect-authn/iam-oidc"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { assert, describe, it } from "@effect/vitest"
-import {
-  Cause,
-  DateTime,
-  Duration,
-  Effect,
-  Exit,
-  Formatter,
-  Layer,
-  Logger,
-  Option,
-  Redacted,
-  References,
-  Tracer
-} from "effect"
+import { Cause, Effect, Exit, Formatter, Layer, Logger, Option, Redacted, References, Tracer } from "effect"
 import { FetchHttpClient, HttpClient } from "effect/http"
 import { inspect } from "node:util"
-import { type Asked, keys, type Reply, type Script, seconds, serve, sign } from "./rawProvider.ts"
+import { type Asked, keys, type Reply, type Script, seconds, serve, sessionOf, sign } from "./rawProvider.ts"
 
 const clientSecret = `canary-secret with spaces & "signs" \\ / % + ~!'()*`
 const code = "canary-code"
@@ -125,29 +110,6 @@ const shown = (error: { readonly message: string; readonly stack?: string | unde
     inspect(Exit.fail(error), { depth: null, showHidden: true })
   ].join("\n")
 
-const sessionOf = (issuer: string) =>
-  Effect.map(DateTime.now, (now) =>
-    Session.Session.make({
-      key: Session.SessionKey.make({ issuer, client: "cli", account: "default" }),
-      generation: 1,
-      durable: true,
-      strategy: "browser",
-      user: Option.none(),
-      grant: { _tag: "RefreshToken", refreshToken: Redacted.make("canary-rt-0") },
-      tokens: {
-        "": TokenSet.fromAnswer({
-          accessToken: Redacted.make("canary-at-0"),
-          idToken: Redacted.make(sign({ iss: issuer, sub: "ada" })),
-          receivedAt: now,
-          serverTime: Option.none(),
-          defaultLifetime: Duration.hours(1)
-        })
-      },
-      current: Selection.none,
-      dead: Option.none(),
-      intent: Option.none()
-    }))
-
 /** The person pastes what the provider would have sent the browser to. */
 const person = (seen: (page: URLSearchParams) => void) =>
   Layer.succeed(LoginPrompt.LoginPrompt, {
@@ -215,7 +177,7 @@ const play = Effect.fnUntraced(function*(
   const errors = yield* Effect.gen(function*() {
     const auth = yield* AuthManager.AuthManager
     const iam = yield* IamClient.IamClient
-    const session = yield* sessionOf(issuer)
+    const session = yield* sessionOf(issuer, "canary-")
     const acts: ReadonlyArray<readonly [string, Effect.Effect<unknown, AuthError.AuthError, Needs>]> = [
       ["manual", auth.login(InteractiveStrategy.manual())],
       ["refresh", auth.refresh()],

@@ -1,5 +1,6 @@
 /** A provider of raw HTTP that imports nothing of ours: what it says is what a test tells it to say. */
-import { Effect, type Scope } from "effect"
+import { Selection, Session, TokenSet } from "@effect-authn/core"
+import { DateTime, Duration, Effect, Option, Redacted, type Scope } from "effect"
 import * as Crypto from "node:crypto"
 import { createServer, type IncomingHttpHeaders, type IncomingMessage } from "node:http"
 
@@ -129,3 +130,28 @@ export const serve = (script: Script = {}): Effect.Effect<RawProvider, never, Sc
     ),
     (server) => server
   )
+
+/** A session of the client `cli` that a refresh token renews; `prefix` begins the values of its tokens. */
+export const sessionOf = (issuer: string, prefix = "", fields: Partial<Session.Session> = {}) =>
+  Effect.map(DateTime.now, (now) =>
+    Session.Session.make({
+      key: Session.SessionKey.make({ issuer, client: "cli", account: "default" }),
+      generation: 1,
+      durable: true,
+      strategy: "browser",
+      user: Option.none(),
+      grant: { _tag: "RefreshToken", refreshToken: Redacted.make(`${prefix}rt-0`) },
+      tokens: {
+        "": TokenSet.fromAnswer({
+          accessToken: Redacted.make(`${prefix}at-0`),
+          idToken: Redacted.make(sign({ iss: issuer, sub: "ada" })),
+          receivedAt: now,
+          serverTime: Option.none(),
+          defaultLifetime: Duration.hours(1)
+        })
+      },
+      current: Selection.none,
+      dead: Option.none(),
+      intent: Option.none(),
+      ...fields
+    }))
