@@ -11,11 +11,17 @@ for (const file of fs.globSync("packages/**/src/**/index.ts", { exclude: (f) => 
   const at = source.indexOf(marker)
   if (at === -1) continue
   const directory = path.dirname(file)
-  const modules = fs.readdirSync(directory).filter((f) => /^[A-Z]\w*\.ts$/.test(f)).sort()
-  const body = modules.map((f) => {
-    const since = /@since (\S+)/.exec(fs.readFileSync(path.join(directory, f), "utf8"))?.[1]
-    if (since === undefined) throw new Error(`${directory}/${f}: module JSDoc needs @since`)
-    return `/**\n * @since ${since}\n */\nexport * as ${f.slice(0, -3)} from "./${f}"\n`
+  // A lower-case folder is a family of modules; `internal/` is nobody's but its own.
+  const folders = fs.readdirSync(directory, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && entry.name !== "internal" && entry.name !== "bin").map(({ name }) => `${name}/`)
+  const modules = ["", ...folders]
+    .flatMap((folder) => fs.readdirSync(path.join(directory, folder)).map((name) => ({ folder, name })))
+    .filter(({ name }) => /^[A-Z]\w*\.ts$/.test(name))
+    .sort((a, b) => a.name < b.name ? -1 : 1)
+  const body = modules.map(({ folder, name }) => {
+    const since = /@since (\S+)/.exec(fs.readFileSync(path.join(directory, folder, name), "utf8"))?.[1]
+    if (since === undefined) throw new Error(`${directory}/${folder}${name}: module JSDoc needs @since`)
+    return `/**\n * @since ${since}\n */\nexport * as ${name.slice(0, -3)} from "./${folder}${name}"\n`
   })
   const next = `${source.slice(0, at)}${marker}\n\n${body.join("\n")}`
   if (next === source) continue

@@ -26,8 +26,8 @@ const { status } = spawnSync(
     "--reporter=json",
     `--outputFile.json=${report}`,
     "packages/platform/node/test/",
-    "packages/core/test/SessionKeeper.test.ts",
-    "packages/core/test/SessionModel.test.ts",
+    "packages/core/test/keeper/SessionKeeper.test.ts",
+    "packages/core/test/keeper/SessionModel.test.ts",
     "packages/iam/oidc/test/Renewal.test.ts"
   ],
   {

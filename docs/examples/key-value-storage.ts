@@ -1,8 +1,8 @@
-import { AuthError, type Session, SessionLock, TokenStorage } from "@effect-authn/core"
+import { type Session, SessionLock, TokenStorage, TokenStorageError } from "@effect-authn/core"
 import { Effect, Layer, Option, Semaphore, Stream } from "effect"
 import { KeyValueStore } from "effect/persistence"
 
-type Failure = AuthError.TokenStorageError["reason"] | KeyValueStore.KeyValueStoreError
+type Failure = TokenStorageError.TokenStorageError["reason"] | KeyValueStore.KeyValueStoreError
 
 const make = Effect.fnUntraced(function*(options: { readonly description: string; readonly durable: boolean }) {
   const store = yield* KeyValueStore.KeyValueStore
@@ -17,9 +17,9 @@ const make = Effect.fnUntraced(function*(options: { readonly description: string
     turn.withPermit(effect).pipe(
       Effect.catchTag(
         "KeyValueStoreError",
-        (error) => Effect.fail(new AuthError.StorageUnavailable({ detail: error.message }))
+        (error) => Effect.fail(new TokenStorageError.StorageUnavailable({ detail: error.message }))
       ),
-      Effect.mapError((reason) => new AuthError.TokenStorageError({ storage: options.description, method, reason }))
+      Effect.mapError((reason) => new TokenStorageError.TokenStorageError({ storage: options.description, method, reason }))
     )
 
   const read = Effect.fnUntraced(function*(id: string): Effect.fn.Return<Option.Option<Session.Session>, Failure> {
@@ -40,7 +40,7 @@ const make = Effect.fnUntraced(function*(options: { readonly description: string
     )
 
   const compare = (found: number, expected: number) =>
-    found === expected ? Effect.void : Effect.fail(new AuthError.StorageConflict({ expected, found }))
+    found === expected ? Effect.void : Effect.fail(new TokenStorageError.StorageConflict({ expected, found }))
 
   return TokenStorage.TokenStorage.of({
     description: options.description,

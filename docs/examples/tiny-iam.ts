@@ -1,15 +1,5 @@
 // A dialect for an IAM with four routes: sign in, exchange a token for a new one, say whose it is, end it.
-import {
-  AuthError,
-  IamClient,
-  IamHttp,
-  RefreshPolicy,
-  Selection,
-  Session,
-  SessionDocument,
-  TokenSet,
-  User
-} from "@effect-authn/core"
+import { IamClient, IamError, IamHttp, RefreshPolicy, Selection, Session, SessionDocument, TokenSet, User } from "@effect-authn/core"
 import { DateTime, Effect, Layer, Option, Redacted, Schema } from "effect"
 import { HttpClient, HttpClientRequest } from "effect/http"
 
@@ -21,14 +11,14 @@ const make = Effect.fnUntraced(function*(options: { readonly issuer: string }) {
   const issuer = (yield* Effect.fromResult(IamHttp.endpoint(options.issuer))).origin
   const http = yield* HttpClient.HttpClient
   const policy = RefreshPolicy.standard
-  const fail = (method: string, reason: AuthError.IamErrorReason) => IamHttp.error({ issuer, method }, reason)
+  const fail = (method: string, reason: IamError.IamErrorReason) => IamHttp.error({ issuer, method }, reason)
 
   // What goes wrong on the way is sorted by `execute`; what the IAM's own answer means is the dialect's business.
   const ask = <S extends Schema.ConstraintDecoder<unknown>>(asked: {
     readonly method: string
     readonly request: HttpClientRequest.HttpClientRequest
     readonly secret: Redacted.Redacted
-    readonly refused: (detail: string) => AuthError.IamErrorReason
+    readonly refused: (detail: string) => IamError.IamErrorReason
     readonly answer: S
   }) =>
     Effect.gen(function*() {
@@ -47,22 +37,22 @@ const make = Effect.fnUntraced(function*(options: { readonly issuer: string }) {
   const get = (route: string, token: Redacted.Redacted) =>
     HttpClientRequest.bearerToken(HttpClientRequest.get(`${issuer}/api/iam/v1${route}`), token)
 
-  const credentialsRefused = (detail: string) => new AuthError.CredentialsRefused({ detail })
+  const credentialsRefused = (detail: string) => new IamError.CredentialsRefused({ detail })
   const unselected = (method: string, selection: Selection.Selection) =>
     Selection.id(selection) === ""
       ? Effect.void
-      : fail(method, new AuthError.Unsupported({ detail: "this IAM has no selections: leave it out" }))
+      : fail(method, new IamError.Unsupported({ detail: "this IAM has no selections: leave it out" }))
   const accessToken = (session: Session.Session) =>
     Effect.fromOption(
       Option.map(Session.currentToken(session), (tokens) => tokens.accessToken),
-      () => fail("token", new AuthError.Unsupported({ detail: "the session has no token: sign in again" }))
+      () => fail("token", new IamError.Unsupported({ detail: "the session has no token: sign in again" }))
     )
 
   const issued = (
     token: Redacted.Redacted,
     receivedAt: DateTime.Utc,
     serverTime: Option.Option<DateTime.Utc>
-  ): IamClient.Issued => ({
+  ): Session.TokenResponse => ({
     tokens: TokenSet.fromAnswer({
       accessToken: token,
       receivedAt,
@@ -70,13 +60,12 @@ const make = Effect.fnUntraced(function*(options: { readonly issuer: string }) {
       defaultLifetime: policy.defaultLifetime
     }),
     grant: Session.Grant.cases.ExchangeAccessToken.make({}),
-    user: Option.none(),
-    serverTime
+    user: Option.none()
   })
 
   return IamClient.IamClient.of({
     issuer,
-    client: "tiny",
+    clientId: "tiny",
     policy,
     environment: ["TINY_TOKEN"],
 
@@ -109,7 +98,7 @@ const make = Effect.fnUntraced(function*(options: { readonly issuer: string }) {
         request: post({ token: Redacted.value(secret) }),
         secret,
         // never sent again: say so only when the IAM itself did
-        refused: (detail) => new AuthError.GrantDead({ detail }),
+        refused: (detail) => new IamError.GrantDead({ detail }),
         answer: Signed
       })
       return issued(answer.body.token, answer.receivedAt, answer.serverTime)
@@ -152,5 +141,5 @@ const make = Effect.fnUntraced(function*(options: { readonly issuer: string }) {
 /** The IAM at an address. */
 export const layer = (options: {
   readonly issuer: string
-}): Layer.Layer<IamClient.IamClient, AuthError.IamError, HttpClient.HttpClient> =>
+}): Layer.Layer<IamClient.IamClient, IamError.IamError, HttpClient.HttpClient> =>
   Layer.effect(IamClient.IamClient, make(options))

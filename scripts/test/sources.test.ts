@@ -109,8 +109,57 @@ describe("imports", () => {
   })
 })
 
+describe("the folders", () => {
+  // What stands to its left is what a folder may import from: design first, names second.
+  const order: ReadonlyArray<readonly [room: RegExp, below: RegExp]> = [
+    [/^SecureUrl\.ts$/, /^$/],
+    [/^jwt\//, /^SecureUrl\.ts$/],
+    [/^session\//, /^(SecureUrl\.ts$|jwt\/)/],
+    [/^(iam|storage)\//, /^(SecureUrl\.ts$|jwt\/|session\/)/],
+    [/^AuthError\.ts$/, /^(jwt|session|iam|storage)\//],
+    [/^(keeper|login)\//, /^(SecureUrl\.ts$|AuthError\.ts$|(jwt|session|iam|storage)\/)/],
+    [/^AuthManager\.ts$/, /^(SecureUrl\.ts$|AuthError\.ts$|(jwt|session|iam|storage|keeper|login)\/)/],
+    [
+      /^AuthHttpClient\.ts$/,
+      /^(SecureUrl\.ts$|AuthError\.ts$|AuthManager\.ts$|(jwt|session|iam|storage|keeper|login)\/)/
+    ],
+    [/^BearerAuth\.ts$/, /^(SecureUrl\.ts$|jwt\/)/]
+  ]
+  const src = "packages/core/src/"
+
+  it("of core stand in one order, types included", () => {
+    const core = packages.find(({ name }) => name === "core")!
+    const wrong = core.sources.filter(({ path }) => path !== `${src}index.ts`).flatMap(({ imports, path }) => {
+      const file = path.slice(src.length)
+      const folder = file.slice(0, file.indexOf("/") + 1)
+      const below = order.find(([room]) => room.test(file))
+      if (below === undefined) return [`${file} stands in no room of the plan`]
+      return imports.filter((name) => name.startsWith(".")).map((name) =>
+        Path.posix.join(Path.posix.dirname(path), name).slice(src.length)
+      ).filter((to) => !(folder !== "" && to.startsWith(folder)) && !below[1].test(to)).map((to) =>
+        `${file} imports ${to}`
+      )
+    })
+    assert.deepStrictEqual(wrong, [])
+  })
+
+  it("called internal are imported from beside them only", () => {
+    assert.deepStrictEqual(
+      offences(({ imports, path }) =>
+        imports.filter((name) => {
+          if (!name.startsWith(".")) return name.startsWith(scope) && name.includes("/internal/")
+          const to = Path.posix.join(Path.posix.dirname(path), name)
+          const at = to.indexOf("/internal/")
+          return at >= 0 && !path.startsWith(to.slice(0, at + 1))
+        })
+      ),
+      []
+    )
+  })
+})
+
 describe("the keeper", () => {
-  const isKeeper = (path: string) => /^packages\/core\/src\/(SessionKeeper|internal\/(attempt|store))\.ts$/.test(path)
+  const isKeeper = (path: string) => path.startsWith("packages/core/src/keeper/")
   const isTesting = (path: string) => path.startsWith("packages/testing/")
   // The policy is a storage made of others, between which it moves sessions.
   const isStorage = (path: string) => /^packages\/storage\/|TokenStorage\.ts$|StoragePolicy\.ts$/.test(path)
@@ -133,18 +182,6 @@ describe("the keeper", () => {
     assert.isAtLeast(writes.length, 1)
     assert.deepStrictEqual(writes.filter(({ path }) => !isKeeper(path)), [])
   })
-
-  it("keeps its internals to itself", () => {
-    const internals = ["attempt", "store", "memory", "scheduler", "kept"]
-    assert.deepStrictEqual(
-      offences(({ imports, path }) =>
-        path.startsWith("packages/core/src/internal/") || isKeeper(path)
-          ? []
-          : imports.filter((name) => internals.some((internal) => name === `./internal/${internal}.ts`))
-      ),
-      []
-    )
-  })
 })
 
 describe("time, chance, the environment and the console", () => {
@@ -164,7 +201,7 @@ describe("time, chance, the environment and the console", () => {
 describe("docs/conformance.md", () => {
   const document = Fs.readFileSync(Path.join(root, "docs/conformance.md"), "utf8")
   const proofs = Array.from(
-    document.matchAll(/`([\w/-]+)\/([\w.-]+\.test\.ts)` "([^"]+)"/g),
+    document.matchAll(/`(core|testing|cli|iam\/\w+|platform\/\w+|storage\/\w+)\/([\w./-]+\.test\.ts)` "([^"]+)"/g),
     ([, name, file, title]) => ({
       path: `packages/${name}/test/${file}`,
       title: title!
@@ -179,7 +216,7 @@ describe("docs/conformance.md", () => {
     )
     assert.deepStrictEqual(missing, [])
     const files = Array.from(
-      document.matchAll(/`([\w/-]+)\/([\w.-]+\.test\.ts)`/g),
+      document.matchAll(/`(core|testing|cli|iam\/\w+|platform\/\w+|storage\/\w+)\/([\w./-]+\.test\.ts)`/g),
       ([, name, file]) => `packages/${name}/test/${file}`
     )
     assert.deepStrictEqual(files.filter((path) => !Fs.existsSync(Path.join(root, path))), [])

@@ -1,5 +1,5 @@
 // A process of its own, so that its heap holds nothing else: the memory of many idle sessions, and how often they wake it.
-import { IamClient, Nap, SessionKeeper, TokenSet, TokenStorage } from "@effect-authn/core"
+import { BackgroundSleep, IamClient, SessionKeeper, TokenSet, TokenStorage } from "@effect-authn/core"
 import { Clock, Context, DateTime, Effect, Layer, Option, Redacted } from "effect"
 import { TestClock } from "effect/testing"
 import { type Found, type Library, sessions } from "./renewalIdle.ts"
@@ -60,7 +60,7 @@ const ours = Effect.gen(function*() {
   const iam = Ours.program(origin, TokenStorage.layerMemory)
   const context = yield* Layer.build(
     SessionKeeper.layer.pipe(
-      Layer.provide(Layer.succeed(Nap.Nap, counted)),
+      Layer.provide(Layer.succeed(BackgroundSleep.BackgroundSleep, counted)),
       Layer.provideMerge(Layer.effect(IamClient.IamClient, Effect.map(IamClient.IamClient, forgetful))),
       Layer.provide(iam),
       Layer.provideMerge(TokenStorage.layerMemory)

@@ -1,5 +1,13 @@
 // Our library, set up as a Node program would, with the OpenID Connect dialect.
-import { AuthManager, Selection, Session, type SessionLock, TokenSet, TokenStorage } from "@effect-authn/core"
+import {
+  AuthManager,
+  Selection,
+  Session,
+  SessionKey,
+  type SessionLock,
+  TokenSet,
+  TokenStorage
+} from "@effect-authn/core"
 import { OidcIam } from "@effect-authn/iam-oidc"
 import { FileTokenStorage, NodeAuth } from "@effect-authn/platform-node"
 import { Context, DateTime, Duration, Effect, Layer, Option, Redacted } from "effect"
@@ -33,7 +41,11 @@ export const session = Effect.fnUntraced(function*(options: {
 }) {
   const now = yield* DateTime.now
   return Session.Session.make({
-    key: Session.SessionKey.make({ issuer: options.issuer, client: clientId, account: options.account ?? "default" }),
+    key: SessionKey.SessionKey.make({
+      issuer: options.issuer,
+      clientId: clientId,
+      account: options.account ?? "default"
+    }),
     generation: 1,
     durable: true,
     strategy: "browser",

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import * as StoragePolicy from "@effect-authn/core/StoragePolicy"
+import * as StoragePolicy from "@effect-authn/core/storage/StoragePolicy"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"

@@ -3,17 +3,18 @@
  *
  * @since 0.1.0
  */
-import type { IamError } from "@effect-authn/core/AuthError"
 import * as AuthManager from "@effect-authn/core/AuthManager"
-import * as AuthStrategy from "@effect-authn/core/AuthStrategy"
-import type { IamClient } from "@effect-authn/core/IamClient"
-import * as Selection from "@effect-authn/core/Selection"
-import * as Session from "@effect-authn/core/Session"
-import * as SessionKeeper from "@effect-authn/core/SessionKeeper"
-import type { SessionLock } from "@effect-authn/core/SessionLock"
-import type * as StoragePolicy from "@effect-authn/core/StoragePolicy"
-import * as TokenSet from "@effect-authn/core/TokenSet"
-import { TokenStorage } from "@effect-authn/core/TokenStorage"
+import type { IamClient } from "@effect-authn/core/iam/IamClient"
+import type { IamError } from "@effect-authn/core/iam/IamError"
+import * as SessionKeeper from "@effect-authn/core/keeper/SessionKeeper"
+import * as AuthStrategy from "@effect-authn/core/login/AuthStrategy"
+import * as Selection from "@effect-authn/core/session/Selection"
+import * as Session from "@effect-authn/core/session/Session"
+import * as SessionKey from "@effect-authn/core/session/SessionKey"
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
+import type { SessionLock } from "@effect-authn/core/storage/SessionLock"
+import type * as StoragePolicy from "@effect-authn/core/storage/StoragePolicy"
+import { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
 import * as NodeAuth from "@effect-authn/platform-node/NodeAuth"
 import * as NodeStorage from "@effect-authn/platform-node/NodeStorage"
 import * as Config from "effect/Config"
@@ -99,8 +100,8 @@ const iam = (
 type Iam = Layer.Layer<IamClient, IamError, HttpClient.HttpClient>
 
 /** A client's secret lies beside its session, as a session of its own: in the same place, protected in the same way. */
-const secretKey = (key: Session.SessionKey): Session.SessionKey =>
-  Session.SessionKey.make({ issuer: key.issuer, client: `${key.client} (its secret)`, account: key.account })
+const secretKey = (key: SessionKey.SessionKey): SessionKey.SessionKey =>
+  SessionKey.SessionKey.make({ issuer: key.issuer, clientId: `${key.clientId} (its secret)`, account: key.account })
 
 /**
  * The client's secret in `AUTHN_CLIENT_SECRET`.
@@ -124,7 +125,7 @@ export const clientSecret = Effect.fnUntraced(function*(target: Target) {
   if (Option.isSome(told) || target.client === undefined) return told
   const storage = yield* TokenStorage
   const kept = yield* storage.get(
-    secretKey(Session.SessionKey.make({ issuer: target.issuer, client: target.client, account: target.name }))
+    secretKey(SessionKey.SessionKey.make({ issuer: target.issuer, clientId: target.client, account: target.name }))
   )
   return Option.map(Option.flatMap(kept, Session.currentToken), ({ accessToken }) => accessToken)
 })
@@ -151,12 +152,11 @@ export const keepClientSecret = Effect.fnUntraced(function*(
       scope: Option.none()
     }),
     grant: Session.Grant.cases.None.make({}),
-    user: Option.none(),
-    serverTime: Option.none()
+    user: Option.none()
   }
   yield* keeper.replace(
     keeper.open(key),
-    Session.fromIssued(key, issued, { strategy: "client secret", selection: Selection.none })
+    Session.fromResponse(key, issued, { strategy: "client secret", selection: Selection.none })
   )
 })
 

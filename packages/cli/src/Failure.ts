@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import * as AuthError from "@effect-authn/core/AuthError"
+import * as IamError from "@effect-authn/core/iam/IamError"
 import * as Cause from "effect/Cause"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
@@ -92,12 +92,12 @@ export const describe = (
 }
 
 const isChildEnded = Schema.is(ChildEnded)
-const isIamError = Schema.is(AuthError.IamError)
+const isIamError = Schema.is(IamError.IamError)
 const isFailure = Schema.is(Failure)
 
 const next = "Sign in with: authn login"
 
-const codeOf = ({ method, reason }: AuthError.IamError): number => {
+const codeOf = ({ method, reason }: IamError.IamError): number => {
   if (reason._tag === "Unavailable") return 5
   return reason._tag === "Misconfigured" && method === "configure" ? 2 : 1
 }

@@ -4,10 +4,10 @@
  * @since 0.1.0
  */
 import { AuthManager } from "@effect-authn/core/AuthManager"
-import { IamClient } from "@effect-authn/core/IamClient"
-import type * as Session from "@effect-authn/core/Session"
-import { StoragePolicy } from "@effect-authn/core/StoragePolicy"
-import * as TokenStorage from "@effect-authn/core/TokenStorage"
+import { IamClient } from "@effect-authn/core/iam/IamClient"
+import type * as SessionKey from "@effect-authn/core/session/SessionKey"
+import { StoragePolicy } from "@effect-authn/core/storage/StoragePolicy"
+import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -20,7 +20,7 @@ import * as Dialect from "./Dialect.ts"
 import * as Output from "./Output.ts"
 
 /** The file of a session, where sessions are plain files: `authn token` reads it without looking for it. */
-const plainFile = Effect.fnUntraced(function*(key: Session.SessionKey) {
+const plainFile = Effect.fnUntraced(function*(key: SessionKey.SessionKey) {
   const fs = yield* FileSystem.FileSystem
   const directory = Path.join(yield* Account.directory, "sessions")
   const files = yield* Effect.orElseSucceed(fs.readDirectory(directory), () => [])
@@ -57,7 +57,7 @@ export const login = Effect.fnUntraced(function*(
     name: target.name,
     dialect: target.dialect,
     issuer: key.issuer,
-    client: key.client,
+    client: key.clientId,
     ...(target.scopes === undefined ? {} : { scopes: target.scopes }),
     ...(callback === undefined || Object.keys(callback).length === 0 ? {} : { callback }),
     ...(isUnattended ? { unattended: true } : {}),

@@ -3,8 +3,8 @@
  *
  * @since 0.1.0
  */
-import * as StoragePolicy from "@effect-authn/core/StoragePolicy"
-import * as TokenSet from "@effect-authn/core/TokenSet"
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
+import * as StoragePolicy from "@effect-authn/core/storage/StoragePolicy"
 import * as Flag from "effect/cli/Flag"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
 import * as Config from "effect/Config"

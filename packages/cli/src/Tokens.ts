@@ -4,8 +4,8 @@
  * @since 0.1.0
  */
 import { AuthManager } from "@effect-authn/core/AuthManager"
-import type * as Selection from "@effect-authn/core/Selection"
-import * as TokenSet from "@effect-authn/core/TokenSet"
+import type * as Selection from "@effect-authn/core/session/Selection"
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"

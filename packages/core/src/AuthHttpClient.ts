@@ -11,10 +11,11 @@ import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import { type AuthError, IamError, Misconfigured, NotAuthenticated } from "./AuthError.ts"
+import { type AuthError, NotAuthenticated } from "./AuthError.ts"
 import { AuthManager } from "./AuthManager.ts"
-import { IamClient } from "./IamClient.ts"
-import type { TokenSet } from "./TokenSet.ts"
+import { IamClient } from "./iam/IamClient.ts"
+import { IamError, Misconfigured } from "./iam/IamError.ts"
+import type { TokenSet } from "./session/TokenSet.ts"
 
 /**
  * Makes a client for the API at `baseUrl`, which relative URLs start from.

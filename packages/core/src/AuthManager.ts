@@ -13,25 +13,22 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
-import {
-  type AuthError,
-  type IamError,
-  NotAuthenticated,
-  ReauthenticationRequired,
-  type SessionLockError,
-  type TokenStorageError
-} from "./AuthError.ts"
-import * as AuthStrategy from "./AuthStrategy.ts"
-import { IamClient, type Revocation } from "./IamClient.ts"
-import * as JwtCodec from "./JwtCodec.ts"
-import * as Selection from "./Selection.ts"
-import * as Session from "./Session.ts"
-import * as SessionKeeper from "./SessionKeeper.ts"
-import { SessionLock } from "./SessionLock.ts"
-import type { SessionState } from "./SessionState.ts"
-import * as TokenSet from "./TokenSet.ts"
-import { TokenStorage } from "./TokenStorage.ts"
-import * as User from "./User.ts"
+import { type AuthError, NotAuthenticated, ReauthenticationRequired } from "./AuthError.ts"
+import { IamClient, type Revocation } from "./iam/IamClient.ts"
+import type { IamError } from "./iam/IamError.ts"
+import * as JwtCodec from "./jwt/JwtCodec.ts"
+import * as SessionKeeper from "./keeper/SessionKeeper.ts"
+import * as AuthStrategy from "./login/AuthStrategy.ts"
+import * as Selection from "./session/Selection.ts"
+import * as Session from "./session/Session.ts"
+import * as SessionKey from "./session/SessionKey.ts"
+import type { SessionState } from "./session/SessionState.ts"
+import * as TokenSet from "./session/TokenSet.ts"
+import * as User from "./session/User.ts"
+import type { SessionLockError } from "./storage/SessionLock.ts"
+import { SessionLock } from "./storage/SessionLock.ts"
+import { TokenStorage } from "./storage/TokenStorage.ts"
+import type { TokenStorageError } from "./storage/TokenStorageError.ts"
 
 /**
  * What the IAM says of a token: `Valid` with its user, or `Invalid` with the reason.
@@ -91,7 +88,7 @@ export interface LoginOptions {
  * @since 0.1.0
  */
 export class AuthManager extends Context.Service<AuthManager, {
-  readonly key: Session.SessionKey
+  readonly key: SessionKey.SessionKey
   readonly login: <R = never>(
     strategy?: AuthStrategy.AuthStrategy<R>,
     options?: LoginOptions
@@ -133,9 +130,9 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
   const storage = yield* TokenStorage
   const keeper = yield* SessionKeeper.SessionKeeper
   const lock = yield* SessionLock
-  const key = Session.SessionKey.make({
+  const key = SessionKey.SessionKey.make({
     issuer: iam.issuer,
-    client: iam.client,
+    clientId: iam.clientId,
     account: options?.account ?? "default"
   })
   const kept = keeper.open(key)
@@ -286,7 +283,7 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
     export: Effect.map(currentSession, iam.document.encode),
     import: Effect.fn("AuthManager.import")(function*(document, options) {
       const imported = yield* iam.document.decode(document)
-      const session = Session.fromIssued(key, imported, {
+      const session = Session.fromResponse(key, imported, {
         strategy: "import",
         selection: imported.selection,
         durable: options?.store !== false
@@ -301,7 +298,7 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
       const issued = yield* AuthStrategy.adopt(context(), given)
       yield* keeper.replace(
         kept,
-        Session.fromIssued(key, issued, { strategy: "token", selection: Selection.none })
+        Session.fromResponse(key, issued, { strategy: "token", selection: Selection.none })
       )
     }),
     clearStoredToken: Effect.asVoid(keeper.remove(kept, { revoke: false }))

@@ -20,7 +20,8 @@ import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type { unhandled } from "effect/Types"
-import * as JwtCodec from "./JwtCodec.ts"
+import * as JwtCodec from "./jwt/JwtCodec.ts"
+import type * as JwtError from "./jwt/JwtError.ts"
 
 /**
  * There was no bearer token, or (with a `description`) it is not valid: 401, `invalid_token`.
@@ -274,7 +275,7 @@ const words = (scope: unknown): ReadonlyArray<string> =>
     .filter((word) => word !== "")
 
 // A server without keys knows nothing about the token: a 401 would make its holder throw a good one away.
-const refuse = (error: JwtCodec.JwtError, realm: string): Effect.Effect<never, Unauthorized | KeysUnavailable> =>
+const refuse = (error: JwtError.JwtError, realm: string): Effect.Effect<never, Unauthorized | KeysUnavailable> =>
   error.reason._tag === "JwksUnavailable" || error.reason._tag === "KeyNotUsable"
     ? Effect.andThen(Effect.logError(error.message), new KeysUnavailable({}))
     : Effect.fail(new Unauthorized({ realm, description: error.message }))

@@ -18,7 +18,12 @@ export * as AuthManager from "./AuthManager.ts"
 /**
  * @since 0.1.0
  */
-export * as AuthStrategy from "./AuthStrategy.ts"
+export * as AuthStrategy from "./login/AuthStrategy.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as BackgroundSleep from "./keeper/BackgroundSleep.ts"
 
 /**
  * @since 0.1.0
@@ -28,129 +33,144 @@ export * as BearerAuth from "./BearerAuth.ts"
 /**
  * @since 0.1.0
  */
-export * as Browser from "./Browser.ts"
+export * as Browser from "./login/Browser.ts"
 
 /**
  * @since 0.1.0
  */
-export * as BrowserLogin from "./BrowserLogin.ts"
+export * as BrowserLogin from "./iam/BrowserLogin.ts"
 
 /**
  * @since 0.1.0
  */
-export * as CallbackServer from "./CallbackServer.ts"
+export * as CallbackServer from "./login/CallbackServer.ts"
 
 /**
  * @since 0.1.0
  */
-export * as DeviceLogin from "./DeviceLogin.ts"
+export * as DeviceLogin from "./iam/DeviceLogin.ts"
 
 /**
  * @since 0.1.0
  */
-export * as EncryptedTokenStorage from "./EncryptedTokenStorage.ts"
+export * as EncryptedTokenStorage from "./storage/EncryptedTokenStorage.ts"
 
 /**
  * @since 0.1.0
  */
-export * as IamClient from "./IamClient.ts"
+export * as EncryptionKeys from "./storage/EncryptionKeys.ts"
 
 /**
  * @since 0.1.0
  */
-export * as IamHttp from "./IamHttp.ts"
+export * as IamClient from "./iam/IamClient.ts"
 
 /**
  * @since 0.1.0
  */
-export * as InteractiveStrategy from "./InteractiveStrategy.ts"
+export * as IamError from "./iam/IamError.ts"
 
 /**
  * @since 0.1.0
  */
-export * as Jwks from "./Jwks.ts"
+export * as IamHttp from "./iam/IamHttp.ts"
 
 /**
  * @since 0.1.0
  */
-export * as JwtCodec from "./JwtCodec.ts"
+export * as InteractiveStrategy from "./login/InteractiveStrategy.ts"
 
 /**
  * @since 0.1.0
  */
-export * as KeySource from "./KeySource.ts"
+export * as Jwks from "./jwt/Jwks.ts"
 
 /**
  * @since 0.1.0
  */
-export * as LoginPrompt from "./LoginPrompt.ts"
+export * as JwtCodec from "./jwt/JwtCodec.ts"
 
 /**
  * @since 0.1.0
  */
-export * as Nap from "./Nap.ts"
+export * as JwtError from "./jwt/JwtError.ts"
 
 /**
  * @since 0.1.0
  */
-export * as Redaction from "./Redaction.ts"
+export * as LoginPrompt from "./login/LoginPrompt.ts"
 
 /**
  * @since 0.1.0
  */
-export * as RefreshPolicy from "./RefreshPolicy.ts"
+export * as Redaction from "./iam/Redaction.ts"
 
 /**
  * @since 0.1.0
  */
-export * as RenewalMetrics from "./RenewalMetrics.ts"
+export * as RefreshPolicy from "./session/RefreshPolicy.ts"
 
 /**
  * @since 0.1.0
  */
-export * as Selection from "./Selection.ts"
+export * as RenewalMetrics from "./keeper/RenewalMetrics.ts"
 
 /**
  * @since 0.1.0
  */
-export * as Session from "./Session.ts"
+export * as Selection from "./session/Selection.ts"
 
 /**
  * @since 0.1.0
  */
-export * as SessionDocument from "./SessionDocument.ts"
+export * as Session from "./session/Session.ts"
 
 /**
  * @since 0.1.0
  */
-export * as SessionKeeper from "./SessionKeeper.ts"
+export * as SessionDocument from "./iam/SessionDocument.ts"
 
 /**
  * @since 0.1.0
  */
-export * as SessionLock from "./SessionLock.ts"
+export * as SessionKeeper from "./keeper/SessionKeeper.ts"
 
 /**
  * @since 0.1.0
  */
-export * as SessionState from "./SessionState.ts"
+export * as SessionKey from "./session/SessionKey.ts"
 
 /**
  * @since 0.1.0
  */
-export * as StoragePolicy from "./StoragePolicy.ts"
+export * as SessionLock from "./storage/SessionLock.ts"
 
 /**
  * @since 0.1.0
  */
-export * as TokenSet from "./TokenSet.ts"
+export * as SessionState from "./session/SessionState.ts"
 
 /**
  * @since 0.1.0
  */
-export * as TokenStorage from "./TokenStorage.ts"
+export * as StoragePolicy from "./storage/StoragePolicy.ts"
 
 /**
  * @since 0.1.0
  */
-export * as User from "./User.ts"
+export * as TokenSet from "./session/TokenSet.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as TokenStorage from "./storage/TokenStorage.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as TokenStorageError from "./storage/TokenStorageError.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as User from "./session/User.ts"

@@ -1,4 +1,4 @@
-import { AuthError, AuthHttpClient, AuthManager } from "@effect-authn/core"
+import { AuthHttpClient, AuthManager, IamError } from "@effect-authn/core"
 import { ScriptedIam } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Layer, Redacted, Schedule, Stream } from "effect"
@@ -257,7 +257,7 @@ describe("a 401", () => {
       const { seen, url } = yield* serve(() => ({ status: 401, body: "no" }))
       const client = yield* AuthHttpClient.make({ baseUrl: url })
       yield* ScriptedIam.ScriptedIam.use((iam) =>
-        iam.failNext("renew", { reason: new AuthError.GrantDead({ detail: "revoked" }) })
+        iam.failNext("renew", { reason: new IamError.GrantDead({ detail: "revoked" }) })
       )
       const response = yield* client.get("/me")
       assert.strictEqual(response.status, 401)

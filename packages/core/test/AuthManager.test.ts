@@ -1,13 +1,15 @@
 import {
-  AuthError,
+  type AuthError,
   AuthManager,
   AuthStrategy,
   IamClient,
+  IamError,
   Selection,
   Session,
   SessionKeeper,
   TokenSet,
-  TokenStorage
+  TokenStorage,
+  TokenStorageError
 } from "@effect-authn/core"
 import { ScriptedIam } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
@@ -18,7 +20,7 @@ import { altered, Faults, leave, passwordLogin, setup, sibling, stored, variable
 const manager = AuthManager.AuthManager
 const iam = ScriptedIam.ScriptedIam
 const count = (method: ScriptedIam.Method) => iam.use((scripted) => scripted.count(method))
-const failNext = (method: ScriptedIam.Method, reason: AuthError.IamErrorReason, times = 1) =>
+const failNext = (method: ScriptedIam.Method, reason: IamError.IamErrorReason, times = 1) =>
   iam.use((scripted) => scripted.failNext(method, { reason, times }))
 const raw = (tokens: TokenSet.TokenSet) => Redacted.value(tokens.accessToken)
 const token = Effect.map(Effect.flatMap(manager, (auth) => auth.token), raw)
@@ -27,8 +29,8 @@ const storedRaw = Effect.map(
   Option.map((given) => Redacted.value(given))
 )
 const document = Effect.map(stored, Option.map(TokenStorage.encode))
-const down = new AuthError.Unavailable({ sent: "no", detail: "connection refused" })
-const refused = new AuthError.CredentialsRefused({ detail: "invalid token" })
+const down = new IamError.Unavailable({ sent: "no", detail: "connection refused" })
+const refused = new IamError.CredentialsRefused({ detail: "invalid token" })
 const wrong = (handle: string) => AuthStrategy.password({ handle, password: Redacted.make("wrong") })
 const handle = (user: { readonly handle: Option.Option<string> }) => Option.getOrUndefined(user.handle)
 const nextState = Effect.flatMap(manager, (auth) => Effect.map(Stream.runHead(auth.changes), Option.getOrThrow))
@@ -118,7 +120,7 @@ describe("login", () => {
     Effect.gen(function*() {
       const auth = yield* manager
       yield* auth.login(passwordLogin)
-      yield* failNext("renew", new AuthError.GrantDead({ detail: "invalid_grant" }))
+      yield* failNext("renew", new IamError.GrantDead({ detail: "invalid_grant" }))
       yield* TestClock.setTime(Duration.toMillis("2 hours"))
       yield* Effect.flip(auth.token)
       const error = yield* Effect.flip(auth.login())
@@ -285,7 +287,7 @@ describe("logout", () => {
   it.effect("cleans up here even when the IAM cannot be told, and says why it was not", () =>
     Effect.gen(function*() {
       const auth = yield* manager
-      for (const reason of [down, new AuthError.Unsupported({ detail: "no such route" }), refused]) {
+      for (const reason of [down, new IamError.Unsupported({ detail: "no such route" }), refused]) {
         yield* auth.login(passwordLogin)
         yield* failNext("revoke", reason)
         const revocation = yield* auth.logout
@@ -335,10 +337,10 @@ describe("logout", () => {
 
   it.effect("leaves a session of a newer version where it is, and names it", () =>
     Effect.gen(function*() {
-      const newer = new AuthError.TokenStorageError({
+      const newer = new TokenStorageError.TokenStorageError({
         storage: "files in /home/ada",
         method: "get",
-        reason: new AuthError.StorageNewerVersion({ found: 9, supported: 1, place: "/home/ada/session.json" })
+        reason: new TokenStorageError.StorageNewerVersion({ found: 9, supported: 1, place: "/home/ada/session.json" })
       })
       const touched = yield* Ref.make(0)
       const storage = Layer.effect(
@@ -616,7 +618,7 @@ describe("tokens", () => {
       const auth = yield* manager
       yield* auth.login(passwordLogin)
       const first = yield* token
-      yield* failNext("renew", new AuthError.SelectionRefused({ detail: "no such project" }), 2)
+      yield* failNext("renew", new IamError.SelectionRefused({ detail: "no such project" }), 2)
       assert.include((yield* Effect.flip(auth.tokenFor({ project: "x" }))).message, "no such project")
       assert.include((yield* Effect.flip(auth.refresh({ project: "x" }))).message, "no such project")
       assert.strictEqual(yield* token, first)
@@ -714,7 +716,7 @@ describe("changes", () => {
         })
       yield* run(auth.login(passwordLogin))
       yield* run(auth.refresh())
-      yield* failNext("renew", new AuthError.GrantDead({ detail: "revoked" }))
+      yield* failNext("renew", new IamError.GrantDead({ detail: "revoked" }))
       yield* run(auth.refresh())
       assert.deepStrictEqual(yield* Fiber.join(watcher), [
         "SignedOut",
@@ -823,7 +825,7 @@ describe("sessions", () => {
           Layer.build(
             AuthManager.layer({ account }).pipe(
               Layer.provide(Layer.fresh(SessionKeeper.layer)),
-              Layer.provide(ScriptedIam.layer({ issuer, client, tokens: "jwt" }))
+              Layer.provide(ScriptedIam.layer({ issuer, clientId: client, tokens: "jwt" }))
             )
           ),
           (context) => ({ account, auth: Context.get(context, AuthManager.AuthManager), issuer })
@@ -873,10 +875,10 @@ describe("sessions", () => {
 
   it.effect("that are damaged count as signed out, with the reason in the error", () =>
     Effect.gen(function*() {
-      const corrupt = new AuthError.TokenStorageError({
+      const corrupt = new TokenStorageError.TokenStorageError({
         storage: "files",
         method: "get",
-        reason: new AuthError.StorageCorrupt({
+        reason: new TokenStorageError.StorageCorrupt({
           detail: "a.json is not a session document",
           quarantine: "a.json.corrupt"
         })

@@ -1,16 +1,19 @@
 import {
-  AuthError,
+  type AuthError,
   AuthHttpClient,
   AuthManager,
   AuthStrategy,
   IamClient,
+  IamError,
   RefreshPolicy,
+  type Session,
   SessionDocument,
   SessionKeeper,
   SessionLock,
   type SessionState,
   TokenSet,
   TokenStorage,
+  TokenStorageError,
   User
 } from "@effect-authn/core"
 import { assert, describe, it } from "@effect/vitest"
@@ -44,7 +47,7 @@ const password = secret("password")
 
 /** What can go wrong next: at the IAM by method, or in the storage. */
 class Trouble extends Context.Service<Trouble, {
-  readonly iam: Ref.Ref<Partial<Record<string, AuthError.IamErrorReason | "defect">>>
+  readonly iam: Ref.Ref<Partial<Record<string, IamError.IamErrorReason | "defect">>>
   readonly storage: Ref.Ref<"nothing" | "reads" | "writes" | "damaged" | "newer">
   readonly lock: Ref.Ref<boolean>
 }>()("@effect-authn/core/test/Canary.test/Trouble") {}
@@ -53,7 +56,7 @@ const layerTrouble = Layer.effect(
   Trouble,
   Effect.gen(function*() {
     return Trouble.of({
-      iam: yield* Ref.make<Partial<Record<string, AuthError.IamErrorReason | "defect">>>({}),
+      iam: yield* Ref.make<Partial<Record<string, IamError.IamErrorReason | "defect">>>({}),
       storage: yield* Ref.make<"nothing" | "reads" | "writes" | "damaged" | "newer">("nothing"),
       lock: yield* Ref.make(false)
     })
@@ -78,7 +81,7 @@ const layerIam = Layer.effect(
   IamClient.IamClient,
   Effect.gen(function*() {
     const trouble = yield* Trouble
-    const issued = (accessToken: Redacted.Redacted): Effect.Effect<IamClient.Issued> =>
+    const issued = (accessToken: Redacted.Redacted): Effect.Effect<Session.TokenResponse> =>
       Effect.map(DateTime.now, (receivedAt) => ({
         tokens: TokenSet.fromAnswer({
           accessToken,
@@ -89,19 +92,18 @@ const layerIam = Layer.effect(
           defaultLifetime: Duration.hours(1)
         }),
         grant: { _tag: "RefreshToken", refreshToken: secret("refresh_token") },
-        user: Option.none(),
-        serverTime: Option.none()
+        user: Option.none()
       }))
     const call = <A>(method: string, answer: Effect.Effect<A>) =>
       Effect.gen(function*() {
         const failure = (yield* Ref.get(trouble.iam))[method]
         if (failure === "defect") return yield* Effect.die(new TypeError("not a function"))
-        if (failure !== undefined) return yield* new AuthError.IamError({ issuer, method, reason: failure })
+        if (failure !== undefined) return yield* new IamError.IamError({ issuer, method, reason: failure })
         return yield* answer
       })
     return IamClient.IamClient.of({
       issuer,
-      client: "canary",
+      clientId: "canary",
       policy: RefreshPolicy.standard,
       environment: ["CANARY_TOKEN"],
       document: SessionDocument.make({ issuer }),
@@ -123,15 +125,15 @@ const layerStorage = Layer.effect(
   Effect.gen(function*() {
     const trouble = yield* Trouble
     const inner = yield* TokenStorage.TokenStorage
-    const fail = (method: string, reason: AuthError.TokenStorageError["reason"]) =>
-      Effect.fail(new AuthError.TokenStorageError({ storage: "files", method, reason }))
-    const full = new AuthError.StorageUnavailable({ detail: "no space left on device" })
+    const fail = (method: string, reason: TokenStorageError.TokenStorageError["reason"]) =>
+      Effect.fail(new TokenStorageError.TokenStorageError({ storage: "files", method, reason }))
+    const full = new TokenStorageError.StorageUnavailable({ detail: "no space left on device" })
     const decoded = (method: string, text: string) =>
       Effect.catch(
         Effect.fromResult(Result.map(TokenStorage.decode(text, "a.json"), Option.some)),
         (reason) => fail(method, reason)
       )
-    const written = <A>(effect: Effect.Effect<A, AuthError.TokenStorageError>) =>
+    const written = <A>(effect: Effect.Effect<A, TokenStorageError.TokenStorageError>) =>
       Effect.flatMap(Ref.get(trouble.storage), (now) => now === "writes" ? fail("put", full) : effect)
     return TokenStorage.TokenStorage.of({
       ...inner,
@@ -157,7 +159,7 @@ const layerLock = Layer.effect(
       withLock: (key, purpose) => (effect) =>
         Effect.flatMap(Ref.get(trouble.lock), (held) =>
           held
-            ? Effect.fail(new AuthError.SessionLockError({ key, purpose, holder: "pid 1", detail: "waited 60s" }))
+            ? Effect.fail(new SessionLock.SessionLockError({ key, purpose, holder: "pid 1", detail: "waited 60s" }))
             : inner.withLock(key, purpose)(effect))
     })
   })
@@ -236,27 +238,27 @@ const watch = <A, E, R>(scenario: Effect.Effect<A, E, R>) =>
 
 const auth = AuthManager.AuthManager
 const login = auth.use((manager) => manager.login(AuthStrategy.password({ handle: "ada", password })))
-const iamFails = (method: string, reason: AuthError.IamErrorReason | "defect") =>
+const iamFails = (method: string, reason: IamError.IamErrorReason | "defect") =>
   Effect.flatMap(Trouble, (trouble) => Ref.set(trouble.iam, { [method]: reason }))
 const storageFails = (mode: "reads" | "writes" | "damaged" | "newer") =>
   Effect.flatMap(Trouble, (trouble) => Ref.set(trouble.storage, mode))
 const expire = TestClock.setTime(Duration.toMillis("2 hours"))
 const token = auth.use((manager) => manager.token)
 
-const reasons: ReadonlyArray<AuthError.IamErrorReason> = [
-  new AuthError.GrantDead({ detail: "invalid_grant" }),
-  new AuthError.CredentialsRefused({ detail: "invalid credentials" }),
-  new AuthError.SelectionRefused({ detail: "no such project" }),
-  new AuthError.Unavailable({ sent: "no", detail: "connection refused", retryAfter: Duration.hours(1) }),
-  new AuthError.Unavailable({ sent: "maybe", detail: "time-out" }),
-  new AuthError.Misconfigured({ detail: "invalid_client" }),
-  new AuthError.Malformed({ detail: "no token in it" }),
-  new AuthError.Unsupported({ detail: "no such route" })
+const reasons: ReadonlyArray<IamError.IamErrorReason> = [
+  new IamError.GrantDead({ detail: "invalid_grant" }),
+  new IamError.CredentialsRefused({ detail: "invalid credentials" }),
+  new IamError.SelectionRefused({ detail: "no such project" }),
+  new IamError.Unavailable({ sent: "no", detail: "connection refused", retryAfter: Duration.hours(1) }),
+  new IamError.Unavailable({ sent: "maybe", detail: "time-out" }),
+  new IamError.Misconfigured({ detail: "invalid_client" }),
+  new IamError.Malformed({ detail: "no token in it" }),
+  new IamError.Unsupported({ detail: "no such route" })
 ]
 
 type Scenario = Effect.Effect<
   object | string | void,
-  AuthError.AuthError | AuthError.GrantDead | HttpClientError.HttpClientError | HttpClientResponse.HttpClientResponse,
+  AuthError.AuthError | IamError.GrantDead | HttpClientError.HttpClientError | HttpClientResponse.HttpClientResponse,
   Layer.Success<typeof program>
 >
 
@@ -316,14 +318,14 @@ const scenarios: Array<readonly [string, Scenario]> = [
   [
     "a stored token that cannot be taken",
     Effect.gen(function*() {
-      yield* iamFails("adopt", new AuthError.CredentialsRefused({ detail: "the token expired" }))
+      yield* iamFails("adopt", new IamError.CredentialsRefused({ detail: "the token expired" }))
       return yield* auth.use((manager) => manager.storeToken(secret("given")))
     })
   ],
   [
     "a token that is found invalid",
     Effect.gen(function*() {
-      yield* iamFails("whoami", new AuthError.CredentialsRefused({ detail: "invalid token" }))
+      yield* iamFails("whoami", new IamError.CredentialsRefused({ detail: "invalid token" }))
       yield* Effect.log(yield* auth.use((manager) => manager.validate(secret("given"))))
       return yield* auth.use((manager) => manager.login(AuthStrategy.token(secret("given"))))
     })
@@ -331,7 +333,7 @@ const scenarios: Array<readonly [string, Scenario]> = [
   [
     "a token of the environment that is refused",
     Effect.gen(function*() {
-      yield* iamFails("whoami", new AuthError.CredentialsRefused({ detail: "invalid token" }))
+      yield* iamFails("whoami", new IamError.CredentialsRefused({ detail: "invalid token" }))
       return yield* auth.use((manager) => manager.login()).pipe(
         Effect.provide(variables({ CANARY_TOKEN: `${canary}-environment` }))
       )
@@ -415,7 +417,7 @@ describe("no secret is shown", () => {
         Effect.log(canary),
         Effect.logError("failed", Cause.fail(canary)),
         Effect.annotateCurrentSpan("token", canary),
-        Effect.fail(new AuthError.GrantDead({ detail: canary })),
+        Effect.fail(new IamError.GrantDead({ detail: canary })),
         Effect.die(new Error(canary)),
         Effect.annotateLogs(Effect.log("x"), { canary }),
         Effect.andThen(login, auth.use((manager) => manager.import({ token: "x", account: "a", project: canary })))

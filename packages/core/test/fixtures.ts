@@ -1,12 +1,12 @@
 import {
-  AuthError,
   AuthManager,
   AuthStrategy,
+  BackgroundSleep,
   IamClient,
-  Nap,
   Session,
   SessionKeeper,
-  TokenStorage
+  TokenStorage,
+  TokenStorageError
 } from "@effect-authn/core"
 import { ScriptedIam } from "@effect-authn/testing"
 import { ConfigProvider, Context, Effect, Layer, Option, Ref } from "effect"
@@ -23,16 +23,16 @@ const faulty = Layer.effectContext(Effect.gen(function*() {
   const failing = yield* Ref.make<"nothing" | "writes" | "reads">("nothing")
   const writes = yield* Ref.make(0)
   const reads = yield* Ref.make(0)
-  const fail = (method: string): Effect.Effect<never, AuthError.TokenStorageError> =>
+  const fail = (method: string): Effect.Effect<never, TokenStorageError.TokenStorageError> =>
     Effect.fail(
-      new AuthError.TokenStorageError({
+      new TokenStorageError.TokenStorageError({
         storage: "memory",
         method,
-        reason: new AuthError.StorageUnavailable({ detail: "no space left on device: free some" })
+        reason: new TokenStorageError.StorageUnavailable({ detail: "no space left on device: free some" })
       })
     )
   const when =
-    (mode: "writes" | "reads", method: string) => <A>(effect: Effect.Effect<A, AuthError.TokenStorageError>) =>
+    (mode: "writes" | "reads", method: string) => <A>(effect: Effect.Effect<A, TokenStorageError.TokenStorageError>) =>
       Effect.flatMap(Ref.get(failing), (now) => now === mode ? fail(method) : effect)
   const storage = TokenStorage.TokenStorage.of({
     ...inner,
@@ -57,7 +57,7 @@ export const scheduledOver = <More = never>(
 /** The same with a scripted IAM. */
 export const scheduled = (options: ScriptedIam.Options = {}) => scheduledOver(ScriptedIam.layer(options))
 
-const withoutScheduler = Layer.succeed(Nap.Nap, () => Effect.never)
+const withoutScheduler = Layer.succeed(BackgroundSleep.BackgroundSleep, () => Effect.never)
 
 /** The same without the scheduler: only callers renew. */
 export const setup = (options: ScriptedIam.Options = {}) => scheduled(options).pipe(Layer.provide(withoutScheduler))

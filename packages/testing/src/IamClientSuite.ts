@@ -3,11 +3,12 @@
  *
  * @since 0.1.0
  */
-import type * as AuthError from "@effect-authn/core/AuthError"
-import * as IamClient from "@effect-authn/core/IamClient"
-import * as Selection from "@effect-authn/core/Selection"
-import * as Session from "@effect-authn/core/Session"
-import * as TokenSet from "@effect-authn/core/TokenSet"
+import * as IamClient from "@effect-authn/core/iam/IamClient"
+import type * as IamError from "@effect-authn/core/iam/IamError"
+import * as Selection from "@effect-authn/core/session/Selection"
+import * as Session from "@effect-authn/core/session/Session"
+import * as SessionKey from "@effect-authn/core/session/SessionKey"
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import { assert, describe, it } from "@effect/vitest"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
@@ -61,9 +62,9 @@ export const suite = <R, E>(
     // oxlint-disable-next-line effecttsgo/strict-effect-provide
     it.live(title, () => Effect.provide(effect, Layer.fresh(layer)))
 
-  const sessionOf = (iam: IamClient.IamClient["Service"], issued: IamClient.Issued): Session.Session =>
+  const sessionOf = (iam: IamClient.IamClient["Service"], issued: Session.TokenResponse): Session.Session =>
     Session.Session.make({
-      key: Session.SessionKey.make({ issuer: iam.issuer, client: iam.client, account: "default" }),
+      key: SessionKey.SessionKey.make({ issuer: iam.issuer, clientId: iam.clientId, account: "default" }),
       generation: 1,
       durable: true,
       strategy: "password",
@@ -81,8 +82,8 @@ export const suite = <R, E>(
   })
 
   const reason = <A, R2>(
-    effect: Effect.Effect<A, AuthError.IamError, R2>
-  ): Effect.Effect<AuthError.IamErrorReason, A, R2> => Effect.map(Effect.flip(effect), (error) => error.reason)
+    effect: Effect.Effect<A, IamError.IamError, R2>
+  ): Effect.Effect<IamError.IamErrorReason, A, R2> => Effect.map(Effect.flip(effect), (error) => error.reason)
 
   const access = (session: Session.Session): string =>
     Option.match(Session.currentToken(session), {
@@ -96,7 +97,7 @@ export const suite = <R, E>(
       Effect.gen(function*() {
         const iam = yield* IamClient.IamClient
         assert.isTrue(URL.canParse(iam.issuer))
-        assert.isAbove(iam.client.length, 0)
+        assert.isAbove(iam.clientId.length, 0)
         for (const variable of iam.environment) assert.match(variable, /^[A-Z][A-Z0-9_]*$/)
       })
     )
@@ -178,7 +179,7 @@ export const suite = <R, E>(
           (
             iam: IamClient.IamClient["Service"],
             session: Session.Session
-          ) => Effect.Effect<IamClient.Issued, AuthError.IamError>
+          ) => Effect.Effect<Session.TokenResponse, IamError.IamError>
         ]
       >
     ) {

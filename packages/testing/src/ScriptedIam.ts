@@ -3,14 +3,14 @@
  *
  * @since 0.1.0
  */
-import * as AuthError from "@effect-authn/core/AuthError"
-import * as IamClient from "@effect-authn/core/IamClient"
-import * as RefreshPolicy from "@effect-authn/core/RefreshPolicy"
-import * as Selection from "@effect-authn/core/Selection"
-import * as Session from "@effect-authn/core/Session"
-import * as SessionDocument from "@effect-authn/core/SessionDocument"
-import * as TokenSet from "@effect-authn/core/TokenSet"
-import * as User from "@effect-authn/core/User"
+import * as IamClient from "@effect-authn/core/iam/IamClient"
+import * as IamError from "@effect-authn/core/iam/IamError"
+import * as SessionDocument from "@effect-authn/core/iam/SessionDocument"
+import * as RefreshPolicy from "@effect-authn/core/session/RefreshPolicy"
+import * as Selection from "@effect-authn/core/session/Selection"
+import * as Session from "@effect-authn/core/session/Session"
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
+import * as User from "@effect-authn/core/session/User"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
@@ -49,7 +49,7 @@ export interface Knobs {
  */
 export interface Options {
   readonly issuer?: string
-  readonly client?: string
+  readonly clientId?: string
   readonly policy?: Partial<RefreshPolicy.RefreshPolicy>
   readonly environment?: ReadonlyArray<string>
   readonly tokens?: "jwt" | "opaque"
@@ -87,7 +87,7 @@ export interface Call {
   readonly selection: Selection.SelectionId
   readonly refreshToken: number | undefined
   readonly accessToken: number | undefined
-  readonly outcome: "answered" | "lost" | AuthError.IamErrorReason["_tag"]
+  readonly outcome: "answered" | "lost" | IamError.IamErrorReason["_tag"]
 }
 
 /**
@@ -98,7 +98,7 @@ export interface Call {
  * @since 0.1.0
  */
 export interface Failure {
-  readonly reason: AuthError.IamErrorReason
+  readonly reason: IamError.IamErrorReason
   readonly times?: number
   readonly answerLost?: boolean
 }
@@ -216,11 +216,10 @@ export const layer = (options: Options = {}): Layer.Layer<ScriptedIam | IamClien
     }
 
     const answer = (selection: Selection.Selection, grant: () => Session.Grant) =>
-      Effect.map(issueAccess(selection), (tokens): IamClient.Issued => ({
+      Effect.map(issueAccess(selection), (tokens): Session.TokenResponse => ({
         tokens,
         grant: grant(),
-        user: Option.some(user),
-        serverTime: Option.some(tokens.issuedAt)
+        user: Option.some(user)
       }))
 
     const isKnown = (tokens: Option.Option<TokenSet.TokenSet>) =>
@@ -232,10 +231,10 @@ export const layer = (options: Options = {}): Layer.Layer<ScriptedIam | IamClien
     const rotated = (token: Redacted.Redacted, target: Selection.Selection) =>
       Effect.gen(function*() {
         const presented = refresh.get(Redacted.value(token))
-        if (presented === undefined) return yield* new AuthError.GrantDead({ detail: "unknown refresh token" })
+        if (presented === undefined) return yield* new IamError.GrantDead({ detail: "unknown refresh token" })
         if (presented.spent) {
           if (knobs.rotation === "strict") revokeFamily(presented.family)
-          return yield* new AuthError.GrantDead({ detail: "this refresh token was used before" })
+          return yield* new IamError.GrantDead({ detail: "this refresh token was used before" })
         }
         if (knobs.rotation === "none") {
           return yield* answer(target, () => ({ _tag: "RefreshToken", refreshToken: token }))
@@ -247,16 +246,16 @@ export const layer = (options: Options = {}): Layer.Layer<ScriptedIam | IamClien
     const renewed = (
       session: Session.Session,
       target: Selection.Selection
-    ): Effect.Effect<IamClient.Issued, AuthError.GrantDead | AuthError.Unsupported> =>
+    ): Effect.Effect<Session.TokenResponse, IamError.GrantDead | IamError.Unsupported> =>
       Session.Grant.match(session.grant, {
         RefreshToken: ({ refreshToken }) => rotated(refreshToken, target),
         ExchangeAccessToken: (grant) =>
           Effect.flatMap(isKnown(Session.currentToken(session)), (known) =>
             known
               ? answer(target, () => grant)
-              : Effect.fail(new AuthError.GrantDead({ detail: "invalid token" }))),
+              : Effect.fail(new IamError.GrantDead({ detail: "invalid token" }))),
         Reissue: (grant) => answer(target, () => grant),
-        None: () => Effect.fail(new AuthError.Unsupported({ detail: "nothing can renew this session" }))
+        None: () => Effect.fail(new IamError.Unsupported({ detail: "nothing can renew this session" }))
       })
 
     const takeFailure = (method: Method): Failure | undefined => {
@@ -268,8 +267,8 @@ export const layer = (options: Options = {}): Layer.Layer<ScriptedIam | IamClien
     const call = <A>(
       method: Method,
       asked: { readonly selection: Selection.Selection; readonly session?: Session.Session },
-      act: Effect.Effect<A, AuthError.IamErrorReason>
-    ): Effect.Effect<A, AuthError.IamError> =>
+      act: Effect.Effect<A, IamError.IamErrorReason>
+    ): Effect.Effect<A, IamError.IamError> =>
       Effect.gen(function*() {
         const grant = asked.session?.grant
         const tokens = asked.session === undefined ? Option.none() : Session.currentToken(asked.session)
@@ -297,11 +296,11 @@ export const layer = (options: Options = {}): Layer.Layer<ScriptedIam | IamClien
           Effect.sync(() => {
             entry.outcome = failure?.answerLost === true ? "lost" : reason._tag
           }))
-      }).pipe(Effect.mapError((reason) => new AuthError.IamError({ issuer, method, reason })))
+      }).pipe(Effect.mapError((reason) => new IamError.IamError({ issuer, method, reason })))
 
     const client = IamClient.IamClient.of({
       issuer,
-      client: options.client ?? "scripted",
+      clientId: options.clientId ?? "scripted",
       policy,
       environment: options.environment ?? ["SCRIPTED_TOKEN"],
       login: (credentials, selection) =>
@@ -316,7 +315,7 @@ export const layer = (options: Options = {}): Layer.Layer<ScriptedIam | IamClien
                   ? issueRefresh()
                   : { _tag: options.grant }
             )
-            : Effect.fail(new AuthError.CredentialsRefused({ detail: "wrong handle or password" }))
+            : Effect.fail(new IamError.CredentialsRefused({ detail: "wrong handle or password" }))
         ),
       adopt: (token) =>
         Effect.gen(function*() {
@@ -328,8 +327,8 @@ export const layer = (options: Options = {}): Layer.Layer<ScriptedIam | IamClien
             defaultLifetime: policy.defaultLifetime
           })
           if (!TokenSet.isValid(tokens, now) || !/^[\x21-\x7e]+$/.test(Redacted.value(token))) {
-            const reason = new AuthError.CredentialsRefused({ detail: "the token has expired, or is none" })
-            return yield* new AuthError.IamError({ issuer, method: "adopt", reason })
+            const reason = new IamError.CredentialsRefused({ detail: "the token has expired, or is none" })
+            return yield* new IamError.IamError({ issuer, method: "adopt", reason })
           }
           return {
             tokens,
@@ -344,7 +343,7 @@ export const layer = (options: Options = {}): Layer.Layer<ScriptedIam | IamClien
           "whoami",
           { selection: session.current, session },
           Effect.flatMap(isKnown(Session.currentToken(session)), (known) =>
-            known ? Effect.succeed(user) : Effect.fail(new AuthError.CredentialsRefused({ detail: "invalid token" })))
+            known ? Effect.succeed(user) : Effect.fail(new IamError.CredentialsRefused({ detail: "invalid token" })))
         ),
       revoke: (session) =>
         call(

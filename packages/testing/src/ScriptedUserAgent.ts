@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Browser } from "@effect-authn/core/Browser"
+import { Browser } from "@effect-authn/core/login/Browser"
 import * as Effect from "effect/Effect"
 import type { Cookie } from "effect/http/Cookies"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"

@@ -3,10 +3,11 @@
  *
  * @since 0.1.0
  */
-import type { TokenStorageError } from "@effect-authn/core/AuthError"
-import * as Session from "@effect-authn/core/Session"
-import * as SessionLock from "@effect-authn/core/SessionLock"
-import * as TokenStorage from "@effect-authn/core/TokenStorage"
+import * as Session from "@effect-authn/core/session/Session"
+import * as SessionKey from "@effect-authn/core/session/SessionKey"
+import * as SessionLock from "@effect-authn/core/storage/SessionLock"
+import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
+import type { TokenStorageError } from "@effect-authn/core/storage/TokenStorageError"
 import { assert, layer } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -160,7 +161,7 @@ export const suite = <E>(
       Effect.gen(function*() {
         const storage = yield* TokenStorage.TokenStorage
         const sessions = lookAlikes.map(([issuer, client, account], index) =>
-          plain(Session.SessionKey.make({ issuer, client, account }), index + 1, `access ${index}`)
+          plain(SessionKey.SessionKey.make({ issuer, clientId: client, account }), index + 1, `access ${index}`)
         )
         for (const session of sessions) yield* storage.put(session.key, session, 0)
         for (const session of sessions) equal(yield* storage.get(session.key), session)
@@ -181,11 +182,11 @@ export const suite = <E>(
           const storage = yield* TokenStorage.TokenStorage
           const fields = {
             issuer: "https://property.example",
-            client: parts.client.join(""),
+            clientId: parts.client.join(""),
             account: `a${parts.account.join("")}`
           }
-          const first = Session.SessionKey.make(fields)
-          const second = Session.SessionKey.make({ ...fields, ...confusions[parts.confusion]?.(fields) })
+          const first = SessionKey.SessionKey.make(fields)
+          const second = SessionKey.SessionKey.make({ ...fields, ...confusions[parts.confusion]?.(fields) })
           if (first.id === second.id) return
           const written = yield* overwrite(plain(first, 1, "one"))
           const other = yield* overwrite(plain(second, 1, "two"))
@@ -221,7 +222,7 @@ export const suite = <E>(
 
     // A hint may be lost, so each is given several chances; and a storage need not promise any.
     const heard = (
-      key: Session.SessionKey,
+      key: SessionKey.SessionKey,
       change: Effect.Effect<void, TokenStorageError, TokenStorage.TokenStorage>
     ) =>
       Effect.gen(function*() {

@@ -1,4 +1,4 @@
-import { AuthError, IamClient, JwtCodec, Selection, Session } from "@effect-authn/core"
+import { IamClient, IamError, JwtCodec, Selection, Session, SessionKey } from "@effect-authn/core"
 import * as IamClientSuite from "@effect-authn/testing/IamClientSuite"
 import * as ScriptedIam from "@effect-authn/testing/ScriptedIam"
 import { assert, describe, it } from "@effect/vitest"
@@ -20,7 +20,7 @@ const harness: IamClientSuite.Harness<ScriptedIam.ScriptedIam> = {
     ScriptedIam.ScriptedIam.use((iam) =>
       Effect.forEach(["login", "renew"] as const, (method) =>
         iam.failNext(method, {
-          reason: new AuthError.Unavailable({ sent: fault === "drop" ? "maybe" : "no", detail: fault })
+          reason: new IamError.Unavailable({ sent: fault === "drop" ? "maybe" : "no", detail: fault })
         }), { discard: true })
     ),
   forget: ScriptedIam.ScriptedIam.use((iam) => iam.revokeAll),
@@ -35,9 +35,9 @@ const signIn = Effect.fnUntraced(function*(handle = "ada", selection = Selection
   return sessionOf(yield* iam.login(credentials(handle, ScriptedIam.password), selection), selection)
 })
 
-const sessionOf = (issued: IamClient.Issued, selection = Selection.none): Session.Session =>
+const sessionOf = (issued: Session.TokenResponse, selection = Selection.none): Session.Session =>
   Session.Session.make({
-    key: Session.SessionKey.make({ issuer: "https://iam.example", client: "scripted", account: "default" }),
+    key: SessionKey.SessionKey.make({ issuer: "https://iam.example", clientId: "scripted", account: "default" }),
     generation: 1,
     durable: true,
     strategy: "password",
@@ -54,7 +54,7 @@ const renew = Effect.fnUntraced(function*(session: Session.Session) {
   return sessionOf(yield* iam.renew(session, session.current), session.current)
 })
 
-const reason = <A, R>(effect: Effect.Effect<A, AuthError.IamError, R>) =>
+const reason = <A, R>(effect: Effect.Effect<A, IamError.IamError, R>) =>
   Effect.map(Effect.flip(effect), (error) => error.reason._tag)
 
 const refreshToken = (session: Session.Session): string =>
@@ -124,10 +124,10 @@ describe("ScriptedIam", () => {
     Effect.gen(function*() {
       const script = yield* ScriptedIam.ScriptedIam
       const first = yield* signIn()
-      const down = new AuthError.Unavailable({ sent: "no", detail: "down" })
+      const down = new IamError.Unavailable({ sent: "no", detail: "down" })
       yield* script.failNext("renew", { reason: down, times: 2 })
       yield* script.failNext("renew", {
-        reason: new AuthError.Unavailable({ sent: "maybe", detail: "reset" }),
+        reason: new IamError.Unavailable({ sent: "maybe", detail: "reset" }),
         answerLost: true
       })
       assert.strictEqual(yield* reason(renew(first)), "Unavailable")
@@ -162,7 +162,7 @@ describe("ScriptedIam", () => {
       yield* script.revokeAll
       assert.strictEqual(yield* reason(iam.whoami(adopted)), "CredentialsRefused")
       yield* script.set({ lifetime: Duration.seconds(1) })
-      yield* script.failNext("login", { reason: new AuthError.Misconfigured({ detail: "x" }) })
+      yield* script.failNext("login", { reason: new IamError.Misconfigured({ detail: "x" }) })
       yield* script.reset
       assert.deepStrictEqual(yield* script.calls, [])
       const tokens = yield* Effect.fromOption(Session.currentToken(yield* signIn()))

@@ -4,8 +4,8 @@
  * @since 0.1.0
  */
 import { AuthManager } from "@effect-authn/core/AuthManager"
-import * as Session from "@effect-authn/core/Session"
-import type * as TokenSet from "@effect-authn/core/TokenSet"
+import * as Session from "@effect-authn/core/session/Session"
+import type * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"

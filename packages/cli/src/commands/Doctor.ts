@@ -3,11 +3,11 @@
  *
  * @since 0.1.0
  */
-import { Browser } from "@effect-authn/core/Browser"
-import { CallbackServer } from "@effect-authn/core/CallbackServer"
-import * as IamHttp from "@effect-authn/core/IamHttp"
-import * as StoragePolicy from "@effect-authn/core/StoragePolicy"
-import * as TokenSet from "@effect-authn/core/TokenSet"
+import * as IamHttp from "@effect-authn/core/iam/IamHttp"
+import { Browser } from "@effect-authn/core/login/Browser"
+import { CallbackServer } from "@effect-authn/core/login/CallbackServer"
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
+import * as StoragePolicy from "@effect-authn/core/storage/StoragePolicy"
 import * as NodeAuth from "@effect-authn/platform-node/NodeAuth"
 import * as NodeBrowser from "@effect-authn/platform-node/NodeBrowser"
 import * as NodeCallbackServer from "@effect-authn/platform-node/NodeCallbackServer"

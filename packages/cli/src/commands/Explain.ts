@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { TokenStorage } from "@effect-authn/core/TokenStorage"
+import { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
 import * as Command from "effect/cli/Command"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"

@@ -3,9 +3,9 @@
  *
  * @since 0.1.0
  */
-import * as Jwks from "@effect-authn/core/Jwks"
-import * as JwtCodec from "@effect-authn/core/JwtCodec"
-import * as TokenSet from "@effect-authn/core/TokenSet"
+import * as Jwks from "@effect-authn/core/jwt/Jwks"
+import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as NodeAuth from "@effect-authn/platform-node/NodeAuth"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"

@@ -4,12 +4,12 @@
  * @since 0.1.0
  */
 import { AuthManager } from "@effect-authn/core/AuthManager"
-import * as AuthStrategy from "@effect-authn/core/AuthStrategy"
-import { BrowserLogin } from "@effect-authn/core/BrowserLogin"
-import { DeviceLogin } from "@effect-authn/core/DeviceLogin"
-import * as InteractiveStrategy from "@effect-authn/core/InteractiveStrategy"
-import * as Session from "@effect-authn/core/Session"
-import { StoragePolicy } from "@effect-authn/core/StoragePolicy"
+import { BrowserLogin } from "@effect-authn/core/iam/BrowserLogin"
+import { DeviceLogin } from "@effect-authn/core/iam/DeviceLogin"
+import * as AuthStrategy from "@effect-authn/core/login/AuthStrategy"
+import * as InteractiveStrategy from "@effect-authn/core/login/InteractiveStrategy"
+import * as Session from "@effect-authn/core/session/Session"
+import { StoragePolicy } from "@effect-authn/core/storage/StoragePolicy"
 import * as NodeBrowser from "@effect-authn/platform-node/NodeBrowser"
 import * as NodeCallbackServer from "@effect-authn/platform-node/NodeCallbackServer"
 import * as TerminalLoginPrompt from "@effect-authn/platform-node/TerminalLoginPrompt"
@@ -322,7 +322,7 @@ export const command = Command.make("login", flags, (given) =>
     const environment = Option.getOrNull(Option.map(shadow, ({ variable }) => variable))
 
     const user = Option.match(session.user, {
-      onNone: () => auth.key.client,
+      onNone: () => auth.key.clientId,
       onSome: (user) => Option.getOrElse(user.handle, () => user.id)
     })
     const tokens = Session.currentToken(session)
@@ -332,7 +332,7 @@ export const command = Command.make("login", flags, (given) =>
         account: target.name,
         dialect: target.dialect,
         issuer: auth.key.issuer,
-        client: auth.key.client,
+        client: auth.key.clientId,
         user,
         stored: given.store ? choice.place : null,
         environment,

@@ -3,9 +3,10 @@
  *
  * @since 0.1.0
  */
-import * as RefreshPolicy from "@effect-authn/core/RefreshPolicy"
-import * as Session from "@effect-authn/core/Session"
-import { TokenStorage } from "@effect-authn/core/TokenStorage"
+import * as RefreshPolicy from "@effect-authn/core/session/RefreshPolicy"
+import * as Session from "@effect-authn/core/session/Session"
+import * as SessionKey from "@effect-authn/core/session/SessionKey"
+import { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Context from "effect/Context"
@@ -65,9 +66,9 @@ export const view = Effect.fnUntraced(function*(
   storage: TokenStorage["Service"],
   current: string
 ): Effect.fn.Return<View> {
-  const found = yield* Effect.result(storage.get(Session.SessionKey.make({
+  const found = yield* Effect.result(storage.get(SessionKey.SessionKey.make({
     issuer: account.issuer,
-    client: account.client,
+    clientId: account.client,
     account: account.name
   })))
   const blank = {

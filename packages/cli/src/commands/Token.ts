@@ -4,9 +4,9 @@
  * @since 0.1.0
  */
 import { AuthManager } from "@effect-authn/core/AuthManager"
-import * as Session from "@effect-authn/core/Session"
-import * as TokenSet from "@effect-authn/core/TokenSet"
-import type * as User from "@effect-authn/core/User"
+import * as Session from "@effect-authn/core/session/Session"
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
+import type * as User from "@effect-authn/core/session/User"
 import * as CliError from "effect/cli/CliError"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"

@@ -6,6 +6,8 @@
  *
  * @since 0.1.0
  */
+import { type BeginOptions, BrowserLogin, PendingLogin } from "@effect-authn/core/iam/BrowserLogin"
+import { IamClient } from "@effect-authn/core/iam/IamClient"
 import {
   CredentialsRefused,
   type IamError,
@@ -13,12 +15,12 @@ import {
   Malformed,
   Misconfigured,
   Unsupported
-} from "@effect-authn/core/AuthError"
-import { type BeginOptions, BrowserLogin, PendingLogin } from "@effect-authn/core/BrowserLogin"
-import { IamClient, type Issued } from "@effect-authn/core/IamClient"
-import * as IamHttp from "@effect-authn/core/IamHttp"
-import * as Selection from "@effect-authn/core/Selection"
-import * as Session from "@effect-authn/core/Session"
+} from "@effect-authn/core/iam/IamError"
+import * as IamHttp from "@effect-authn/core/iam/IamHttp"
+import * as Selection from "@effect-authn/core/session/Selection"
+import type { TokenResponse } from "@effect-authn/core/session/Session"
+import * as Session from "@effect-authn/core/session/Session"
+import * as SessionKey from "@effect-authn/core/session/SessionKey"
 import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
 import * as HttpClient from "effect/http/HttpClient"
@@ -50,7 +52,7 @@ export const make: Effect.Effect<BrowserLogin["Service"], never, IamClient | Htt
   function*() {
     const iam = yield* IamClient
     const http = yield* HttpClient.HttpClient
-    const { client, issuer } = iam
+    const { clientId: client, issuer } = iam
     const call: IamHttp.Call = { issuer, method: "login", secrets: [], timeLimit: iam.policy.timeLimit }
     const fail = (reason: IamErrorReason) => IamHttp.error(call, reason)
     const completed = new Set<string>()
@@ -122,13 +124,13 @@ export const make: Effect.Effect<BrowserLogin["Service"], never, IamClient | Htt
     const complete = Effect.fn("DatalayerBrowserLogin.complete")(function*(
       pending: PendingLogin,
       callbackUrl: string
-    ): Effect.fn.Return<Issued, IamError> {
+    ): Effect.fn.Return<TokenResponse, IamError> {
       const token = yield* received(pending, callbackUrl)
       if (completed.size >= remembered) completed.clear()
       completed.add(pending.state)
       const issued = yield* iam.adopt(token)
-      const key = Session.SessionKey.make({ issuer, client, account: "default" })
-      const session = Session.fromIssued(key, issued, { strategy: "browser", selection: Selection.none })
+      const key = SessionKey.SessionKey.make({ issuer, clientId: client, account: "default" })
+      const session = Session.fromResponse(key, issued, { strategy: "browser", selection: Selection.none })
       const user = yield* iam.whoami(session)
       return { ...issued, user: Option.some(user) }
     })

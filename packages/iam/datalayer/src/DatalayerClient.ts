@@ -4,16 +4,16 @@
  *
  * @since 0.1.0
  */
+import { Revocation } from "@effect-authn/core/iam/IamClient"
 import {
   CredentialsRefused,
   GrantDead,
   type IamError,
   type IamErrorReason,
   Malformed
-} from "@effect-authn/core/AuthError"
-import { Revocation } from "@effect-authn/core/IamClient"
-import * as IamHttp from "@effect-authn/core/IamHttp"
-import type * as User from "@effect-authn/core/User"
+} from "@effect-authn/core/iam/IamError"
+import * as IamHttp from "@effect-authn/core/iam/IamHttp"
+import type * as User from "@effect-authn/core/session/User"
 import type * as DateTime from "effect/DateTime"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

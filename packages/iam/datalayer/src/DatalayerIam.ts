@@ -7,22 +7,23 @@
  *
  * @since 0.1.0
  */
+import type { BrowserLogin } from "@effect-authn/core/iam/BrowserLogin"
+import { type Credentials, IamClient, Revocation } from "@effect-authn/core/iam/IamClient"
 import {
   CredentialsRefused,
   GrantDead,
   type IamError,
   type IamErrorReason,
   Unsupported
-} from "@effect-authn/core/AuthError"
-import type { BrowserLogin } from "@effect-authn/core/BrowserLogin"
-import { type Credentials, IamClient, type Issued, Revocation } from "@effect-authn/core/IamClient"
-import * as IamHttp from "@effect-authn/core/IamHttp"
-import * as JwtCodec from "@effect-authn/core/JwtCodec"
-import * as RefreshPolicy from "@effect-authn/core/RefreshPolicy"
-import * as Selection from "@effect-authn/core/Selection"
-import * as Session from "@effect-authn/core/Session"
-import * as SessionDocument from "@effect-authn/core/SessionDocument"
-import * as TokenSet from "@effect-authn/core/TokenSet"
+} from "@effect-authn/core/iam/IamError"
+import * as IamHttp from "@effect-authn/core/iam/IamHttp"
+import * as SessionDocument from "@effect-authn/core/iam/SessionDocument"
+import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
+import * as RefreshPolicy from "@effect-authn/core/session/RefreshPolicy"
+import * as Selection from "@effect-authn/core/session/Selection"
+import type { TokenResponse } from "@effect-authn/core/session/Session"
+import * as Session from "@effect-authn/core/session/Session"
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as Config from "effect/Config"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
@@ -99,7 +100,7 @@ export const make = Effect.fnUntraced(function*(
         new Unsupported({ detail: "a Datalayer-style IAM has one token for everything: leave the selection out" })
       )
 
-  const issued = (login: DatalayerClient.Login): Issued => ({
+  const issued = (login: DatalayerClient.Login): TokenResponse => ({
     tokens: TokenSet.fromAnswer({
       accessToken: login.token,
       receivedAt: login.receivedAt,
@@ -107,8 +108,7 @@ export const make = Effect.fnUntraced(function*(
       defaultLifetime: merged.defaultLifetime
     }),
     grant: grantOf(login.token),
-    user: login.user,
-    serverTime: login.serverTime
+    user: login.user
   })
 
   const accessToken = (session: Session.Session, method: string) =>
@@ -119,7 +119,7 @@ export const make = Effect.fnUntraced(function*(
 
   return {
     issuer,
-    client: "datalayer",
+    clientId: "datalayer",
     policy: merged,
     environment,
 

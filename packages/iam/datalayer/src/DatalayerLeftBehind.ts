@@ -3,8 +3,8 @@
  *
  * @since 0.1.0
  */
-import type { IamError } from "@effect-authn/core/AuthError"
-import * as TokenSet from "@effect-authn/core/TokenSet"
+import type { IamError } from "@effect-authn/core/iam/IamError"
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"

@@ -6,8 +6,8 @@
  *
  * @since 0.1.0
  */
-import { Malformed } from "@effect-authn/core/AuthError"
-import * as User from "@effect-authn/core/User"
+import { Malformed } from "@effect-authn/core/iam/IamError"
+import * as User from "@effect-authn/core/session/User"
 import type * as DateTime from "effect/DateTime"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"

@@ -1,4 +1,4 @@
-import type { AuthError } from "@effect-authn/core"
+import type { IamError } from "@effect-authn/core"
 import { DatalayerClient } from "@effect-authn/iam-datalayer"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option, Redacted } from "effect"
@@ -6,7 +6,7 @@ import { FetchHttpClient } from "effect/http"
 import { answer, json, only, type Reply, type Seen, serve } from "./bareServer.ts"
 import { goodToken, profile } from "./fixtures.ts"
 
-const reasonOf = <A, R>(effect: Effect.Effect<A, AuthError.IamError, R>) =>
+const reasonOf = <A, R>(effect: Effect.Effect<A, IamError.IamError, R>) =>
   Effect.map(Effect.flip(effect), ({ reason }) => reason)
 
 describe("the other routes", () => {

@@ -1,4 +1,4 @@
-import { type AuthError, IamClient, Selection, Session, TokenSet } from "@effect-authn/core"
+import { IamClient, type IamError, Selection, Session, TokenSet } from "@effect-authn/core"
 import { DatalayerIam } from "@effect-authn/iam-datalayer"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, DateTime, Duration, Effect, Layer, Option, Redacted, Result } from "effect"
@@ -12,7 +12,7 @@ const noNetwork = Layer.succeed(HttpClient.HttpClient)(HttpClient.make(() => Eff
 
 const offline = DatalayerIam.make({ issuer: "https://iam.test" })
 const credentials = IamClient.Credentials.cases.Password.make({ handle: "ada", password: Redacted.make(password) })
-const reasonOf = <A, R>(effect: Effect.Effect<A, AuthError.IamError, R>) =>
+const reasonOf = <A, R>(effect: Effect.Effect<A, IamError.IamError, R>) =>
   Effect.map(Effect.flip(effect), ({ reason }) => reason)
 
 describe("the issuer", () => {
@@ -171,7 +171,6 @@ describe("login", () => {
           id),
         Option.some("01HADA")
       )
-      assert.deepStrictEqual(issued.serverTime, Option.some(DateTime.makeUnsafe("2026-01-01T00:00:00Z")))
       assert.strictEqual(server.seen.length, 1)
       assert.deepStrictEqual(JSON.parse(server.seen[0]!.body), { handle: "ada", password })
       assert.match(server.seen[0]!.headers["content-type"]!, /^application\/json/)
@@ -337,7 +336,7 @@ describe("the rest of the dialect", () => {
   it.effect("names itself, its variables and its policy", () =>
     Effect.gen(function*() {
       const iam = yield* DatalayerIam.make({ issuer: "https://iam.test", policy: { window: Duration.minutes(1) } })
-      assert.strictEqual(iam.client, "datalayer")
+      assert.strictEqual(iam.clientId, "datalayer")
       assert.deepStrictEqual(iam.environment, ["DATALAYER_API_KEY", "DATALAYER_ACCESS_TOKEN"])
       assert.deepStrictEqual(iam.policy, { ...DatalayerIam.policy, window: Duration.minutes(1) })
       const issued = yield* iam.adopt(Redacted.make(jwt()))

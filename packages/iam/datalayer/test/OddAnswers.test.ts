@@ -1,4 +1,4 @@
-import type { AuthError } from "@effect-authn/core"
+import type { IamError } from "@effect-authn/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Layer } from "effect"
 import { FetchHttpClient } from "effect/http"
@@ -162,7 +162,7 @@ const rows: ReadonlyArray<Row> = [
 ]
 
 const outcome = Effect.fnUntraced(
-  function*(attempt: Effect.Effect<void, AuthError.IamError>) {
+  function*(attempt: Effect.Effect<void, IamError.IamError>) {
     const result = yield* Effect.result(attempt)
     if (result._tag === "Success") return { reason: "ok", message: "" }
     const { reason } = result.failure
@@ -175,7 +175,7 @@ const outcome = Effect.fnUntraced(
 
 const check = Effect.fnUntraced(function*(
   name: string,
-  attempt: Effect.Effect<void, AuthError.IamError>,
+  attempt: Effect.Effect<void, IamError.IamError>,
   expected: Expected
 ) {
   const { message, reason } = yield* outcome(attempt)

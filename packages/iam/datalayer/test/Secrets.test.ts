@@ -1,4 +1,4 @@
-import type { AuthError } from "@effect-authn/core"
+import type { IamError } from "@effect-authn/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Formatter, Logger, Tracer } from "effect"
 import { inspect } from "node:util"
@@ -37,7 +37,7 @@ const everywhere = (status: number) => (seen: Seen): Reply => {
   })
 }
 
-const shown = (error: AuthError.IamError): string =>
+const shown = (error: IamError.IamError): string =>
   [
     String(error),
     error.message,

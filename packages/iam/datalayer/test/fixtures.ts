@@ -1,5 +1,5 @@
 /** What the tests of the dialect share. */
-import { IamClient, Selection, Session } from "@effect-authn/core"
+import { IamClient, Selection, Session, SessionKey } from "@effect-authn/core"
 import { DatalayerIam } from "@effect-authn/iam-datalayer"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Duration, Effect, Option, Redacted } from "effect"
@@ -36,10 +36,10 @@ export const profile = {
 
 export const sessionOf = (
   issuer: string,
-  issued: IamClient.Issued
+  issued: Session.TokenResponse
 ): Session.Session =>
   Session.Session.make({
-    key: Session.SessionKey.make({ issuer, client: "datalayer", account: "default" }),
+    key: SessionKey.SessionKey.make({ issuer, clientId: "datalayer", account: "default" }),
     generation: 1,
     durable: true,
     strategy: "test",

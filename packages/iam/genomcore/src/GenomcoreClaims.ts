@@ -4,8 +4,9 @@
  *
  * @since 0.1.0
  */
-import * as JwtCodec from "@effect-authn/core/JwtCodec"
-import * as User from "@effect-authn/core/User"
+import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
+import type * as JwtError from "@effect-authn/core/jwt/JwtError"
+import * as User from "@effect-authn/core/session/User"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
@@ -57,7 +58,7 @@ const claim = (claims: Claims, name: string): unknown =>
 export const projectId = Effect.fnUntraced(function*(
   token: Redacted.Redacted,
   names: ReadonlyArray<string> = projectIdClaims
-): Effect.fn.Return<number, JwtCodec.JwtError | ProjectIdError> {
+): Effect.fn.Return<number, JwtError.JwtError | ProjectIdError> {
   const { claims } = yield* Effect.fromResult(JwtCodec.decodeUnverified(Redacted.value(token)))
   for (const name of names) {
     const value = claim(claims, name)

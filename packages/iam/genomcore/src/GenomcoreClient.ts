@@ -3,10 +3,10 @@
  *
  * @since 0.1.0
  */
-import * as AuthError from "@effect-authn/core/AuthError"
-import * as IamHttp from "@effect-authn/core/IamHttp"
-import * as TokenSet from "@effect-authn/core/TokenSet"
-import type * as User from "@effect-authn/core/User"
+import * as IamError from "@effect-authn/core/iam/IamError"
+import * as IamHttp from "@effect-authn/core/iam/IamHttp"
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
+import type * as User from "@effect-authn/core/session/User"
 import type * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
@@ -75,8 +75,8 @@ export interface Pair {
  * @since 0.1.0
  */
 export interface GenomcoreClient {
-  readonly login: (input: Login) => Effect.Effect<Answer & Pair, AuthError.IamError>
-  readonly refresh: (input: Refresh) => Effect.Effect<Answer, AuthError.IamError>
+  readonly login: (input: Login) => Effect.Effect<Answer & Pair, IamError.IamError>
+  readonly refresh: (input: Refresh) => Effect.Effect<Answer, IamError.IamError>
 }
 
 /**
@@ -115,7 +115,7 @@ export const make = (
         if (!isSuccess(answer)) return yield* refusal(answer, call, path, loginRefusals)
         const { refreshToken, ...rest } = yield* read(answer, call)
         if (refreshToken !== undefined) return { ...rest, refreshToken }
-        return yield* IamHttp.error(call, new AuthError.Malformed({ detail: `${answer.shape} but no refresh token` }))
+        return yield* IamHttp.error(call, new IamError.Malformed({ detail: `${answer.shape} but no refresh token` }))
       }),
 
       refresh: Effect.fn("GenomcoreClient.refresh")(function*({ project, refreshToken, token }: Refresh) {
@@ -144,11 +144,11 @@ const isSuccess = ({ body, status }: IamHttp.Answer): boolean =>
 const read = Effect.fnUntraced(function*(
   answer: IamHttp.Answer,
   call: IamHttp.Call
-): Effect.fn.Return<Answer, AuthError.IamError> {
+): Effect.fn.Return<Answer, IamError.IamError> {
   const body: { readonly [name: string]: unknown } = Option.getOrElse(answer.body, () => ({}))
   const token = TokenSet.accessTokenFrom(first(body, ["token", "accessToken", "access_token"]))
   if (Option.isNone(token)) {
-    return yield* IamHttp.error(call, new AuthError.Malformed({ detail: `${answer.shape} but no usable token` }))
+    return yield* IamHttp.error(call, new IamError.Malformed({ detail: `${answer.shape} but no usable token` }))
   }
   const refreshToken = first(body, ["refreshToken", "refresh_token"])
   return {
@@ -163,20 +163,20 @@ const read = Effect.fnUntraced(function*(
 const first = (body: { readonly [name: string]: unknown }, names: ReadonlyArray<string>): string =>
   names.map((name) => body[name]).filter(Predicate.isString).find((value) => value !== "") ?? ""
 
-type Refusals = { readonly [status: number]: (detail: string) => AuthError.IamErrorReason }
+type Refusals = { readonly [status: number]: (detail: string) => IamError.IamErrorReason }
 
-const selectionRefused = (detail: string) => new AuthError.SelectionRefused({ detail })
+const selectionRefused = (detail: string) => new IamError.SelectionRefused({ detail })
 const formRefused = (detail: string) =>
-  new AuthError.Misconfigured({ detail: `the IAM does not accept the form of the request: ${detail}` })
+  new IamError.Misconfigured({ detail: `the IAM does not accept the form of the request: ${detail}` })
 const credentialsRefused = () =>
-  new AuthError.CredentialsRefused({ detail: "the username, the password or the organization is wrong" })
+  new IamError.CredentialsRefused({ detail: "the username, the password or the organization is wrong" })
 
 const refusals: Refusals = { 400: formRefused, 403: selectionRefused, 422: formRefused }
 const loginRefusals: Refusals = { ...refusals, 401: credentialsRefused, 404: credentialsRefused }
-const refreshRefusals: Refusals = { ...refusals, 401: (detail) => new AuthError.GrantDead({ detail }) }
+const refreshRefusals: Refusals = { ...refusals, 401: (detail) => new IamError.GrantDead({ detail }) }
 const scopedRefreshRefusals: Refusals = { ...refreshRefusals, 404: selectionRefused }
 
-const refusal = (answer: IamHttp.Answer, call: IamHttp.Call, path: string, refusals: Refusals): AuthError.IamError => {
+const refusal = (answer: IamHttp.Answer, call: IamHttp.Call, path: string, refusals: Refusals): IamError.IamError => {
   const isProxyPage = Option.isNone(answer.body) && !answer.shape.endsWith("an empty body")
   // A web framework that has no such route names it: that says nothing about the user or the project.
   const isNoRoute = answer.status === 404 && Option.exists(answer.message, (message) => message.includes(path))

@@ -4,10 +4,10 @@
  *
  * @since 0.1.0
  */
-import { IamError, Misconfigured } from "@effect-authn/core/AuthError"
-import * as IamHttp from "@effect-authn/core/IamHttp"
-import * as RefreshPolicy from "@effect-authn/core/RefreshPolicy"
-import * as TokenSet from "@effect-authn/core/TokenSet"
+import { IamError, Misconfigured } from "@effect-authn/core/iam/IamError"
+import * as IamHttp from "@effect-authn/core/iam/IamHttp"
+import * as RefreshPolicy from "@effect-authn/core/session/RefreshPolicy"
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"

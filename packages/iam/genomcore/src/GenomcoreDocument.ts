@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import * as SessionDocument from "@effect-authn/core/SessionDocument"
+import * as SessionDocument from "@effect-authn/core/iam/SessionDocument"
 import * as Option from "effect/Option"
 import * as GenomcoreDialect from "./GenomcoreDialect.ts"
 

@@ -4,12 +4,12 @@
  *
  * @since 0.1.0
  */
-import * as AuthError from "@effect-authn/core/AuthError"
-import * as IamClient from "@effect-authn/core/IamClient"
-import type * as JwtCodec from "@effect-authn/core/JwtCodec"
-import * as Session from "@effect-authn/core/Session"
-import * as TokenSet from "@effect-authn/core/TokenSet"
-import * as User from "@effect-authn/core/User"
+import * as IamClient from "@effect-authn/core/iam/IamClient"
+import * as IamError from "@effect-authn/core/iam/IamError"
+import type * as JwtError from "@effect-authn/core/jwt/JwtError"
+import * as Session from "@effect-authn/core/session/Session"
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
+import * as User from "@effect-authn/core/session/User"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
@@ -55,27 +55,27 @@ export class GenomcoreIam extends Context.Service<GenomcoreIam, {
   readonly tokenType: string
   readonly projectId: (
     of: Session.Session | Redacted.Redacted
-  ) => Effect.Effect<number, JwtCodec.JwtError | GenomcoreClaims.ProjectIdError>
-  readonly login: (input: LoginInput) => Effect.Effect<GenomcoreClient.Pair, AuthError.IamError>
+  ) => Effect.Effect<number, JwtError.JwtError | GenomcoreClaims.ProjectIdError>
+  readonly login: (input: LoginInput) => Effect.Effect<GenomcoreClient.Pair, IamError.IamError>
 }>()("@effect-authn/iam-genomcore/GenomcoreIam") {}
 
 const make = Effect.fnUntraced(function*(options: GenomcoreDialect.Options) {
   const dialect = yield* GenomcoreDialect.make(options)
   const client = yield* GenomcoreClient.make(dialect)
-  const fail = (method: string, reason: AuthError.IamErrorReason) =>
-    Effect.fail(new AuthError.IamError({ issuer: dialect.host, method, reason }))
+  const fail = (method: string, reason: IamError.IamErrorReason) =>
+    Effect.fail(new IamError.IamError({ issuer: dialect.host, method, reason }))
 
   const login = Effect.fnUntraced(function*(input: GenomcoreClient.Login) {
     if (input.username.trim() === "") {
-      return yield* fail("login", new AuthError.CredentialsRefused({ detail: "the username is blank: give one" }))
+      return yield* fail("login", new IamError.CredentialsRefused({ detail: "the username is blank: give one" }))
     }
     if (Redacted.value(input.password) === "") {
-      return yield* fail("login", new AuthError.CredentialsRefused({ detail: "the password is empty: give one" }))
+      return yield* fail("login", new IamError.CredentialsRefused({ detail: "the password is empty: give one" }))
     }
     if (input.organization.trim() === "") {
       return yield* fail(
         "login",
-        new AuthError.Misconfigured({
+        new IamError.Misconfigured({
           detail: `this IAM signs in to an organization: name it in the selection, { organization: "…" }`
         })
       )
@@ -91,7 +91,7 @@ const make = Effect.fnUntraced(function*(options: GenomcoreDialect.Options) {
 
   const iam = IamClient.IamClient.of({
     issuer: dialect.host,
-    client: "genomcore",
+    clientId: "genomcore",
     policy: dialect.policy,
     // The known programs read `TOKEN`: too common a name to send what it holds to somebody.
     environment: [],
@@ -109,7 +109,7 @@ const make = Effect.fnUntraced(function*(options: GenomcoreDialect.Options) {
       })),
 
     adopt: Effect.fnUntraced(function*(text) {
-      const refuse = (detail: string) => fail("adopt", new AuthError.CredentialsRefused({ detail }))
+      const refuse = (detail: string) => fail("adopt", new IamError.CredentialsRefused({ detail }))
       const token = TokenSet.accessTokenFrom(Redacted.value(text))
       if (Option.isNone(token)) return yield* refuse("this is no access token: it is empty, or no header can carry it")
       const receivedAt = yield* DateTime.now
@@ -123,7 +123,7 @@ const make = Effect.fnUntraced(function*(options: GenomcoreDialect.Options) {
       ) {
         return yield* refuse("the access token is not valid yet: wait, or set this machine's clock")
       }
-      return { tokens, grant: Session.Grant.make({ _tag: "None" }), user: Option.none(), serverTime: Option.none() }
+      return { tokens, grant: Session.Grant.make({ _tag: "None" }), user: Option.none() }
     }),
 
     renew: Effect.fnUntraced(function*(session, target) {
@@ -131,7 +131,7 @@ const make = Effect.fnUntraced(function*(options: GenomcoreDialect.Options) {
       if (grant._tag !== "RefreshToken") {
         return yield* fail(
           "renew",
-          new AuthError.Unsupported({ detail: "the session has no refresh token: sign in again" })
+          new IamError.Unsupported({ detail: "the session has no refresh token: sign in again" })
         )
       }
       const named = dialect.stickyProject || target.project !== session.current.project ? target.project : undefined
@@ -141,7 +141,7 @@ const make = Effect.fnUntraced(function*(options: GenomcoreDialect.Options) {
       if (sent === undefined) {
         return yield* fail(
           "renew",
-          new AuthError.Unsupported({
+          new IamError.Unsupported({
             detail: "the session has no access token, which a renewal must send: sign in again"
           })
         )
@@ -170,7 +170,7 @@ const make = Effect.fnUntraced(function*(options: GenomcoreDialect.Options) {
           onNone: () =>
             fail(
               "whoami",
-              new AuthError.Unsupported({
+              new IamError.Unsupported({
                 detail: "this IAM has no known route that says who a token belongs to, and the token names nobody"
               })
             ),
@@ -229,7 +229,7 @@ const make = Effect.fnUntraced(function*(options: GenomcoreDialect.Options) {
  */
 export const layer = (
   options: GenomcoreDialect.Options
-): Layer.Layer<IamClient.IamClient | GenomcoreIam, AuthError.IamError, HttpClient.HttpClient> =>
+): Layer.Layer<IamClient.IamClient | GenomcoreIam, IamError.IamError, HttpClient.HttpClient> =>
   Layer.effectContext(make(options))
 
 // A clock that is a little slow must not refuse a token that was made a moment ago.

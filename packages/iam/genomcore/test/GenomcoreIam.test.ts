@@ -36,7 +36,7 @@ describe("row 1 constructor", () => {
     Effect.gen(function*() {
       const server = yield* serve(() => json("500 Internal Server Error", {}))
       const iam = yield* Effect.provide(IamClient.IamClient, layer({ environments: { prod: server.origin } }))
-      assert.deepStrictEqual([iam.issuer, iam.client, iam.environment], [server.origin, "genomcore", []])
+      assert.deepStrictEqual([iam.issuer, iam.clientId, iam.environment], [server.origin, "genomcore", []])
       assert.strictEqual(server.seen.length, 0)
     }))
 
@@ -197,7 +197,7 @@ describe("row 12 refresh: which project, and which token", () => {
     })
   const held = (current: Selection.Selection, tokens: Session.Session["tokens"]) =>
     Session.update(session({ ...issued, grant: refreshGrant("r") }, current), { tokens })
-  const issued = { tokens: at(0, "t"), user: Option.none(), serverTime: Option.none() }
+  const issued = { tokens: at(0, "t"), user: Option.none() }
   const own = { [Selection.id(acme)]: at(1, "default"), [Selection.id(acmeIn("A"))]: at(2, "a") }
 
   const sent = (current: Session.Session, target: Selection.Selection, options: GenomcoreDialect.Options = {}) =>

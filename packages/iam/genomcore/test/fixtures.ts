@@ -1,4 +1,4 @@
-import { type AuthError, IamClient, Selection, Session } from "@effect-authn/core"
+import { IamClient, type IamError, Selection, Session, SessionKey } from "@effect-authn/core"
 import { GenomcoreDialect, GenomcoreIam } from "@effect-authn/iam-genomcore"
 import { assert } from "@effect/vitest"
 import { Effect, Layer, Option, Redacted } from "effect"
@@ -32,9 +32,13 @@ export const credentials = (password = "correct horse"): IamClient.Credentials =
 export const acme = Selection.make({ organization: "acme" })
 export const acmeIn = (project: string) => Selection.make({ organization: "acme", project })
 
-export const session = (issued: IamClient.Issued, current: Selection.Selection, issuer = "https://auth.example.com") =>
+export const session = (
+  issued: Session.TokenResponse,
+  current: Selection.Selection,
+  issuer = "https://auth.example.com"
+) =>
   Session.Session.make({
-    key: Session.SessionKey.make({ issuer, client: "genomcore", account: "default" }),
+    key: SessionKey.SessionKey.make({ issuer, clientId: "genomcore", account: "default" }),
     generation: 1,
     durable: true,
     strategy: "password",
@@ -57,9 +61,9 @@ export const shown = (value: unknown): string =>
 
 /** The reason of an expected `IamError`, which must show none of `secrets` however it is printed. */
 export const refusal = <A, R>(
-  effect: Effect.Effect<A, AuthError.IamError, R>,
+  effect: Effect.Effect<A, IamError.IamError, R>,
   ...secrets: ReadonlyArray<string>
-): Effect.Effect<AuthError.IamErrorReason, A, R> =>
+): Effect.Effect<IamError.IamErrorReason, A, R> =>
   Effect.map(Effect.flip(effect), (error) => {
     for (const secret of secrets) assert.notInclude(`${error.stack}\n${shown(error)}`, secret)
     return error.reason
@@ -86,7 +90,7 @@ export const against = <A, E>(
 export const login = (selection = acme, password?: string) =>
   IamClient.IamClient.use((iam) => iam.login(credentials(password), selection))
 
-export const held = (issued: Partial<IamClient.Issued> = {}) =>
+export const held = (issued: Partial<Session.TokenResponse> = {}) =>
   Effect.map(
     IamClient.IamClient.use((iam) => iam.adopt(secret(token))),
     (adopted) =>

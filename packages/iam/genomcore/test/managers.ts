@@ -2,8 +2,8 @@
 import {
   AuthManager,
   AuthStrategy,
+  BackgroundSleep,
   IamClient,
-  Nap,
   SessionKeeper,
   type SessionLock,
   TokenStorage
@@ -42,7 +42,7 @@ export const program = (
   Layer.fresh(
     AuthManager.layer().pipe(
       Layer.provideMerge(SessionKeeper.layer),
-      Layer.provide(Layer.succeed(Nap.Nap, () => Effect.never)),
+      Layer.provide(Layer.succeed(BackgroundSleep.BackgroundSleep, () => Effect.never)),
       Layer.provideMerge(settings.storage ?? TokenStorage.layerMemory),
       Layer.provideMerge(GenomcoreIam.layer(options)),
       Layer.provideMerge(settings.http ?? FetchHttpClient.layer)

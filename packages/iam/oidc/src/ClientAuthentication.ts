@@ -3,9 +3,9 @@
  *
  * @since 0.1.0
  */
-import { type IamError, Misconfigured } from "@effect-authn/core/AuthError"
-import * as IamHttp from "@effect-authn/core/IamHttp"
-import type * as JwtCodec from "@effect-authn/core/JwtCodec"
+import { type IamError, Misconfigured } from "@effect-authn/core/iam/IamError"
+import * as IamHttp from "@effect-authn/core/iam/IamHttp"
+import type * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
 import * as Effect from "effect/Effect"
 import * as Base64 from "effect/encoding/Base64"
 import * as Redacted from "effect/Redacted"

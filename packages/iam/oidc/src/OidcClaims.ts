@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import * as User from "@effect-authn/core/User"
+import * as User from "@effect-authn/core/session/User"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"

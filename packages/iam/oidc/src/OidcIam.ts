@@ -3,23 +3,23 @@
  *
  * @since 0.1.0
  */
+import { BrowserLogin } from "@effect-authn/core/iam/BrowserLogin"
+import { DeviceLogin } from "@effect-authn/core/iam/DeviceLogin"
+import { IamClient, Revocation } from "@effect-authn/core/iam/IamClient"
 import {
   CredentialsRefused,
   type IamError,
   type IamErrorReason,
   Malformed,
   Unsupported
-} from "@effect-authn/core/AuthError"
-import { BrowserLogin } from "@effect-authn/core/BrowserLogin"
-import { DeviceLogin } from "@effect-authn/core/DeviceLogin"
-import { IamClient, type Issued, Revocation } from "@effect-authn/core/IamClient"
-import * as IamHttp from "@effect-authn/core/IamHttp"
-import * as JwtCodec from "@effect-authn/core/JwtCodec"
-import type * as RefreshPolicy from "@effect-authn/core/RefreshPolicy"
-import type * as Selection from "@effect-authn/core/Selection"
-import * as Session from "@effect-authn/core/Session"
-import * as SessionDocument from "@effect-authn/core/SessionDocument"
-import * as TokenSet from "@effect-authn/core/TokenSet"
+} from "@effect-authn/core/iam/IamError"
+import * as IamHttp from "@effect-authn/core/iam/IamHttp"
+import * as SessionDocument from "@effect-authn/core/iam/SessionDocument"
+import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
+import type * as Selection from "@effect-authn/core/session/Selection"
+import type { TokenResponse } from "@effect-authn/core/session/Session"
+import * as Session from "@effect-authn/core/session/Session"
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
@@ -34,43 +34,12 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import * as oauth from "oauth4webapi"
-import type { ClientAuthentication } from "./ClientAuthentication.ts"
 import * as OidcBrowserLogin from "./internal/browserLogin.ts"
 import * as OidcDeviceLogin from "./internal/deviceLogin.ts"
 import * as Provider from "./internal/provider.ts"
-import * as Settings from "./internal/settings.ts"
 import * as Userinfo from "./internal/userinfo.ts"
 import * as OidcClaims from "./OidcClaims.ts"
-import type { OidcMetadata } from "./OidcMetadata.ts"
-
-/**
- * - `issuer`: the provider's name for itself, to the letter: a slash at the end makes a difference.
- * - `clientId`, `clientAuthentication` (default `none`): as registered at the provider.
- * - `scopes`: by default `openid`, `profile`, `email` and `offline_access`. Without `openid` no id_token is asked for.
- * - `resource` (RFC 8707) or `audience` (Auth0's word): which API the access tokens are for.
- * - `prompt`: how insistent the provider's page is. By default `consent` where `offline_access` is asked for, since
- *   providers may not grant it without; an empty text sends none.
- * - `parameters`: what else the provider's page, or its device codes, are asked with.
- * - `metadata`: the endpoints of a provider that publishes none; then nothing is discovered.
- * - `environment`: the variables that may hold an access token; none unless told.
- * - `policy`: what differs from the standard policy. `timeLimit` bounds every request.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Options {
-  readonly issuer: string
-  readonly clientId: string
-  readonly clientAuthentication?: ClientAuthentication | undefined
-  readonly scopes?: ReadonlyArray<string> | undefined
-  readonly audience?: string | undefined
-  readonly resource?: string | undefined
-  readonly prompt?: string | undefined
-  readonly parameters?: { readonly [name: string]: string } | undefined
-  readonly metadata?: OidcMetadata | undefined
-  readonly environment?: ReadonlyArray<string> | undefined
-  readonly policy?: Partial<RefreshPolicy.RefreshPolicy> | undefined
-}
+import * as OidcOptions from "./OidcOptions.ts"
 
 /**
  * What this dialect has besides an `IamClient`.
@@ -85,7 +54,7 @@ export interface Options {
  * @since 0.1.0
  */
 export class OidcIam extends Context.Service<OidcIam, {
-  readonly clientCredentials: (selection: Selection.Selection) => Effect.Effect<Issued, IamError>
+  readonly clientCredentials: (selection: Selection.Selection) => Effect.Effect<TokenResponse, IamError>
   readonly endSessionUrl: (
     session: Session.Session,
     options?: { readonly postLogoutRedirectUri?: string | undefined; readonly state?: string | undefined }
@@ -99,12 +68,12 @@ export class OidcIam extends Context.Service<OidcIam, {
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<
+export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions): Effect.fn.Return<
   Context.Context<IamClient | BrowserLogin | DeviceLogin | OidcIam>,
   IamError,
   HttpClient.HttpClient
 > {
-  const settings = yield* Settings.complete(options)
+  const settings = yield* OidcOptions.complete(options)
   const provider = yield* Provider.make(settings)
   const { clientId, issuer, policy } = settings
   const fail = (method: string, reason: IamErrorReason) => IamHttp.error({ issuer, method }, reason)
@@ -112,7 +81,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const clientCredentials = Effect.fn("OidcIam.clientCredentials")(function*(selection: Selection.Selection) {
     const call = provider.call("login")
     // The scopes of the options are for people.
-    const target = yield* Settings.target(
+    const target = yield* OidcOptions.target(
       settings,
       selection,
       "login",
@@ -135,10 +104,10 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     session: Session.Session,
     refreshToken: Redacted.Redacted,
     selection: Selection.Selection
-  ): Effect.fn.Return<Issued, IamError> {
+  ): Effect.fn.Return<TokenResponse, IamError> {
     const call = provider.call("renew", refreshToken)
     const startedAt = yield* Clock.currentTimeMillis
-    const { audience: _audience, ...target } = yield* Settings.target(settings, selection, "renew", [])
+    const { audience: _audience, ...target } = yield* OidcOptions.target(settings, selection, "renew", [])
     const answer = yield* provider.request(
       call,
       ({ as, auth, client, options }) =>
@@ -179,7 +148,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
 
   const iam = IamClient.of({
     issuer,
-    client: clientId,
+    clientId,
     policy,
     environment: settings.environment,
 
@@ -202,7 +171,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
         defaultLifetime: Duration.infinity
       })
       if (!TokenSet.isValid(tokens, receivedAt)) return yield* refuse("the access token has expired: get a new one")
-      return { tokens, grant: Session.Grant.make({ _tag: "None" }), user: Option.none(), serverTime: Option.none() }
+      return { tokens, grant: Session.Grant.make({ _tag: "None" }), user: Option.none() }
     }),
 
     renew: Effect.fn("OidcIam.renew")(function*(session: Session.Session, target: Selection.Selection) {
@@ -302,44 +271,18 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
  * @since 0.1.0
  */
 export const layer = (
-  options: Options
+  options: OidcOptions.OidcOptions
 ): Layer.Layer<IamClient | BrowserLogin | DeviceLogin | OidcIam, IamError, HttpClient.HttpClient> =>
   Layer.effectContext(make(options))
 
 /**
- * `OIDC_ISSUER`, `OIDC_CLIENT_ID`, and where they are set `OIDC_CLIENT_SECRET` (sent as `client_secret_basic`),
- * `OIDC_SCOPES` (separated by spaces), `OIDC_AUDIENCE` and `OIDC_RESOURCE`.
- *
- * @category configuration
- * @since 0.1.0
- */
-export const fromEnvironment: Config.Config<Options> = Config.all({
-  issuer: Config.NonEmptyString("OIDC_ISSUER"),
-  clientId: Config.NonEmptyString("OIDC_CLIENT_ID"),
-  secret: Config.option(Config.Redacted("OIDC_CLIENT_SECRET")),
-  scopes: Config.option(Config.NonEmptyString("OIDC_SCOPES")),
-  audience: Config.option(Config.NonEmptyString("OIDC_AUDIENCE")),
-  resource: Config.option(Config.NonEmptyString("OIDC_RESOURCE"))
-}).pipe(Config.map(({ audience, clientId, issuer, resource, scopes, secret }) => ({
-  issuer,
-  clientId,
-  clientAuthentication: Option.match(secret, {
-    onNone: (): ClientAuthentication => ({ method: "none" }),
-    onSome: (secret) => ({ method: "client_secret_basic", secret })
-  }),
-  scopes: Option.getOrUndefined(Option.map(scopes, (scopes) => scopes.split(/\s+/).filter(Boolean))),
-  audience: Option.getOrUndefined(audience),
-  resource: Option.getOrUndefined(resource)
-})))
-
-/**
- * The services of the provider that the configuration names; `fromEnvironment` unless told otherwise.
+ * The services of the provider that the configuration names; `OidcOptions.fromEnvironment` unless told otherwise.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layerConfig = (
-  options: Config.Wrap<Options> = fromEnvironment
+  options: Config.Wrap<OidcOptions.OidcOptions> = OidcOptions.fromEnvironment
 ): Layer.Layer<
   IamClient | BrowserLogin | DeviceLogin | OidcIam,
   IamError | Config.ConfigError,

@@ -3,8 +3,8 @@
  *
  * @since 0.1.0
  */
-import { type IamError, Misconfigured } from "@effect-authn/core/AuthError"
-import * as IamHttp from "@effect-authn/core/IamHttp"
+import { type IamError, Misconfigured } from "@effect-authn/core/iam/IamError"
+import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as Effect from "effect/Effect"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"

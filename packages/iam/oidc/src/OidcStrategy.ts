@@ -5,8 +5,8 @@
  * @since 0.1.0
  */
 import { InvalidCredentials } from "@effect-authn/core/AuthError"
-import type { AuthStrategy } from "@effect-authn/core/AuthStrategy"
-import * as Session from "@effect-authn/core/Session"
+import type { AuthStrategy } from "@effect-authn/core/login/AuthStrategy"
+import * as Session from "@effect-authn/core/session/Session"
 import * as Effect from "effect/Effect"
 import { OidcIam } from "./OidcIam.ts"
 
@@ -22,7 +22,7 @@ export const clientCredentials: AuthStrategy<OidcIam> = {
   obtain: (context) =>
     OidcIam.use((oidc) => oidc.clientCredentials(context.selection)).pipe(
       Effect.map((issued) =>
-        Session.fromIssued(context.key, issued, { strategy: "client credentials", selection: context.selection })
+        Session.fromResponse(context.key, issued, { strategy: "client credentials", selection: context.selection })
       ),
       Effect.catchReason(
         "IamError",

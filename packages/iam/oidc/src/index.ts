@@ -23,4 +23,9 @@ export * as OidcMetadata from "./OidcMetadata.ts"
 /**
  * @since 0.1.0
  */
+export * as OidcOptions from "./OidcOptions.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as OidcStrategy from "./OidcStrategy.ts"

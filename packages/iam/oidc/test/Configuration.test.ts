@@ -1,5 +1,5 @@
-import { type AuthError, BrowserLogin, DeviceLogin, IamClient, Selection } from "@effect-authn/core"
-import { OidcIam } from "@effect-authn/iam-oidc"
+import { BrowserLogin, DeviceLogin, IamClient, type IamError, Selection } from "@effect-authn/core"
+import { OidcIam, type OidcOptions } from "@effect-authn/iam-oidc"
 import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Deferred, Duration, Effect, Fiber, Layer } from "effect"
 import { FetchHttpClient, HttpClient } from "effect/http"
@@ -54,7 +54,7 @@ const provider = Effect.gen(function*() {
 
 /** Everything that is sent in all ways to get a token: the query of the provider's page, and the forms. */
 const everything = Effect.fnUntraced(function*(
-  options: Partial<OidcIam.Options>,
+  options: Partial<OidcOptions.OidcOptions>,
   chosen: Selection.Input = {},
   prompt?: string
 ) {
@@ -91,7 +91,7 @@ describe("what an option puts where", () => {
   type Sent = { readonly [name: string]: string }
   const scope = "openid profile email offline_access"
   const rows: Record<string, {
-    readonly options: Partial<OidcIam.Options>
+    readonly options: Partial<OidcOptions.OidcOptions>
     readonly selection?: Selection.Input
     readonly prompt?: string
     readonly page: Sent
@@ -199,7 +199,7 @@ it.live("parameters take the place of nothing that protects a login", () =>
   }))
 
 describe("options from the configuration", () => {
-  const configured = (values: Record<string, string>, options?: Config.Wrap<OidcIam.Options>) =>
+  const configured = (values: Record<string, string>, options?: Config.Wrap<OidcOptions.OidcOptions>) =>
     OidcIam.layerConfig(options).pipe(
       Layer.provide([ConfigProvider.layer(ConfigProvider.fromEnv({ env: values })), FetchHttpClient.layer])
     )
@@ -209,7 +209,7 @@ describe("options from the configuration", () => {
       const { asked, issuer, last } = yield* provider
       yield* Effect.gen(function*() {
         const iam = yield* IamClient.IamClient
-        assert.deepStrictEqual([iam.issuer, iam.client, iam.environment], [issuer, "cli", []])
+        assert.deepStrictEqual([iam.issuer, iam.clientId, iam.environment], [issuer, "cli", []])
         yield* OidcIam.OidcIam.use(({ clientCredentials }) => clientCredentials(Selection.none))
       }).pipe(Effect.provide(configured({
         OIDC_ISSUER: issuer,
@@ -281,7 +281,7 @@ describe("options from the configuration", () => {
 
 describe("policy.timeLimit bounds", () => {
   /** A provider that never answers, or from the metadata on. Time is the test's alone. */
-  const silent = (metadata: OidcIam.Options["metadata"]) =>
+  const silent = (metadata: OidcOptions.OidcOptions["metadata"]) =>
     Effect.gen(function*() {
       const asked = yield* Deferred.make<string>()
       const client = HttpClient.make((_request, url) =>
@@ -311,8 +311,8 @@ describe("policy.timeLimit bounds", () => {
   })
   const requests: Record<string, {
     readonly path: string
-    readonly act: Effect.Effect<unknown, AuthError.IamError, Services>
-    readonly metadata: OidcIam.Options["metadata"]
+    readonly act: Effect.Effect<unknown, IamError.IamError, Services>
+    readonly metadata: OidcOptions.OidcOptions["metadata"]
   }> = {
     "discovery": {
       path: "/.well-known/openid-configuration",

@@ -1,7 +1,7 @@
 import {
-  type AuthError,
   AuthManager,
   DeviceLogin,
+  type IamError,
   InteractiveStrategy,
   LoginPrompt,
   SessionKeeper,
@@ -102,7 +102,7 @@ const run = (steps: ReadonlyArray<Step>, begun: object = {}, wait: Duration.Inpu
 
 const gaps = (polls: ReadonlyArray<number>) => polls.map((at, index) => at - (polls[index - 1] ?? 0))
 
-const reasonOf = (result: { readonly _tag: string; readonly failure?: AuthError.IamError }) =>
+const reasonOf = (result: { readonly _tag: string; readonly failure?: IamError.IamError }) =>
   result.failure?.reason._tag
 
 describe("polling", () => {

@@ -1,5 +1,5 @@
-import { type AuthError, BrowserLogin, IamClient } from "@effect-authn/core"
-import { OidcIam } from "@effect-authn/iam-oidc"
+import { BrowserLogin, IamClient, type IamError } from "@effect-authn/core"
+import { OidcIam, type OidcOptions } from "@effect-authn/iam-oidc"
 import { OidcProvider, ScriptedUserAgent } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, Redacted, Schema } from "effect"
@@ -11,7 +11,7 @@ import { date, otherKeys, type RawProvider, type Script, seconds, serve, sign, u
 
 const redirectUri = "http://127.0.0.1:49321/callback"
 
-const layer = (issuer: string, options: Partial<OidcIam.Options> = {}) =>
+const layer = (issuer: string, options: Partial<OidcOptions.OidcOptions> = {}) =>
   OidcIam.layer({ issuer, clientId: "cli", ...options }).pipe(Layer.provide(FetchHttpClient.layer))
 
 const goodClaims = (issuer: string, nonce: string) => ({
@@ -34,7 +34,7 @@ const login = (options: {
   readonly script?: Script
   readonly headers?: Record<string, string>
   readonly callback?: (asked: URLSearchParams, provider: RawProvider) => string
-  readonly settings?: Partial<OidcIam.Options>
+  readonly settings?: Partial<OidcOptions.OidcOptions>
 }) =>
   Effect.gen(function*() {
     let nonce = ""
@@ -64,7 +64,7 @@ const login = (options: {
     }).pipe(Effect.provide(layer(provider.issuer, options.settings)))
   })
 
-const refusal = <A>(effect: Effect.Effect<A, AuthError.IamError>, ...secrets: ReadonlyArray<string>) =>
+const refusal = <A>(effect: Effect.Effect<A, IamError.IamError>, ...secrets: ReadonlyArray<string>) =>
   Effect.map(Effect.flip(effect), (error) => {
     for (const secret of ["at-secret", "rt-secret", "c-secret", ...secrets]) {
       assert.notInclude(`${error.stack} ${inspect(error, { depth: 9 })}`, secret)

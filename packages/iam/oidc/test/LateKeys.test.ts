@@ -1,6 +1,6 @@
 /** The provider has answered, and its keys cannot be had: the refresh token is spent, and the new one counts. */
 import { AuthManager, AuthStrategy, IamClient, InteractiveStrategy, Selection, Session } from "@effect-authn/core"
-import { OidcIam } from "@effect-authn/iam-oidc"
+import { OidcIam, type OidcOptions } from "@effect-authn/iam-oidc"
 import { type FaultProxy, OidcProvider } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Deferred, Duration, Effect, Fiber, Layer, Option, Redacted } from "effect"
@@ -98,7 +98,7 @@ const issuer = "https://idp.example"
 /** Renews at a provider in memory, so that time is the test's alone. */
 const renewing = (
   answer: (path: string) => Effect.Effect<object>,
-  options: Partial<OidcIam.Options> = {}
+  options: Partial<OidcOptions.OidcOptions> = {}
 ) =>
   Effect.map(
     Layer.build(

@@ -1,5 +1,5 @@
 import { BrowserLogin, IamClient, Selection, type Session, TokenSet } from "@effect-authn/core"
-import { OidcIam } from "@effect-authn/iam-oidc"
+import { OidcIam, type OidcOptions } from "@effect-authn/iam-oidc"
 import { assert, describe, it } from "@effect/vitest"
 import { DateTime, Effect, Layer, Option, Redacted } from "effect"
 import { FetchHttpClient } from "effect/http"
@@ -7,7 +7,7 @@ import { type Asked, barejwks, type Reply, type Script, seconds, serve, sessionO
 
 const redirectUri = "http://localhost:8400/cb"
 
-const layer = (issuer: string, options: Partial<OidcIam.Options> = {}) =>
+const layer = (issuer: string, options: Partial<OidcOptions.OidcOptions> = {}) =>
   OidcIam.layer({ issuer, clientId: "cli", ...options }).pipe(Layer.provide(FetchHttpClient.layer))
 
 const against = <A, E>(
@@ -17,7 +17,7 @@ const against = <A, E>(
     E,
     IamClient.IamClient | BrowserLogin.BrowserLogin | OidcIam.OidcIam
   >,
-  options: Partial<OidcIam.Options> = {}
+  options: Partial<OidcOptions.OidcOptions> = {}
 ) =>
   Effect.gen(function*() {
     const server = yield* serve(script)
@@ -34,7 +34,12 @@ const answering = (body: object, path = "/token"): Script => ({ routes: { [path]
 
 const tokens = { access_token: "at-1", token_type: "Bearer", expires_in: 300 }
 
-const login = (script: Script, options: Partial<OidcIam.Options> = {}, claims: object = {}, extra: object = {}) => {
+const login = (
+  script: Script,
+  options: Partial<OidcOptions.OidcOptions> = {},
+  claims: object = {},
+  extra: object = {}
+) => {
   let nonce = ""
   const token: (asked: Asked, base: string) => Reply = (_asked, base) => ({
     body: {

@@ -1,5 +1,5 @@
 import { AuthManager, type AuthStrategy } from "@effect-authn/core"
-import { type OidcIam, OidcStrategy } from "@effect-authn/iam-oidc"
+import { type OidcIam, type OidcOptions, OidcStrategy } from "@effect-authn/iam-oidc"
 import { OidcProvider } from "@effect-authn/testing"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, it } from "@effect/vitest"
@@ -23,7 +23,7 @@ const sessions: ReadonlyArray<{
   readonly strategy: AuthStrategy.AuthStrategy<Needs | OidcIam.OidcIam>
   readonly acts: Effect.Effect<unknown, Error, Person>
   readonly of: (provider: Provider) => {
-    readonly options: Partial<OidcIam.Options>
+    readonly options: Partial<OidcOptions.OidcOptions>
     readonly environment: { readonly [name: string]: string }
   }
   readonly renewal: string

@@ -1,19 +1,19 @@
 import {
   AuthManager,
   type AuthStrategy,
+  BackgroundSleep,
   type Browser,
   type BrowserLogin,
   type CallbackServer,
   type DeviceLogin,
   InteractiveStrategy,
   LoginPrompt,
-  Nap,
   Session,
   SessionKeeper,
   TokenSet,
   TokenStorage
 } from "@effect-authn/core"
-import { OidcIam } from "@effect-authn/iam-oidc"
+import { OidcIam, type OidcOptions } from "@effect-authn/iam-oidc"
 import { FileTokenStorage, NodeCallbackServer } from "@effect-authn/platform-node"
 import { OidcProvider, ScriptedUserAgent } from "@effect-authn/testing"
 import { Context, DateTime, type Duration, Effect, Layer, Option, Queue, Redacted, Struct } from "effect"
@@ -48,9 +48,9 @@ export const answers = { login: "ada", password: "any" }
 /** One program: manager and keeper over whatever IAM and storage are there. */
 export const program = Layer.fresh(AuthManager.layer()).pipe(Layer.provideMerge(Layer.fresh(SessionKeeper.layer)))
 
-const withoutScheduler = Layer.succeed(Nap.Nap, () => Effect.never)
+const withoutScheduler = Layer.succeed(BackgroundSleep.BackgroundSleep, () => Effect.never)
 
-export type ProviderOf = (provider: OidcProvider.OidcProvider["Service"]) => Partial<OidcIam.Options>
+export type ProviderOf = (provider: OidcProvider.OidcProvider["Service"]) => Partial<OidcOptions.OidcOptions>
 
 export const oidc = (options: ProviderOf = () => ({})) =>
   Layer.unwrap(

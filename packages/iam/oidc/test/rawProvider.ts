@@ -1,5 +1,5 @@
 /** A provider of raw HTTP that imports nothing of ours: what it says is what a test tells it to say. */
-import { Selection, Session, TokenSet } from "@effect-authn/core"
+import { Selection, Session, SessionKey, TokenSet } from "@effect-authn/core"
 import { DateTime, Duration, Effect, Option, Redacted, type Scope } from "effect"
 import * as Crypto from "node:crypto"
 import { createServer, type IncomingHttpHeaders, type IncomingMessage } from "node:http"
@@ -135,7 +135,7 @@ export const serve = (script: Script = {}): Effect.Effect<RawProvider, never, Sc
 export const sessionOf = (issuer: string, prefix = "", fields: Partial<Session.Session> = {}) =>
   Effect.map(DateTime.now, (now) =>
     Session.Session.make({
-      key: Session.SessionKey.make({ issuer, client: "cli", account: "default" }),
+      key: SessionKey.SessionKey.make({ issuer, clientId: "cli", account: "default" }),
       generation: 1,
       durable: true,
       strategy: "browser",

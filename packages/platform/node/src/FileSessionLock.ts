@@ -3,9 +3,9 @@
  *
  * @since 0.1.0
  */
-import { SessionLockError } from "@effect-authn/core/AuthError"
-import type { SessionKey } from "@effect-authn/core/Session"
-import * as SessionLock from "@effect-authn/core/SessionLock"
+import type { SessionKey } from "@effect-authn/core/session/SessionKey"
+import { SessionLockError } from "@effect-authn/core/storage/SessionLock"
+import * as SessionLock from "@effect-authn/core/storage/SessionLock"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"

@@ -3,17 +3,17 @@
  *
  * @since 0.1.0
  */
+import type { SessionKey } from "@effect-authn/core/session/SessionKey"
+import type * as SessionLock from "@effect-authn/core/storage/SessionLock"
+import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
 import {
   StorageConflict,
   StorageCorrupt,
   StorageKeyMismatch,
-  StorageLocked,
+  StorageKeyUnavailable,
   StorageUnavailable,
   TokenStorageError
-} from "@effect-authn/core/AuthError"
-import type { SessionKey } from "@effect-authn/core/Session"
-import type * as SessionLock from "@effect-authn/core/SessionLock"
-import * as TokenStorage from "@effect-authn/core/TokenStorage"
+} from "@effect-authn/core/storage/TokenStorageError"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -204,7 +204,7 @@ const fileOf = (key: SessionKey): string => SessionFiles.nameOf(key) + ending
 const compare = (found: number, expected: number) =>
   found === expected ? Effect.void : Effect.fail(new StorageConflict({ expected, found }))
 
-const isAboutTheKey = Schema.is(Schema.Union([StorageLocked, StorageKeyMismatch]))
+const isAboutTheKey = Schema.is(Schema.Union([StorageKeyUnavailable, StorageKeyMismatch]))
 
 const reasonOf = (failure: Failure): TokenStorageError["reason"] => {
   switch (failure._tag) {

@@ -4,17 +4,17 @@
  * @since 0.1.0
  */
 import * as AuthManager from "@effect-authn/core/AuthManager"
-import type { IamClient } from "@effect-authn/core/IamClient"
-import * as Redaction from "@effect-authn/core/Redaction"
-import * as SessionKeeper from "@effect-authn/core/SessionKeeper"
-import * as SessionLock from "@effect-authn/core/SessionLock"
-import type { TokenStorage } from "@effect-authn/core/TokenStorage"
+import type { IamClient } from "@effect-authn/core/iam/IamClient"
+import * as Redaction from "@effect-authn/core/iam/Redaction"
+import * as SessionKeeper from "@effect-authn/core/keeper/SessionKeeper"
+import * as SessionLock from "@effect-authn/core/storage/SessionLock"
+import type { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Effect from "effect/Effect"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Os from "node:os"
-import * as NodeNap from "./NodeNap.ts"
+import * as NodeBackgroundSleep from "./NodeBackgroundSleep.ts"
 import * as NodeStorage from "./NodeStorage.ts"
 
 /**
@@ -75,7 +75,7 @@ export const layer = <Services, E>(
   AuthManager.layer(options?.account === undefined ? {} : { account: options.account }).pipe(
     Layer.provideMerge(SessionKeeper.layer),
     Layer.provide([
-      NodeNap.layer,
+      NodeBackgroundSleep.layer,
       Layer.sync(SessionLock.Holder, () => `process ${process.pid} on ${Os.hostname()}`)
     ]),
     Layer.provideMerge(options?.storage ?? NodeStorage.layer({ plainFiles: Effect.succeed(true) })),

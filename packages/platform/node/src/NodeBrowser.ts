@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Browser, BrowserNotOpened, environmentObstacle } from "@effect-authn/core/Browser"
+import { Browser, BrowserNotOpened, environmentObstacle } from "@effect-authn/core/login/Browser"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"

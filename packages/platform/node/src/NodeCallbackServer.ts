@@ -3,7 +3,12 @@
  *
  * @since 0.1.0
  */
-import { type Callback, CallbackServer, CallbackUnavailable, type Received } from "@effect-authn/core/CallbackServer"
+import {
+  type Callback,
+  CallbackServer,
+  CallbackUnavailable,
+  type Received
+} from "@effect-authn/core/login/CallbackServer"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"

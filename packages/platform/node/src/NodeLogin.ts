@@ -3,9 +3,9 @@
  *
  * @since 0.1.0
  */
-import type { Browser } from "@effect-authn/core/Browser"
-import type { CallbackServer } from "@effect-authn/core/CallbackServer"
-import type { LoginPrompt } from "@effect-authn/core/LoginPrompt"
+import type { Browser } from "@effect-authn/core/login/Browser"
+import type { CallbackServer } from "@effect-authn/core/login/CallbackServer"
+import type { LoginPrompt } from "@effect-authn/core/login/LoginPrompt"
 import * as Layer from "effect/Layer"
 import * as NodeBrowser from "./NodeBrowser.ts"
 import * as NodeCallbackServer from "./NodeCallbackServer.ts"

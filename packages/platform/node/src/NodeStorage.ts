@@ -3,13 +3,13 @@
  *
  * @since 0.1.0
  */
-import { type SessionLockError, StorageLocked, TokenStorageError } from "@effect-authn/core/AuthError"
-import * as EncryptedTokenStorage from "@effect-authn/core/EncryptedTokenStorage"
-import * as KeySource from "@effect-authn/core/KeySource"
-import type { SessionKey } from "@effect-authn/core/Session"
-import type { SessionLock } from "@effect-authn/core/SessionLock"
-import * as StoragePolicy from "@effect-authn/core/StoragePolicy"
-import * as TokenStorage from "@effect-authn/core/TokenStorage"
+import type { SessionKey } from "@effect-authn/core/session/SessionKey"
+import * as EncryptedTokenStorage from "@effect-authn/core/storage/EncryptedTokenStorage"
+import * as EncryptionKeys from "@effect-authn/core/storage/EncryptionKeys"
+import type { SessionLock, SessionLockError } from "@effect-authn/core/storage/SessionLock"
+import * as StoragePolicy from "@effect-authn/core/storage/StoragePolicy"
+import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
+import { StorageKeyUnavailable, TokenStorageError } from "@effect-authn/core/storage/TokenStorageError"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -39,9 +39,9 @@ export interface Options {
   readonly policy?: StoragePolicy.Policy | undefined
   readonly directory?: string | undefined
   readonly keychain?:
-    | ((options: { readonly name: string }) => Layer.Layer<KeySource.KeySource, never, SessionLock>)
+    | ((options: { readonly name: string }) => Layer.Layer<EncryptionKeys.EncryptionKeys, never, SessionLock>)
     | undefined
-  readonly key?: Layer.Layer<KeySource.KeySource> | undefined
+  readonly key?: Layer.Layer<EncryptionKeys.EncryptionKeys> | undefined
   readonly plainFiles?: Effect.Effect<boolean> | undefined
 }
 
@@ -55,21 +55,21 @@ const refuse = (message: string): Effect.Effect<never, Refusal> => Effect.fail({
 
 const keyOfEnvironment = Effect.gen(function*() {
   const isSet = (name: string) => Effect.map(Effect.option(Config.Redacted(name)), Option.isSome)
-  if (yield* isSet("EFFECT_AUTHN_KEY")) return KeySource.layerEnvironment()
+  if (yield* isSet("EFFECT_AUTHN_KEY")) return EncryptionKeys.layerEnvironment()
   const passphrase = "EFFECT_AUTHN_PASSPHRASE"
-  return (yield* isSet(passphrase)) ? KeySource.layerPassphrase(Config.Redacted(passphrase)) : undefined
+  return (yield* isSet(passphrase)) ? EncryptionKeys.layerPassphrase(Config.Redacted(passphrase)) : undefined
 })
 
 // One source for the question and for the storage, so that nobody is asked twice.
 const encrypted = (
   files: Layer.Layer<TokenStorage.TokenStorage | SessionLock>,
-  key: Layer.Layer<KeySource.KeySource>
+  key: Layer.Layer<EncryptionKeys.EncryptionKeys>
 ): Effect.Effect<Offer, never, Scope.Scope> =>
   Effect.map(Layer.build(key), (built) => {
-    const source = Context.get(built, KeySource.KeySource)
+    const source = Context.get(built, EncryptionKeys.EncryptionKeys)
     return Effect.as(
       Effect.mapError(source.available, ({ detail }) => ({ message: detail })),
-      Layer.provide(EncryptedTokenStorage.layer(files), Layer.succeed(KeySource.KeySource, source))
+      Layer.provide(EncryptedTokenStorage.layer(files), Layer.succeed(EncryptionKeys.EncryptionKeys, source))
     )
   })
 
@@ -141,7 +141,7 @@ export const layer = (
 
 /**
  * Moves every session from one place of these options to another, as `StoragePolicy.migrate` does, and tells which. It fails
- * with `StorageLocked` when one of the two is not to be had.
+ * with `StorageKeyUnavailable` when one of the two is not to be had.
  *
  * @category combinators
  * @since 0.1.0
@@ -154,7 +154,11 @@ export const migrate = Effect.fnUntraced(function*(
     Effect.mapError(
       known[place],
       ({ message }) =>
-        new TokenStorageError({ storage: place, method: "migrate", reason: new StorageLocked({ detail: message }) })
+        new TokenStorageError({
+          storage: place,
+          method: "migrate",
+          reason: new StorageKeyUnavailable({ detail: message })
+        })
     )
   return yield* StoragePolicy.migrate({ from: yield* open(options.from), to: yield* open(options.to) })
 }, Effect.scoped)

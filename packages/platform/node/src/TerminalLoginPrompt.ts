@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import * as LoginPrompt from "@effect-authn/core/LoginPrompt"
+import * as LoginPrompt from "@effect-authn/core/login/LoginPrompt"
 import * as NodeTerminal from "@effect/platform-node/NodeTerminal"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"

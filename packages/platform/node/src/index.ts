@@ -18,6 +18,11 @@ export * as NodeAuth from "./NodeAuth.ts"
 /**
  * @since 0.1.0
  */
+export * as NodeBackgroundSleep from "./NodeBackgroundSleep.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as NodeBrowser from "./NodeBrowser.ts"
 
 /**
@@ -29,11 +34,6 @@ export * as NodeCallbackServer from "./NodeCallbackServer.ts"
  * @since 0.1.0
  */
 export * as NodeLogin from "./NodeLogin.ts"
-
-/**
- * @since 0.1.0
- */
-export * as NodeNap from "./NodeNap.ts"
 
 /**
  * @since 0.1.0

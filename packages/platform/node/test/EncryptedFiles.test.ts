@@ -1,4 +1,10 @@
-import { type AuthError, EncryptedTokenStorage, KeySource, type Session, TokenStorage } from "@effect-authn/core"
+import {
+  EncryptedTokenStorage,
+  EncryptionKeys,
+  type Session,
+  TokenStorage,
+  type TokenStorageError
+} from "@effect-authn/core"
 import { FileTokenStorage } from "@effect-authn/platform-node"
 import { TokenStorageSuite } from "@effect-authn/testing"
 import { NodeFileSystem } from "@effect/platform-node"
@@ -20,7 +26,7 @@ const second = textOf(2)
 process.env["EFFECT_AUTHN_KEY"] = first
 
 const keys = (text: string) =>
-  KeySource.layerEnvironment().pipe(
+  EncryptionKeys.layerEnvironment().pipe(
     Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { EFFECT_AUTHN_KEY: text } })))
   )
 const storage = (directory: string, text: string) =>
@@ -34,11 +40,13 @@ const put = (session: Session.Session, expected: number) =>
 const remove = (expected: number, of = key) => Effect.flatMap(TokenStorage.TokenStorage, (_) => _.remove(of, expected))
 // why each operation fails; one that succeeds fails the test
 const reasonsOf = (
-  operations: ReadonlyArray<Effect.Effect<unknown, AuthError.TokenStorageError, TokenStorage.TokenStorage>>
+  operations: ReadonlyArray<Effect.Effect<unknown, TokenStorageError.TokenStorageError, TokenStorage.TokenStorage>>
 ) => Effect.forEach(operations, (operation) => Effect.map(Effect.flip(operation), reason))
 const list = Effect.flatMap(TokenStorage.TokenStorage, (_) => _.keys)
 
-const inDirectory = (make: (directory: string) => Layer.Layer<KeySource.KeySource, never, FileSystem.FileSystem>) =>
+const inDirectory = (
+  make: (directory: string) => Layer.Layer<EncryptionKeys.EncryptionKeys, never, FileSystem.FileSystem>
+) =>
   Layer.unwrap(Effect.gen(function*() {
     const fs = yield* FileSystem.FileSystem
     const directory = yield* fs.makeTempDirectoryScoped()
@@ -53,13 +61,13 @@ TokenStorageSuite.suite(
   inDirectory((directory) =>
     Layer.unwrap(Effect.sync(() => {
       Fs.writeFileSync(Path.join(directory, "key"), `${first}\n`)
-      return KeySource.layerFile(Path.join(directory, "key"))
+      return EncryptionKeys.layerFile(Path.join(directory, "key"))
     }))
   )
 )
 TokenStorageSuite.suite(
   "files, encrypted with a passphrase",
-  inDirectory(() => KeySource.layerPassphrase(Effect.succeed(Redacted.make("correct horse"))))
+  inDirectory(() => EncryptionKeys.layerPassphrase(Effect.succeed(Redacted.make("correct horse"))))
 )
 
 /** Everything that lies below a directory, names and bytes. */
@@ -167,7 +175,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("encrypted files", (i
       const directory = yield* temporary
       const locked = (passphrase: string) =>
         EncryptedTokenStorage.layer(FileTokenStorage.layer({ directory })).pipe(
-          Layer.provide(KeySource.layerPassphrase(Effect.succeed(Redacted.make(passphrase))))
+          Layer.provide(EncryptionKeys.layerPassphrase(Effect.succeed(Redacted.make(passphrase))))
         )
       yield* Effect.provide(put(sessionOf(1), 0), locked("right"))
       const error = yield* Effect.flip(Effect.provide(get(), locked("wrong")))
@@ -186,7 +194,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("encrypted files", (i
         "",
         reasonsOf([get(), put(sessionOf(2), 1), remove(1), list])
       )
-      assert.deepStrictEqual(reasons, reasons.map(() => "StorageLocked"))
+      assert.deepStrictEqual(reasons, reasons.map(() => "StorageKeyUnavailable"))
       assert.strictEqual(generationOf(yield* use(directory, first, get())), 1)
     }))
 

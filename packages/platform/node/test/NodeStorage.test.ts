@@ -1,11 +1,12 @@
 import {
-  AuthError,
+  type AuthError,
   AuthManager,
   AuthStrategy,
-  KeySource,
+  EncryptionKeys,
   type Session,
   StoragePolicy,
-  TokenStorage
+  TokenStorage,
+  TokenStorageError
 } from "@effect-authn/core"
 import { NodeAuth, NodeStorage } from "@effect-authn/platform-node"
 import { ScriptedIam, TokenStorageSuite } from "@effect-authn/testing"
@@ -28,12 +29,14 @@ process.env["EFFECT_AUTHN_KEY"] = secret
 // A keychain that has a key, or is locked.
 const keychain = (locked?: string): NonNullable<NodeStorage.Options["keychain"]> => ({ name }) =>
   Layer.effect(
-    KeySource.KeySource,
-    KeySource.make({
+    EncryptionKeys.EncryptionKeys,
+    EncryptionKeys.make({
       description: `a key in a fake keychain, "${Path.basename(name)}"`,
       atRest: "keychain",
       load: Effect.succeed([Redacted.make(new Uint8Array(32).fill(4))]),
-      ...(locked === undefined ? {} : { available: Effect.fail(new AuthError.StorageLocked({ detail: locked })) })
+      ...(locked === undefined
+        ? {}
+        : { available: Effect.fail(new TokenStorageError.StorageKeyUnavailable({ detail: locked })) })
     })
   ).pipe(Layer.provide(Digest.layerWebCrypto))
 
@@ -142,7 +145,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("NodeStorage", (it) =
       const directory = Path.join(yield* temporary, "none")
       yield* Effect.provide(
         TokenStorage.TokenStorage,
-        program({ directory, key: KeySource.layerPassphrase(Effect.die("asked")), keychain: keychain() })
+        program({ directory, key: EncryptionKeys.layerPassphrase(Effect.die("asked")), keychain: keychain() })
       )
       assert.isFalse(Fs.existsSync(directory))
     }))
@@ -154,7 +157,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("NodeStorage", (it) =
         NodeStorage.layer({
           directory,
           policy: "encrypted-file",
-          key: KeySource.layerPassphrase(Effect.succeed(Redacted.make(passphrase)))
+          key: EncryptionKeys.layerPassphrase(Effect.succeed(Redacted.make(passphrase)))
         })
       const withManager = <A, E>(
         passphrase: string,
@@ -193,7 +196,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("NodeStorage", (it) =
       const directory = yield* temporary
       const options = {
         directory,
-        key: KeySource.layerPassphrase(Effect.succeed(Redacted.make("x"))),
+        key: EncryptionKeys.layerPassphrase(Effect.succeed(Redacted.make("x"))),
         keychain: keychain()
       }
       const at = <A, E, R>(policy: StoragePolicy.Policy, effect: Effect.Effect<A, E, R>) =>
@@ -233,7 +236,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("NodeStorage", (it) =
           yield* Effect.provide(
             NodeStorage.migrate({
               directory,
-              key: KeySource.layerEnvironment(),
+              key: EncryptionKeys.layerEnvironment(),
               from: "plain-file",
               to: "encrypted-file"
             }),

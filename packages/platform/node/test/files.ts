@@ -1,4 +1,4 @@
-import { type AuthError, type Session, TokenStorage } from "@effect-authn/core"
+import { type Session, TokenStorage, type TokenStorageError } from "@effect-authn/core"
 import { FileTokenStorage } from "@effect-authn/platform-node"
 import { Effect, Option } from "effect"
 import * as Fs from "node:fs"
@@ -17,7 +17,7 @@ export const remove = (expected: number, of = key) =>
 export const generationOf = (found: Option.Option<Session.Session>) =>
   Option.match(found, { onNone: () => 0, onSome: (session) => session.generation })
 
-export const reason = (error: AuthError.TokenStorageError) => error.reason._tag
+export const reason = (error: TokenStorageError.TokenStorageError) => error.reason._tag
 export const modeOf = (path: string) => (Fs.statSync(path).mode & 0o777).toString(8)
 export const filesIn = (directory: string) => Fs.readdirSync(directory).filter((name) => name !== "locks")
 export const sessionFile = (directory: string) =>

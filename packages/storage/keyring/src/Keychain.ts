@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { StorageLocked } from "@effect-authn/core/AuthError"
+import { StorageKeyUnavailable } from "@effect-authn/core/storage/TokenStorageError"
 import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
@@ -19,7 +19,7 @@ import * as Helper from "./internal/helper.ts"
  * Service (GNOME Keyring, KWallet) of a Linux desktop. An entry is a secret of at most 2,560 bytes under the name of a
  * service and an account, which is how its own window shows it.
  *
- * Every failure is `StorageLocked` and says why: no keychain, a locked one, no answer in time, no native binding.
+ * Every failure is `StorageKeyUnavailable` and says why: no keychain, a locked one, no answer in time, no native binding.
  * `available` writes an entry, reads it back and deletes it.
  *
  * @category services
@@ -27,10 +27,17 @@ import * as Helper from "./internal/helper.ts"
  */
 export class Keychain extends Context.Service<Keychain, {
   readonly description: string
-  readonly available: Effect.Effect<void, StorageLocked>
-  readonly get: (service: string, account: string) => Effect.Effect<Option.Option<Redacted.Redacted>, StorageLocked>
-  readonly set: (service: string, account: string, secret: Redacted.Redacted) => Effect.Effect<void, StorageLocked>
-  readonly remove: (service: string, account: string) => Effect.Effect<void, StorageLocked>
+  readonly available: Effect.Effect<void, StorageKeyUnavailable>
+  readonly get: (
+    service: string,
+    account: string
+  ) => Effect.Effect<Option.Option<Redacted.Redacted>, StorageKeyUnavailable>
+  readonly set: (
+    service: string,
+    account: string,
+    secret: Redacted.Redacted
+  ) => Effect.Effect<void, StorageKeyUnavailable>
+  readonly remove: (service: string, account: string) => Effect.Effect<void, StorageKeyUnavailable>
 }>()("@effect-authn/storage-keyring/Keychain") {}
 
 const names: Partial<Record<NodeJS.Platform, string>> = {
@@ -73,7 +80,7 @@ export const make = Effect.fnUntraced(function*(options?: { readonly timeLimit?:
     }).pipe(
       Effect.filterOrFail(
         (isKept) => isKept,
-        () => new StorageLocked({ detail: "the keychain did not keep what was written into it" })
+        () => new StorageKeyUnavailable({ detail: "the keychain did not keep what was written into it" })
       ),
       Effect.asVoid
     )

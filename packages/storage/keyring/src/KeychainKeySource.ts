@@ -3,10 +3,10 @@
  *
  * @since 0.1.0
  */
-import { StorageLocked } from "@effect-authn/core/AuthError"
-import * as KeySource from "@effect-authn/core/KeySource"
-import { SessionKey } from "@effect-authn/core/Session"
-import { SessionLock } from "@effect-authn/core/SessionLock"
+import { SessionKey } from "@effect-authn/core/session/SessionKey"
+import * as EncryptionKeys from "@effect-authn/core/storage/EncryptionKeys"
+import { SessionLock } from "@effect-authn/core/storage/SessionLock"
+import { StorageKeyUnavailable } from "@effect-authn/core/storage/TokenStorageError"
 import * as Digest from "effect/crypto/Digest"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
@@ -39,9 +39,11 @@ const keysIn = Effect.fnUntraced(function*({ name }: Options) {
   if (Option.isNone(text)) return []
   return yield* Effect.fromResult(
     Result.mapError(
-      KeySource.parse(text.value),
+      EncryptionKeys.parse(text.value),
       (detail) =>
-        new StorageLocked({ detail: `the entry "${name}" of "${service}" in ${keychain.description}: ${detail}` })
+        new StorageKeyUnavailable({
+          detail: `the entry "${name}" of "${service}" in ${keychain.description}: ${detail}`
+        })
     )
   )
 })
@@ -56,18 +58,18 @@ const change = Effect.fnUntraced(function*(
 ) {
   const keychain = yield* Keychain.Keychain
   const { withLock } = yield* SessionLock
-  const lock = SessionKey.make({ issuer: "keychain:effect-authn", client: service, account: options.name })
+  const lock = SessionKey.make({ issuer: "keychain:effect-authn", clientId: service, account: options.name })
 
   yield* Effect.gen(function*() {
     const before = yield* keysIn(options)
-    const after = next(before, Redacted.make(SecureRandom.randomBytesUnsafe(KeySource.keyLength)))
+    const after = next(before, Redacted.make(SecureRandom.randomBytesUnsafe(EncryptionKeys.keyLength)))
     if (after === before) return
     const text = after.slice(0, mostKeys).map((key) => Base64Url.encode(Redacted.value(key))).join("\n")
     yield* keychain.set(service, options.name, Redacted.make(text))
   }).pipe(
     Effect.uninterruptible,
     withLock(lock, "renew"),
-    Effect.catchTag("SessionLockError", ({ message }) => Effect.fail(new StorageLocked({ detail: message })))
+    Effect.catchTag("SessionLockError", ({ message }) => Effect.fail(new StorageKeyUnavailable({ detail: message })))
   )
 })
 
@@ -81,13 +83,13 @@ const change = Effect.fnUntraced(function*(
  */
 export const layerNoDeps = (
   options: Options
-): Layer.Layer<KeySource.KeySource, never, Keychain.Keychain | SessionLock> =>
+): Layer.Layer<EncryptionKeys.EncryptionKeys, never, Keychain.Keychain | SessionLock> =>
   Layer.effect(
-    KeySource.KeySource,
+    EncryptionKeys.EncryptionKeys,
     Effect.gen(function*() {
       const keychain = yield* Keychain.Keychain
       const context = yield* Effect.context<Keychain.Keychain | SessionLock>()
-      return yield* KeySource.make({
+      return yield* EncryptionKeys.make({
         description: `a key in ${keychain.description}`,
         atRest: "keychain",
         available: keychain.available,
@@ -103,7 +105,7 @@ export const layerNoDeps = (
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options: Options): Layer.Layer<KeySource.KeySource, never, SessionLock> =>
+export const layer = (options: Options): Layer.Layer<EncryptionKeys.EncryptionKeys, never, SessionLock> =>
   Layer.provide(layerNoDeps(options), Keychain.layer())
 
 /**
@@ -113,5 +115,5 @@ export const layer = (options: Options): Layer.Layer<KeySource.KeySource, never,
  * @category combinators
  * @since 0.1.0
  */
-export const rotate = (options: Options): Effect.Effect<void, StorageLocked, Keychain.Keychain | SessionLock> =>
+export const rotate = (options: Options): Effect.Effect<void, StorageKeyUnavailable, Keychain.Keychain | SessionLock> =>
   change(options, (keys, fresh) => [fresh, ...keys])

@@ -1,4 +1,4 @@
-import { AuthError, EncryptedTokenStorage, KeySource, SessionLock, TokenStorage } from "@effect-authn/core"
+import { EncryptedTokenStorage, EncryptionKeys, SessionLock, TokenStorage, TokenStorageError } from "@effect-authn/core"
 import { FileTokenStorage } from "@effect-authn/platform-node"
 import { Keychain, KeychainKeySource } from "@effect-authn/storage-keyring"
 import { TokenStorageSuite } from "@effect-authn/testing"
@@ -87,7 +87,7 @@ if (isThere) {
           const name = `sessions in ${directory}`
           const put = (expected: number) =>
             Effect.flatMap(TokenStorage.TokenStorage, (_) => _.put(key, sessionOf(expected + 1), expected))
-          const current = Effect.flatMap(KeySource.KeySource, (keys) => keys.current).pipe(
+          const current = Effect.flatMap(EncryptionKeys.EncryptionKeys, (keys) => keys.current).pipe(
             Effect.provide(KeychainKeySource.layer({ name }).pipe(Layer.provide(SessionLock.layerInProcess)))
           )
           const sealedWith = () => {
@@ -115,7 +115,7 @@ if (isThere) {
               Effect.provide(storage(directory))
             )
           )
-          assert.instanceOf(error.reason, AuthError.StorageLocked)
+          assert.instanceOf(error.reason, TokenStorageError.StorageKeyUnavailable)
           assert.notInclude(error.message, canary)
           assert.deepStrictEqual(
             Option.map(yield* keychain.get("effect-authn", name), Redacted.value),

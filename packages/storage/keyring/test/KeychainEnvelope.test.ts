@@ -1,4 +1,4 @@
-import { AuthError, EncryptedTokenStorage, KeySource, SessionLock } from "@effect-authn/core"
+import { EncryptedTokenStorage, EncryptionKeys, SessionLock, TokenStorageError } from "@effect-authn/core"
 import { FileTokenStorage } from "@effect-authn/platform-node"
 import { Keychain, KeychainKeySource } from "@effect-authn/storage-keyring"
 import { TokenStorageSuite } from "@effect-authn/testing"
@@ -16,7 +16,7 @@ const windows = Layer.sync(Keychain.Keychain, () => {
     get: (service, account) => Effect.sync(() => Option.fromNullishOr(entries.get(id(service, account)))),
     set: (service, account, secret) =>
       Redacted.value(secret).length * 2 > 2560
-        ? Effect.fail(new AuthError.StorageLocked({ detail: "the value is too long" }))
+        ? Effect.fail(new TokenStorageError.StorageKeyUnavailable({ detail: "the value is too long" }))
         : Effect.sync(() => void entries.set(id(service, account), secret)),
     remove: (service, account) => Effect.sync(() => void entries.delete(id(service, account)))
   })
@@ -39,7 +39,7 @@ describe("a keychain that answers one program sooner than the other", () => {
       const quick = yield* Keychain.Keychain
       const slow = { ...quick, set: (...args: Parameters<typeof quick.set>) => Effect.delay(quick.set(...args), 50) }
       const current = (keychain: Keychain.Keychain["Service"]) =>
-        Effect.flatMap(KeySource.KeySource, (keys) => keys.current).pipe(
+        Effect.flatMap(EncryptionKeys.EncryptionKeys, (keys) => keys.current).pipe(
           Effect.provide(KeychainKeySource.layerNoDeps({ name: "raced" })),
           Effect.provideService(Keychain.Keychain, keychain)
         )

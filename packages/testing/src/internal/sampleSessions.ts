@@ -1,8 +1,9 @@
 /** @since 0.1.0 */
-import * as Selection from "@effect-authn/core/Selection"
-import * as Session from "@effect-authn/core/Session"
-import * as TokenSet from "@effect-authn/core/TokenSet"
-import * as User from "@effect-authn/core/User"
+import * as Selection from "@effect-authn/core/session/Selection"
+import * as Session from "@effect-authn/core/session/Session"
+import * as SessionKey from "@effect-authn/core/session/SessionKey"
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
+import * as User from "@effect-authn/core/session/User"
 import * as DateTime from "effect/DateTime"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -10,8 +11,8 @@ import * as Schema from "effect/Schema"
 
 export const canary = "canary-7d1f"
 
-export const keyOf = (account: string, issuer = "https://iam.example/suite"): Session.SessionKey =>
-  Session.SessionKey.make({ issuer, client: "suite", account })
+export const keyOf = (account: string, issuer = "https://iam.example/suite"): SessionKey.SessionKey =>
+  SessionKey.SessionKey.make({ issuer, clientId: "suite", account })
 
 const instant = (millis: number) => DateTime.makeUnsafe(millis)
 
@@ -25,7 +26,7 @@ const tokensOf = (text: string) =>
     scope: Option.none()
   })
 
-export const plain = (key: Session.SessionKey, generation: number, token = "access"): Session.Session =>
+export const plain = (key: SessionKey.SessionKey, generation: number, token = "access"): Session.Session =>
   Session.Session.make({
     key,
     generation,
@@ -39,7 +40,7 @@ export const plain = (key: Session.SessionKey, generation: number, token = "acce
     intent: Option.none()
   })
 
-export const full = (key: Session.SessionKey, generation: number): Session.Session => {
+export const full = (key: SessionKey.SessionKey, generation: number): Session.Session => {
   const project = Selection.make({
     organization: "acme",
     project: "apollo & co/1",
@@ -114,7 +115,7 @@ export const lookAlikes = [
   ["https://iam.example", "a", "l".repeat(301)]
 ] as const
 
-type KeyFields = typeof Session.SessionKey.Encoded
+type KeyFields = typeof SessionKey.SessionKey.Encoded
 
 // What a storage might do to a key that is not its own name for it: each makes another key that looks the same.
 export const confusions: { readonly [name: string]: (key: KeyFields) => Partial<KeyFields> } = {
@@ -124,8 +125,8 @@ export const confusions: { readonly [name: string]: (key: KeyFields) => Partial<
   escaped: ({ account }) => ({ account: encodeURIComponent(account) }),
   trimmed: ({ account }) => ({ account: account.trim() }),
   resolved: ({ account }) => ({ account: `x/../${account}` }),
-  shifted: ({ account, client }) => ({ client: `${client}/${account}`, account: "default" }),
-  swapped: ({ account, client }) => ({ client: account, account: client }),
+  shifted: ({ account, clientId }) => ({ clientId: `${clientId}/${account}`, account: "default" }),
+  swapped: ({ account, clientId }) => ({ clientId: account, account: clientId }),
   foreign: ({ issuer }) => ({ issuer: `${issuer}/` })
 }
 

@@ -1,3 +1,4 @@
+import { type BeginOptions, BrowserLogin, PendingLogin } from "@effect-authn/core/iam/BrowserLogin"
 import {
   CredentialsRefused,
   type IamError,
@@ -6,18 +7,17 @@ import {
   SelectionRefused,
   Unavailable,
   Unsupported
-} from "@effect-authn/core/AuthError"
-import { type BeginOptions, BrowserLogin, PendingLogin } from "@effect-authn/core/BrowserLogin"
-import * as IamHttp from "@effect-authn/core/IamHttp"
-import * as Selection from "@effect-authn/core/Selection"
-import * as Session from "@effect-authn/core/Session"
+} from "@effect-authn/core/iam/IamError"
+import * as IamHttp from "@effect-authn/core/iam/IamHttp"
+import * as Selection from "@effect-authn/core/session/Selection"
+import * as Session from "@effect-authn/core/session/Session"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as oauth from "oauth4webapi"
+import * as OidcOptions from "../OidcOptions.ts"
 import type { Provider } from "./provider.ts"
-import * as Settings from "./settings.ts"
 import { userOf } from "./userinfo.ts"
 
 // More logins than anybody has under way at once.
@@ -37,7 +37,7 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
       const detail = "name the provider behind this one in its own parameter: the option `parameters`"
       return yield* IamHttp.error(call, new Unsupported({ detail }))
     }
-    const target = yield* Settings.target(settings, selection, "login", scopes)
+    const target = yield* OidcOptions.target(settings, selection, "login", scopes)
     const url = new URL(yield* provider.endpoint("authorization_endpoint", "login"))
     const codeVerifier = oauth.generateRandomCodeVerifier()
     const state = oauth.generateRandomState()
@@ -99,7 +99,7 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
     const codeVerifier = Option.getOrElse(pending.codeVerifier, () => Redacted.make(""))
     const call = provider.call("login", codeVerifier, ...(nonce === undefined ? [] : [nonce]))
     const parameters = yield* validated(pending, callbackUrl, call)
-    const { resource } = yield* Settings.target(settings, pending.selection, "login", [])
+    const { resource } = yield* OidcOptions.target(settings, pending.selection, "login", [])
     if (completed.size >= remembered) completed.clear()
     completed.add(pending.state)
 

@@ -1,10 +1,10 @@
-import { CredentialsRefused, GrantDead, type IamError, Malformed, Unsupported } from "@effect-authn/core/AuthError"
-import { type DeviceCode, DeviceLogin } from "@effect-authn/core/DeviceLogin"
-import type { Issued } from "@effect-authn/core/IamClient"
-import * as IamHttp from "@effect-authn/core/IamHttp"
-import * as Selection from "@effect-authn/core/Selection"
-import * as Session from "@effect-authn/core/Session"
-import * as TokenSet from "@effect-authn/core/TokenSet"
+import { type DeviceCode, DeviceLogin } from "@effect-authn/core/iam/DeviceLogin"
+import { CredentialsRefused, GrantDead, type IamError, Malformed, Unsupported } from "@effect-authn/core/iam/IamError"
+import * as IamHttp from "@effect-authn/core/iam/IamHttp"
+import * as Selection from "@effect-authn/core/session/Selection"
+import type { TokenResponse } from "@effect-authn/core/session/Session"
+import * as Session from "@effect-authn/core/session/Session"
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -12,9 +12,9 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as oauth from "oauth4webapi"
+import * as OidcOptions from "../OidcOptions.ts"
 import type { Answered, Provider } from "./provider.ts"
 import * as Refusal from "./refusal.ts"
-import * as Settings from "./settings.ts"
 import { userOf } from "./userinfo.ts"
 
 // RFC 8628, sections 3.2 and 3.5.
@@ -28,7 +28,7 @@ export const make = (provider: Provider): DeviceLogin["Service"] => {
 
   const begin = Effect.fn("OidcDeviceLogin.begin")(function*(selection: Selection.Selection = Selection.none) {
     const call = provider.call("login")
-    const target = yield* Settings.target(settings, selection, "login", settings.scopes)
+    const target = yield* OidcOptions.target(settings, selection, "login", settings.scopes)
     yield* provider.endpoint("device_authorization_endpoint", "login")
     const answer = yield* provider.request(
       call,
@@ -57,7 +57,7 @@ export const make = (provider: Provider): DeviceLogin["Service"] => {
     givenInterval: Duration.Duration,
     expiresAt: DateTime.Utc,
     resource: string | undefined
-  ): Effect.fn.Return<Issued, IamError> {
+  ): Effect.fn.Return<TokenResponse, IamError> {
     const call = provider.call("login", deviceCode)
     let interval = givenInterval
     let unanswered = 0

@@ -2,12 +2,12 @@
  * The bridge to oauth4webapi: it builds the requests and judges the answers, Effect's `HttpClient` sends the ones and
  * reads the others, and Effect's clock tells the time.
  */
-import { IamError, Malformed, Misconfigured, Unavailable, Unsupported } from "@effect-authn/core/AuthError"
-import type { Issued } from "@effect-authn/core/IamClient"
-import * as IamHttp from "@effect-authn/core/IamHttp"
-import * as Session from "@effect-authn/core/Session"
-import * as TokenSet from "@effect-authn/core/TokenSet"
-import type * as User from "@effect-authn/core/User"
+import { IamError, Malformed, Misconfigured, Unavailable, Unsupported } from "@effect-authn/core/iam/IamError"
+import * as IamHttp from "@effect-authn/core/iam/IamHttp"
+import type { TokenResponse } from "@effect-authn/core/session/Session"
+import * as Session from "@effect-authn/core/session/Session"
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
+import type * as User from "@effect-authn/core/session/User"
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
@@ -22,8 +22,8 @@ import * as Schema from "effect/Schema"
 import * as oauth from "oauth4webapi"
 import * as ClientAuthentication from "../ClientAuthentication.ts"
 import * as OidcMetadata from "../OidcMetadata.ts"
+import type { Settings } from "../OidcOptions.ts"
 import * as Refusal from "./refusal.ts"
-import type { Settings } from "./settings.ts"
 
 interface Init {
   readonly method: string
@@ -279,7 +279,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
     readonly grant: Session.Grant
     readonly user: Option.Option<User.User>
     readonly idToken?: Redacted.Redacted | undefined
-  }): Issued => ({
+  }): TokenResponse => ({
     tokens: TokenSet.fromAnswer({
       accessToken: accepted.accessToken,
       expiresIn: Option.getOrUndefined(accepted.answer.body)?.["expires_in"],
@@ -292,8 +292,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
     grant: accepted.refreshToken === undefined
       ? options.grant
       : Session.Grant.make({ _tag: "RefreshToken", refreshToken: accepted.refreshToken }),
-    user: options.user,
-    serverTime: accepted.answer.serverTime
+    user: options.user
   })
 
   return { settings, call, metadata, endpoint, request, accept, isIssued, refusal, issued }

@@ -6,8 +6,8 @@ import {
   Misconfigured,
   SelectionRefused,
   Unavailable
-} from "@effect-authn/core/AuthError"
-import * as IamHttp from "@effect-authn/core/IamHttp"
+} from "@effect-authn/core/iam/IamError"
+import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as Option from "effect/Option"
 
 /** What was asked for: with a refresh token, with a code or a device code, or with the client's own credentials. */

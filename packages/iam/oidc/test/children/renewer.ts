@@ -1,7 +1,7 @@
 // A program whose session lies in files. It does what each line of its standard input says, and prints what came of it.
 // OIDC_ISSUER and its like name the provider; `unlocked` takes the lock out.
 import * as AuthManager from "@effect-authn/core/AuthManager"
-import * as SessionLock from "@effect-authn/core/SessionLock"
+import * as SessionLock from "@effect-authn/core/storage/SessionLock"
 import * as OidcIam from "@effect-authn/iam-oidc/OidcIam"
 import * as FileTokenStorage from "@effect-authn/platform-node/FileTokenStorage"
 import * as NodeAuth from "@effect-authn/platform-node/NodeAuth"

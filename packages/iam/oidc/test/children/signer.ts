@@ -1,8 +1,8 @@
 // A program that signs in with a browser when a line arrives on its standard input; a scripted user agent plays the
 // person, who takes their time. It prints which token it got.
 import * as AuthManager from "@effect-authn/core/AuthManager"
-import * as Browser from "@effect-authn/core/Browser"
-import * as InteractiveStrategy from "@effect-authn/core/InteractiveStrategy"
+import * as Browser from "@effect-authn/core/login/Browser"
+import * as InteractiveStrategy from "@effect-authn/core/login/InteractiveStrategy"
 import * as OidcIam from "@effect-authn/iam-oidc/OidcIam"
 import * as FileTokenStorage from "@effect-authn/platform-node/FileTokenStorage"
 import * as NodeAuth from "@effect-authn/platform-node/NodeAuth"

@@ -1,7 +1,7 @@
 // A program in the middle of a browser login: nobody comes. Its prompt shows the address.
 import * as AuthManager from "@effect-authn/core/AuthManager"
-import { Browser } from "@effect-authn/core/Browser"
-import * as InteractiveStrategy from "@effect-authn/core/InteractiveStrategy"
+import { Browser } from "@effect-authn/core/login/Browser"
+import * as InteractiveStrategy from "@effect-authn/core/login/InteractiveStrategy"
 import * as OidcIam from "@effect-authn/iam-oidc/OidcIam"
 import * as FileTokenStorage from "@effect-authn/platform-node/FileTokenStorage"
 import * as NodeAuth from "@effect-authn/platform-node/NodeAuth"

@@ -1,4 +1,4 @@
-import type * as Session from "@effect-authn/core/Session"
+import type * as SessionKey from "@effect-authn/core/session/SessionKey"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as FileSystem from "effect/FileSystem"
@@ -33,7 +33,7 @@ const word = (text: string): string => text.replace(/[^A-Za-z0-9._-]+/g, "_").sl
  * The name of a session's files, without the ending: host and account for people, the hash to tell keys apart. Of the
  * issuer only the host, since the rest of a URL can hold a secret.
  */
-export const nameOf = (key: Session.SessionKey): string => {
+export const nameOf = (key: SessionKey.SessionKey): string => {
   const host = URL.parse(key.issuer)?.host || "session"
   return `${word(host)}-${word(key.account)}-${Crypto.hash("sha256", key.id, "hex").slice(0, 16)}`
 }

@@ -4,7 +4,7 @@ import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
-import * as NodeNap from "../NodeNap.ts"
+import * as NodeBackgroundSleep from "../NodeBackgroundSleep.ts"
 
 /**
  * The names of the files in a directory that may have changed, for as long as the stream runs; it holds no process
@@ -34,7 +34,7 @@ export const watchDirectory = (directory: string, names: () => Iterable<string>)
           }),
         (watcher) => Effect.sync(() => watcher.close())
       )
-      return watchOnce.pipe(Effect.ignore, Effect.andThen(NodeNap.nap(unwatched)), Effect.forever)
+      return watchOnce.pipe(Effect.ignore, Effect.andThen(NodeBackgroundSleep.nap(unwatched)), Effect.forever)
     },
     { bufferSize: 1024, strategy: "sliding" }
   )

@@ -1,5 +1,5 @@
 // Raises the generation of one session a number of times, as compare and set allows it.
-import * as TokenStorage from "@effect-authn/core/TokenStorage"
+import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
 import * as FileTokenStorage from "@effect-authn/platform-node/FileTokenStorage"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"

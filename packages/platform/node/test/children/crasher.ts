@@ -1,5 +1,5 @@
 // Saves the second generation and dies before the nth call of the file system, or in the middle of it if it writes.
-import * as TokenStorage from "@effect-authn/core/TokenStorage"
+import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
 import * as FileTokenStorage from "@effect-authn/platform-node/FileTokenStorage"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

@@ -1,5 +1,5 @@
 // Raises the number in a file a number of times, with a nap between reading and writing, under the lock.
-import * as SessionLock from "@effect-authn/core/SessionLock"
+import * as SessionLock from "@effect-authn/core/storage/SessionLock"
 import * as FileSessionLock from "@effect-authn/platform-node/FileSessionLock"
 import * as Effect from "effect/Effect"
 import * as Fs from "node:fs"

@@ -1,9 +1,10 @@
-import * as Selection from "@effect-authn/core/Selection"
-import * as Session from "@effect-authn/core/Session"
+import * as Selection from "@effect-authn/core/session/Selection"
+import * as Session from "@effect-authn/core/session/Session"
+import * as SessionKey from "@effect-authn/core/session/SessionKey"
 import * as Option from "effect/Option"
 
-export const keyOf = (account: string): Session.SessionKey =>
-  Session.SessionKey.make({ issuer: "https://ada:hunter2@iam.example:8443/realms/acme", client: "cli", account })
+export const keyOf = (account: string): SessionKey.SessionKey =>
+  SessionKey.SessionKey.make({ issuer: "https://ada:hunter2@iam.example:8443/realms/acme", clientId: "cli", account })
 
 export const key = keyOf("default")
 

@@ -1,5 +1,5 @@
 // Takes the lock, says so, and keeps it for ever.
-import * as SessionLock from "@effect-authn/core/SessionLock"
+import * as SessionLock from "@effect-authn/core/storage/SessionLock"
 import * as FileSessionLock from "@effect-authn/platform-node/FileSessionLock"
 import * as Effect from "effect/Effect"
 import * as Fs from "node:fs"

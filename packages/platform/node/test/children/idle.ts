@@ -1,8 +1,8 @@
 // Has a lock, a listener and a nap open, and nothing to do.
-import * as SessionLock from "@effect-authn/core/SessionLock"
-import * as TokenStorage from "@effect-authn/core/TokenStorage"
+import * as SessionLock from "@effect-authn/core/storage/SessionLock"
+import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
 import * as FileTokenStorage from "@effect-authn/platform-node/FileTokenStorage"
-import * as NodeNap from "@effect-authn/platform-node/NodeNap"
+import * as NodeBackgroundSleep from "@effect-authn/platform-node/NodeBackgroundSleep"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -14,7 +14,7 @@ const [directory] = process.argv.slice(2)
 Effect.gen(function*() {
   const storage = yield* TokenStorage.TokenStorage
   const { withLock } = yield* SessionLock.SessionLock
-  yield* Effect.forkChild(NodeNap.nap(Duration.infinity))
+  yield* Effect.forkChild(NodeBackgroundSleep.nap(Duration.infinity))
   yield* storage.changes.pipe(
     Stream.runForEach(() => Effect.sync(() => Fs.writeSync(1, "heard\n"))),
     Effect.forkChild({ startImmediately: true })

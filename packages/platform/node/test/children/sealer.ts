@@ -1,7 +1,7 @@
 // Under a umask, saves sessions in a loop, encrypted, for ever, and says what it has saved.
-import * as EncryptedTokenStorage from "@effect-authn/core/EncryptedTokenStorage"
-import * as KeySource from "@effect-authn/core/KeySource"
-import * as TokenStorage from "@effect-authn/core/TokenStorage"
+import * as EncryptedTokenStorage from "@effect-authn/core/storage/EncryptedTokenStorage"
+import * as EncryptionKeys from "@effect-authn/core/storage/EncryptionKeys"
+import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
 import * as FileTokenStorage from "@effect-authn/platform-node/FileTokenStorage"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -23,7 +23,7 @@ await Effect.gen(function*() {
 }).pipe(
   Effect.provide(
     EncryptedTokenStorage.layer(FileTokenStorage.layer({ directory })).pipe(
-      Layer.provide(KeySource.layerEnvironment())
+      Layer.provide(EncryptionKeys.layerEnvironment())
     )
   ),
   Effect.runPromise

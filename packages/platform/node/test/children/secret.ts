@@ -1,15 +1,16 @@
 // A session full of secrets, each of which can be looked for.
-import * as Selection from "@effect-authn/core/Selection"
-import * as Session from "@effect-authn/core/Session"
-import * as TokenSet from "@effect-authn/core/TokenSet"
+import * as Selection from "@effect-authn/core/session/Selection"
+import * as Session from "@effect-authn/core/session/Session"
+import * as SessionKey from "@effect-authn/core/session/SessionKey"
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as DateTime from "effect/DateTime"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 
 export const canary = "canary-8e2a"
 
-export const keyOf = (account: string): Session.SessionKey =>
-  Session.SessionKey.make({ issuer: `https://ada:${canary}-issuer@iam.example/realms`, client: "cli", account })
+export const keyOf = (account: string): SessionKey.SessionKey =>
+  SessionKey.SessionKey.make({ issuer: `https://ada:${canary}-issuer@iam.example/realms`, clientId: "cli", account })
 
 export const key = keyOf("default")
 

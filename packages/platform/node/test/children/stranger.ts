@@ -1,6 +1,6 @@
 // Reads, saves and locks as a user who may not write in the directory, and says what came of each.
-import * as SessionLock from "@effect-authn/core/SessionLock"
-import * as TokenStorage from "@effect-authn/core/TokenStorage"
+import * as SessionLock from "@effect-authn/core/storage/SessionLock"
+import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
 import * as FileTokenStorage from "@effect-authn/platform-node/FileTokenStorage"
 import * as Effect from "effect/Effect"
 import * as Fs from "node:fs"

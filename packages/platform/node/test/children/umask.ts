@@ -1,6 +1,6 @@
 // Saves one session and takes one lock under a umask.
-import * as SessionLock from "@effect-authn/core/SessionLock"
-import * as TokenStorage from "@effect-authn/core/TokenStorage"
+import * as SessionLock from "@effect-authn/core/storage/SessionLock"
+import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
 import * as FileTokenStorage from "@effect-authn/platform-node/FileTokenStorage"
 import * as Effect from "effect/Effect"
 import { key, sessionOf } from "./fixture.ts"

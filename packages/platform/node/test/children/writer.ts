@@ -1,5 +1,5 @@
 // Saves in a loop, for ever, and says what it has saved.
-import * as TokenStorage from "@effect-authn/core/TokenStorage"
+import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
 import * as FileTokenStorage from "@effect-authn/platform-node/FileTokenStorage"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"

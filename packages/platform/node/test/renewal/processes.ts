@@ -1,5 +1,5 @@
 /** The simulator, directories and processes of a renewal test. */
-import { AuthManager, type Session, TokenStorage } from "@effect-authn/core"
+import { AuthManager, type SessionKey, TokenStorage } from "@effect-authn/core"
 import { FileTokenStorage } from "@effect-authn/platform-node"
 import { IamSimulator } from "@effect-authn/testing"
 import { Effect, Layer, Option } from "effect"
@@ -43,7 +43,7 @@ export const open = (setup: Setup, changes?: Changes) =>
   Effect.flatMap(Layer.build(program(setup, changes)), (context) => Effect.provide(AuthManager.AuthManager, context))
 
 /** What lies in the files. */
-export const stored = (setup: Setup, key: Session.SessionKey) =>
+export const stored = (setup: Setup, key: SessionKey.SessionKey) =>
   Effect.flatMap(TokenStorage.TokenStorage, (storage) => storage.get(key)).pipe(
     Effect.provide(FileTokenStorage.layer({ directory: setup.directory })),
     Effect.map(Option.getOrThrow)

@@ -1,13 +1,14 @@
 /** A program with a session in files, set up as its author would, with places to break it. Runs in tests and children. */
-import type * as AuthError from "@effect-authn/core/AuthError"
 import * as AuthManager from "@effect-authn/core/AuthManager"
-import * as AuthStrategy from "@effect-authn/core/AuthStrategy"
-import * as IamClient from "@effect-authn/core/IamClient"
-import type * as RefreshPolicy from "@effect-authn/core/RefreshPolicy"
-import * as Session from "@effect-authn/core/Session"
-import * as SessionLock from "@effect-authn/core/SessionLock"
-import * as TokenSet from "@effect-authn/core/TokenSet"
-import * as TokenStorage from "@effect-authn/core/TokenStorage"
+import * as IamClient from "@effect-authn/core/iam/IamClient"
+import type * as IamError from "@effect-authn/core/iam/IamError"
+import * as AuthStrategy from "@effect-authn/core/login/AuthStrategy"
+import type * as RefreshPolicy from "@effect-authn/core/session/RefreshPolicy"
+import * as Session from "@effect-authn/core/session/Session"
+import type * as SessionKey from "@effect-authn/core/session/SessionKey"
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
+import * as SessionLock from "@effect-authn/core/storage/SessionLock"
+import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
 import * as DatalayerIam from "@effect-authn/iam-datalayer/DatalayerIam"
 import * as GenomcoreIam from "@effect-authn/iam-genomcore/GenomcoreIam"
 import * as FileTokenStorage from "@effect-authn/platform-node/FileTokenStorage"
@@ -49,7 +50,7 @@ export const noLock = (): SessionLock.SessionLock["Service"] => ({ withLock: () 
 
 export const dialect = (
   { dialect = "genomcore", issuer, renewFirst, timeLimit }: Setup
-): Layer.Layer<IamClient.IamClient, AuthError.IamError, HttpClient.HttpClient> => {
+): Layer.Layer<IamClient.IamClient, IamError.IamError, HttpClient.HttpClient> => {
   const policy: Partial<RefreshPolicy.RefreshPolicy> = {
     backoff: { first: Duration.millis(20), longest: Duration.seconds(1) },
     ...(renewFirst === undefined ? {} : { renewFirst }),
@@ -103,7 +104,7 @@ export const signIn = Effect.fnUntraced(function*(setup: Setup, left: Duration.D
  * Moves the end of all stored tokens to `left` from now; they were issued an hour ago. A program that has the session
  * open hears of it, as of any other change.
  */
-export const age = (setup: Setup, key: Session.SessionKey, left: Duration.Duration) =>
+export const age = (setup: Setup, key: SessionKey.SessionKey, left: Duration.Duration) =>
   Effect.gen(function*() {
     const storage = yield* TokenStorage.TokenStorage
     const session = yield* Effect.flatMap(storage.get(key), Effect.fromOption)

@@ -1,4 +1,4 @@
-import { StorageLocked } from "@effect-authn/core/AuthError"
+import { StorageKeyUnavailable } from "@effect-authn/core/storage/TokenStorageError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -53,13 +53,13 @@ type Value = string | boolean | null
 
 interface Helper {
   readonly child: ChildProcess.ChildProcess
-  readonly waiting: Map<number, (outcome: Effect.Effect<Value, StorageLocked>) => void>
+  readonly waiting: Map<number, (outcome: Effect.Effect<Value, StorageKeyUnavailable>) => void>
   isUp: boolean
 }
 
-const locked = (detail: string) => Effect.fail(new StorageLocked({ detail }))
+const locked = (detail: string) => Effect.fail(new StorageKeyUnavailable({ detail }))
 
-const outcomeOf = ({ error, missing, value }: typeof Answer.Type): Effect.Effect<Value, StorageLocked> =>
+const outcomeOf = ({ error, missing, value }: typeof Answer.Type): Effect.Effect<Value, StorageKeyUnavailable> =>
   missing !== undefined
     ? locked(`the native part of @napi-rs/keyring is not there for this machine (${short(missing)})`)
     : error !== undefined
@@ -113,10 +113,10 @@ export const make = Effect.fnUntraced(function*(limit: Duration.Duration) {
       helper.child.kill("SIGKILL")
     })
 
-  const ask = (helper: Helper, call: Call | undefined, otherwise: StorageLocked) =>
+  const ask = (helper: Helper, call: Call | undefined, otherwise: StorageKeyUnavailable) =>
     Effect.suspend(() => {
       const id = questions++
-      return Effect.callback<Value, StorageLocked>((resume) => {
+      return Effect.callback<Value, StorageKeyUnavailable>((resume) => {
         helper.waiting.set(id, resume)
         hold(helper)
         helper.child.send({ id, call }, (error) => {
@@ -145,14 +145,14 @@ export const make = Effect.fnUntraced(function*(limit: Duration.Duration) {
 
 const locate = Effect.try({
   try: () => import.meta.resolve("@napi-rs/keyring"),
-  catch: () => new StorageLocked({ detail: "@napi-rs/keyring is not installed" })
+  catch: () => new StorageKeyUnavailable({ detail: "@napi-rs/keyring is not installed" })
 })
 
-const slow = (limit: Duration.Duration): StorageLocked =>
-  new StorageLocked({ detail: `the keychain's helper process did not start within ${Duration.format(limit)}` })
+const slow = (limit: Duration.Duration): StorageKeyUnavailable =>
+  new StorageKeyUnavailable({ detail: `the keychain's helper process did not start within ${Duration.format(limit)}` })
 
-const late = (limit: Duration.Duration): StorageLocked =>
-  new StorageLocked({
+const late = (limit: Duration.Duration): StorageKeyUnavailable =>
+  new StorageKeyUnavailable({
     detail: `the keychain did not answer within ${
       Duration.format(limit)
     }; unlock it, or see whether it asks for a password`

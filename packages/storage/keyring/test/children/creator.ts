@@ -1,7 +1,7 @@
 // Saves a session of its own, and raises the generation of one that all share, in a storage whose key may not exist yet.
-import * as EncryptedTokenStorage from "@effect-authn/core/EncryptedTokenStorage"
-import * as KeySource from "@effect-authn/core/KeySource"
-import * as TokenStorage from "@effect-authn/core/TokenStorage"
+import * as EncryptedTokenStorage from "@effect-authn/core/storage/EncryptedTokenStorage"
+import * as EncryptionKeys from "@effect-authn/core/storage/EncryptionKeys"
+import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
 import * as FileTokenStorage from "@effect-authn/platform-node/FileTokenStorage"
 import * as KeychainKeySource from "@effect-authn/storage-keyring/KeychainKeySource"
 import * as Effect from "effect/Effect"
@@ -17,7 +17,7 @@ const keys = KeychainKeySource.layer({ name: "sixteen" }).pipe(Layer.provide(fil
 
 await Effect.gen(function*() {
   const storage = yield* TokenStorage.TokenStorage
-  const source = yield* KeySource.KeySource
+  const source = yield* EncryptionKeys.EncryptionKeys
   // so that only the making of the key is left to do
   yield* source.named("none")
   Fs.writeSync(1, "ready\n")

@@ -1,14 +1,15 @@
-import * as Selection from "@effect-authn/core/Selection"
-import * as Session from "@effect-authn/core/Session"
-import * as TokenSet from "@effect-authn/core/TokenSet"
+import * as Selection from "@effect-authn/core/session/Selection"
+import * as Session from "@effect-authn/core/session/Session"
+import * as SessionKey from "@effect-authn/core/session/SessionKey"
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as DateTime from "effect/DateTime"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 
 export const canary = "canary-4b19"
 
-export const keyOf = (account: string): Session.SessionKey =>
-  Session.SessionKey.make({ issuer: "https://iam.example", client: "cli", account })
+export const keyOf = (account: string): SessionKey.SessionKey =>
+  SessionKey.SessionKey.make({ issuer: "https://iam.example", clientId: "cli", account })
 
 export const key = keyOf("default")
 

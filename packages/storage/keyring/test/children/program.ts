@@ -1,8 +1,8 @@
 // A program with the storage that the policy chooses. It does what it is told and says, as a line of JSON for each, what
 // came of it and how long that took; then it stays, or ends without cleaning up.
-import type * as Session from "@effect-authn/core/Session"
-import * as StoragePolicy from "@effect-authn/core/StoragePolicy"
-import * as TokenStorage from "@effect-authn/core/TokenStorage"
+import type * as Session from "@effect-authn/core/session/Session"
+import * as StoragePolicy from "@effect-authn/core/storage/StoragePolicy"
+import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
 import * as NodeStorage from "@effect-authn/platform-node/NodeStorage"
 import * as KeychainKeySource from "@effect-authn/storage-keyring/KeychainKeySource"
 import * as Effect from "effect/Effect"

@@ -1,6 +1,6 @@
 /** @since 0.1.0 */
 import * as BearerAuth from "@effect-authn/core/BearerAuth"
-import * as JwtCodec from "@effect-authn/core/JwtCodec"
+import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as HttpApiSchema from "effect/http-api/HttpApiSchema"

@@ -1,8 +1,9 @@
 // Tries something with a session, says all that can be said of what came of it, and ends with that failure.
-import { type AuthError, StorageUnavailable, TokenStorageError } from "@effect-authn/core/AuthError"
+import type { AuthError } from "@effect-authn/core/AuthError"
 import * as AuthManager from "@effect-authn/core/AuthManager"
-import * as AuthStrategy from "@effect-authn/core/AuthStrategy"
-import * as SessionKeeper from "@effect-authn/core/SessionKeeper"
+import * as SessionKeeper from "@effect-authn/core/keeper/SessionKeeper"
+import * as AuthStrategy from "@effect-authn/core/login/AuthStrategy"
+import { StorageUnavailable, TokenStorageError } from "@effect-authn/core/storage/TokenStorageError"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"

@@ -1,0 +1,67 @@
+/**
+ * Signing in with a web browser, as a dialect implements it.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Selection from "../session/Selection.ts"
+import type { TokenResponse } from "../session/Session.ts"
+import type { IamError } from "./IamError.ts"
+
+/**
+ * A login that was begun and is not complete. It can be encoded, so that it survives a page that is left.
+ *
+ * - `state` comes back with the callback and ties it to this login.
+ * - `redirectUri` is where the IAM sends the browser, to the letter.
+ * - `codeVerifier` (PKCE, RFC 7636) and `nonce` (OpenID Connect) are there where the dialect uses them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class PendingLogin extends Schema.Class<PendingLogin>("@effect-authn/core/iam/BrowserLogin/PendingLogin")({
+  issuer: Schema.NonEmptyString,
+  client: Schema.NonEmptyString,
+  redirectUri: Schema.NonEmptyString,
+  selection: Selection.Selection,
+  state: Schema.NonEmptyString,
+  nonce: Schema.OptionFromOptionalKey(Schema.RedactedFromValue(Schema.NonEmptyString)),
+  codeVerifier: Schema.OptionFromOptionalKey(Schema.RedactedFromValue(Schema.NonEmptyString))
+}) {}
+
+/**
+ * What a login is begun with:
+ *
+ * - `redirectUri`: where the IAM sends the browser when it is done.
+ * - `selection`: what the access token is asked for.
+ * - `provider`: which of the IAM's own sign-in providers, where it has several.
+ * - `prompt`: how insistent the IAM's page is, in its own words (`login`, `consent`, `select_account`).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface BeginOptions {
+  readonly redirectUri: string
+  readonly selection?: Selection.Selection | undefined
+  readonly provider?: string | undefined
+  readonly prompt?: string | undefined
+}
+
+/**
+ * Signs in by way of a page of the IAM.
+ *
+ * - `begin` answers with the address to open, and with what `complete` needs. Nothing is open or waiting after it.
+ * - `complete` takes the address to which the IAM sent the browser. A callback that does not belong to the pending login
+ *   (another `state` or issuer, a second use, an answer made for somebody else) is `CredentialsRefused`, as is a person
+ *   who said no.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class BrowserLogin extends Context.Service<BrowserLogin, {
+  readonly begin: (
+    options: BeginOptions
+  ) => Effect.Effect<{ readonly url: string; readonly pending: PendingLogin }, IamError>
+  readonly complete: (pending: PendingLogin, callbackUrl: string) => Effect.Effect<TokenResponse, IamError>
+}>()("@effect-authn/core/iam/BrowserLogin") {}

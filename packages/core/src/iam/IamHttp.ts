@@ -1,0 +1,325 @@
+/**
+ * The tools with which a REST dialect speaks to its IAM: an address that is safe to send a password to, a request that
+ * follows no redirect, and the sorting of everything that can go wrong on the way into the reasons of an `IamError`.
+ *
+ * A dialect builds a request, calls `execute`, and reads the `Answer`: it decides what a 2xx body means and which of
+ * the IAM's own refusals are about the credentials or the grant. Whatever it does not decide goes to `unexpected`.
+ *
+ * @since 0.1.0
+ */
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as Headers from "effect/http/Headers"
+import * as HttpClient from "effect/http/HttpClient"
+import type * as HttpClientError from "effect/http/HttpClientError"
+import type * as HttpClientRequest from "effect/http/HttpClientRequest"
+import type * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as Url from "effect/http/Url"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import { IamError, type IamErrorReason, Malformed, Misconfigured, Unavailable } from "./IamError.ts"
+
+/**
+ * One request of a dialect, as its errors name it. `secrets` are the credentials that travel with it: they are taken
+ * out of whatever the server echoes. `timeLimit` covers the whole answer; 30 seconds unless told.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Call {
+  readonly issuer: string
+  readonly method: string
+  readonly secrets: ReadonlyArray<Redacted.Redacted>
+  readonly timeLimit?: Duration.Duration | undefined
+}
+
+/**
+ * What the IAM said, when it could be asked.
+ *
+ * - `body` is there when the answer is a JSON object: only such an answer can be the IAM's own word.
+ * - `isEmpty` tells an answer without a body, which some servers send, from one that is not theirs.
+ * - `shape` describes the answer for a message: `status 200 with text/html`.
+ * - `message` is what the server says about it, safe to show: one line of at most 200 characters, from the fields
+ *   `message`, `detail`, `errors` and `details`, or else `error` and `error_description`, without the credentials that
+ *   were sent.
+ * - `serverTime` is its `Date` header, `receivedAt` our own clock.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Answer {
+  readonly status: number
+  readonly body: Option.Option<Schema.JsonObject>
+  readonly isEmpty: boolean
+  readonly shape: string
+  readonly message: Option.Option<string>
+  readonly serverTime: Option.Option<DateTime.Utc>
+  readonly receivedAt: DateTime.Utc
+}
+
+/**
+ * Makes the `IamError` of a call.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const error = (call: Pick<Call, "issuer" | "method">, reason: IamErrorReason): IamError =>
+  new IamError({ issuer: call.issuer, method: call.method, reason })
+
+/**
+ * Reads the address of an IAM: https, or http to this machine (`localhost`, 127.0.0.0/8, `::1`), without user, query or
+ * fragment. Anything else is `Misconfigured`, with what to write instead.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const endpoint = (issuer: string): Result.Result<URL, IamError> => {
+  // A password in the address must not show up in the error that refuses it.
+  const shown = safe(issuer.replace(/\/\/.*@/, "//").replace(/[?#].*/s, ""), 100)
+  const refuse = (detail: string) =>
+    Result.fail(error({ issuer: shown, method: "configure" }, new Misconfigured({ detail })))
+  if (!URL.canParse(issuer) || !/^https?:\/\//i.test(issuer.trim())) {
+    return refuse(`"${shown}" is not the address of an IAM: write it as a URL, for example https://iam.example.com`)
+  }
+  const url = new URL(issuer)
+  if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
+    return refuse(`an IAM's address has no user, query or fragment: write ${url.origin}${url.pathname}`)
+  }
+  if (url.protocol === "http:" && !/^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname)) {
+    return refuse(
+      `plain http would show passwords and tokens to everyone on the way to ${url.hostname}: write https://${url.host}`
+    )
+  }
+  return Result.succeed(url)
+}
+
+/**
+ * Sends a request that carries a credential, once, and reads the whole answer.
+ *
+ * - A redirect is not followed, since a 307 would hand on the password: it is `Misconfigured` and names the new origin.
+ * - An IAM that cannot be reached, answers half, too late, or with 408, 429 or 5xx, is `Unavailable`.
+ * - A certificate that is not trusted is `Misconfigured`.
+ *
+ * What remains is the IAM's answer: 2xx or 4xx.
+ *
+ * @category requests
+ * @since 0.1.0
+ */
+export const execute = (
+  request: HttpClientRequest.HttpClientRequest,
+  call: Call
+): Effect.Effect<Answer, IamError, HttpClient.HttpClient> => {
+  const timeLimit = call.timeLimit ?? Duration.seconds(30)
+  return Effect.gen(function*() {
+    const response = yield* HttpClient.execute(request)
+    // A browser hides a redirect behind status 0.
+    if (response.status === 0 || (response.status >= 300 && response.status < 400)) {
+      return yield* error(call, new Misconfigured({ detail: redirected(response, call) }))
+    }
+    return yield* read(response, yield* response.text, call)
+  }).pipe(
+    withoutRedirects,
+    Effect.timeoutOrElse({
+      duration: timeLimit,
+      orElse: () =>
+        Effect.fail(
+          error(call, new Unavailable({ sent: "maybe", detail: `no answer within ${Duration.format(timeLimit)}` }))
+        )
+    }),
+    Effect.catchTag("HttpClientError", (cause) => Effect.fail(error(call, transportReason(cause))))
+  )
+}
+
+/**
+ * The error for an answer in which a dialect finds neither what it asked for nor a refusal: a route that is not there is
+ * `Misconfigured`; a 4xx that is not the IAM's own word (a proxy's page) is `Unavailable`, since the IAM may have said
+ * otherwise; everything else is `Malformed`.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const unexpected = (answer: Answer, call: Call): IamError => {
+  const said = Option.match(answer.message, { onNone: () => "", onSome: (message) => `: ${message}` })
+  if (answer.status === 404 || answer.status === 405 || answer.status === 410) {
+    const detail = `no such route (${answer.shape}${said}): check that ${call.issuer} is the IAM's address`
+    return error(call, new Misconfigured({ detail }))
+  }
+  return answer.status >= 400 && Option.isNone(answer.body)
+    ? error(call, new Unavailable({ sent: "maybe", detail: `${answer.shape}, which is not the IAM's own answer` }))
+    : error(call, new Malformed({ detail: `${answer.shape}${said}` }))
+}
+
+// `fetch` follows redirects unless told, and sends the body of a 307 again. The other clients never do.
+const withoutRedirects = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.flatMap(
+    Effect.serviceOption(FetchHttpClient.RequestInit),
+    (init) =>
+      Effect.provideService(effect, FetchHttpClient.RequestInit, {
+        ...Option.getOrUndefined(init),
+        redirect: "manual"
+      })
+  )
+
+const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unknown))
+const decodeObject = Schema.decodeUnknownOption(Schema.JsonObject)
+
+const read = (
+  response: HttpClientResponse.HttpClientResponse,
+  text: string,
+  call: Call
+): Effect.Effect<Answer, IamError> =>
+  Effect.gen(function*() {
+    const receivedAt = yield* DateTime.now
+    const { headers, status } = response
+    const json = decodeJson(text)
+    const body = Option.flatMap(json, decodeObject)
+    const shape = `status ${status} with ${
+      text === "" ? "an empty body" : Option.isSome(body)
+        ? "JSON"
+        : Option.isSome(json)
+        ? "JSON that is no object"
+        : safe(headers["content-type"]?.split(";")[0] ?? "no content type", 60, call.secrets)
+    }`
+    const message = Option.flatMap(body, (body) => serverMessage(body, call.secrets))
+    const serverTime = Option.flatMap(
+      Option.fromNullishOr(headers.date),
+      (date) => Result.getSuccess(Headers.parseHttpDate(date))
+    )
+    if (status === 408 || status === 425 || status === 429 || status >= 500) {
+      return yield* error(
+        call,
+        new Unavailable({
+          sent: status === 425 || status === 429 || status === 503 ? "no" : "maybe",
+          detail: Option.match(message, { onNone: () => shape, onSome: (message) => `status ${status}: ${message}` }),
+          ...retryAfter(headers, Option.getOrElse(serverTime, () => receivedAt))
+        })
+      )
+    }
+    return { status, body, isEmpty: text === "", shape, message, serverTime, receivedAt }
+  })
+
+const redirected = (response: HttpClientResponse.HttpClientResponse, call: Call): string => {
+  const location = Option.flatMap(
+    Option.fromNullishOr(response.headers.location),
+    (location) => Result.getSuccess(Url.fromString(location, response.request.url))
+  )
+  const to = Option.match(location, {
+    onNone: () => "elsewhere",
+    onSome: (url) => `to ${safe(url.origin, 100, call.secrets)}`
+  })
+  return `the IAM redirects ${to} (status ${response.status}), and credentials do not follow: use the address it redirects to`
+}
+
+// A date is meant in the clock of the server that wrote it.
+const retryAfter = (headers: Headers.Headers, serverNow: DateTime.Utc): { readonly retryAfter?: Duration.Duration } => {
+  const parsed = Headers.parseRetryAfter(headers["retry-after"] ?? "")
+  return Result.isFailure(parsed)
+    ? {}
+    : { retryAfter: Headers.retryAfterDelay(parsed.success, DateTime.toEpochMillis(serverNow)) }
+}
+
+// Names of the failures in which nothing was sent. Only codes are read: a message could show a header.
+const notSent = new Set([
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "EADDRNOTAVAIL",
+  "UND_ERR_CONNECT_TIMEOUT"
+])
+const untrusted =
+  /^(CERT_|SELF_SIGNED_CERT|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_(GET_ISSUER|VERIFY_LEAF)|ERR_TLS_CERT_ALTNAME_INVALID|HOSTNAME_MISMATCH)/
+
+const transportReason = (failure: HttpClientError.HttpClientError): IamErrorReason => {
+  if (failure.reason._tag === "InvalidUrlError" || failure.reason._tag === "EncodeError") {
+    return new Misconfigured({ detail: "the request could not be built from this address and these credentials" })
+  }
+  const causes = causesOf(failure.reason.cause)
+  const code = causes.map(({ code }) => code).find((code) => typeof code === "string" && /^\w{1,60}$/.test(code))
+  if (typeof code === "string" ? code.startsWith("HPE_") : causes.some(({ name }) => name === "HTTPParserError")) {
+    return new Malformed({ detail: "the server does not speak HTTP" })
+  }
+  if (typeof code !== "string") return new Unavailable({ sent: "maybe", detail: "the connection failed" })
+  if (untrusted.test(code)) {
+    return new Misconfigured({
+      detail: `the server's certificate is not trusted (${code}): name the certificate of its authority in ` +
+        `NODE_EXTRA_CA_CERTS, or start Node with --use-system-ca; if it has expired, it must be renewed`
+    })
+  }
+  if (/^(EPROTO|ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG))$/.test(code)) {
+    return new Misconfigured({
+      detail: `the server does not speak TLS (${code}): check scheme and port of its address`
+    })
+  }
+  return notSent.has(code) || causes.some(({ syscall }) => syscall === "connect")
+    ? new Unavailable({ sent: "no", detail: `no connection (${code})` })
+    : new Unavailable({ sent: "maybe", detail: `the connection broke before the answer was complete (${code})` })
+}
+
+interface Cause {
+  readonly name?: unknown
+  readonly code?: unknown
+  readonly syscall?: unknown
+  readonly cause?: unknown
+  readonly errors?: unknown
+}
+
+// `fetch` wraps what happened in a TypeError, and a host with two addresses fails with an AggregateError of both.
+const causesOf = (cause: unknown, depth = 0): ReadonlyArray<Cause> => {
+  if (typeof cause !== "object" || cause === null || depth > 4) return []
+  const { cause: inner, errors }: Cause = cause
+  return [
+    cause,
+    ...causesOf(inner, depth + 1),
+    ...(Array.isArray(errors) ? errors.flatMap((e) => causesOf(e, depth + 1)) : [])
+  ]
+}
+
+const said = (value: Schema.Json | undefined): string => {
+  if (typeof value === "string") return value
+  // FastAPI lists `{ loc, msg, input }`, and `input` is what was sent.
+  const text = isObject(value) ? value["message"] ?? value["msg"] : undefined
+  return typeof text === "string" ? text : ""
+}
+
+const isObject = Schema.is(Schema.JsonObject)
+
+const serverMessage = (body: Schema.JsonObject, secrets: ReadonlyArray<Redacted.Redacted>): Option.Option<string> => {
+  const saidIn = (...names: ReadonlyArray<string>) =>
+    names.flatMap((name) => {
+      const value = body[name]
+      return (Array.isArray(value) ? value.map(said) : [said(value)]).filter((text) => text !== "")
+    })
+  const texts = saidIn("message", "detail", "errors", "details")
+  // OAuth has words of its own (RFC 6749, section 5.2).
+  const all = texts.length > 0 ? texts : saidIn("error", "error_description")
+  const message = quote([...new Set(all)].join(": "), secrets)
+  return message === "" ? Option.none() : Option.some(message)
+}
+
+/**
+ * What others wrote, fit for one of our messages: one line of at most 200 characters, without `secrets` and without
+ * anything that looks like a JWT.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const quote = (text: string, secrets: ReadonlyArray<Redacted.Redacted> = []): string => safe(text, 200, secrets)
+
+// What others wrote, fit for one of our messages: one line, not too long, no secret of ours and nobody's JWT.
+const safe = (text: string, limit: number, secrets: ReadonlyArray<Redacted.Redacted> = []): string => {
+  const forms = secrets.map(Redacted.value).filter((secret) => secret !== "")
+    // A server may echo the body as it came, or an address.
+    .flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)])
+    .flatMap((secret) => [secret, new URLSearchParams([["", secret]]).toString().slice(1)])
+    .flatMap((secret) => [secret, encodeURIComponent(secret.toWellFormed())])
+  const scrubbed = forms.reduce((text, form) => text.replaceAll(form, "…"), text)
+    .replace(/\beyJ[\w-]{8,}(\.[\w-]*)*/g, "…")
+  const line = scrubbed.replace(/[\s\p{C}]+/gu, " ").trim()
+  return line.length > limit ? `${line.slice(0, limit - 1).toWellFormed()}…` : line
+}

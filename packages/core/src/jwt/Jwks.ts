@@ -1,0 +1,155 @@
+/**
+ * Key sets (RFC 7517, section 5) to verify tokens with: given, or fetched from their issuer.
+ *
+ * @since 0.1.0
+ */
+import * as Arr from "effect/Array"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as Result from "effect/Result"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import * as jose from "jose"
+import type { Jwk, KeySet } from "./JwtCodec.ts"
+import { JwtError, type JwtErrorReason } from "./JwtError.ts"
+
+/**
+ * A key set that is at hand. Only its public keys count; where several fit a token, each is tried.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const local = (jwks: { readonly keys: ReadonlyArray<Jwk> }): Effect.Effect<KeySet, JwtError> =>
+  Effect.mapError(select(jwks), (detail) => new JwtError({ reason: { _tag: "KeyNotUsable", detail } }))
+
+/**
+ * The key set at an issuer's `jwks_uri` (https, or http to this machine), for as long as the program runs. Nothing is
+ * fetched before the first token.
+ *
+ * - `maxAge`: after this the set is fetched again; 10 minutes. When that fails, the known keys serve for another day.
+ * - `cooldown`: a token with an unknown `kid` makes the set be fetched again, but not within this span after the last
+ *   time; 30 seconds. So whoever makes up key ids causes no load at the issuer.
+ * - `timeLimit`: how long one fetch may take; 5 seconds.
+ *
+ * Whoever needs the set while it is being fetched waits for that one fetch. Redirects are not followed.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const remote = Effect.fnUntraced(function*(url: string, options?: {
+  readonly maxAge?: Duration.Input | undefined
+  readonly cooldown?: Duration.Input | undefined
+  readonly timeLimit?: Duration.Input | undefined
+}): Effect.fn.Return<KeySet, JwtError, HttpClient.HttpClient> {
+  const client = yield* HttpClient.HttpClient
+  const turn = yield* Semaphore.make(1)
+  const maxAge = nanos(options?.maxAge ?? "10 minutes")
+  const cooldown = nanos(options?.cooldown ?? "30 seconds")
+  const timeLimit = Duration.fromInputUnsafe(options?.timeLimit ?? "5 seconds")
+  const shown = url.replace(/[?#].*/s, "").replace(/\/\/.*@/, "//")
+  const unavailable = (detail: string) => new JwtError({ reason: { _tag: "JwksUnavailable", url: shown, detail } })
+  if (!isSafe(url)) {
+    return yield* unavailable("write its address as an https URL, so that nobody on the way can put in a key")
+  }
+
+  const fetched = Effect.gen(function*() {
+    const response = yield* client.execute(HttpClientRequest.get(url, { acceptJson: true }))
+    if (response.status !== 200) return yield* unavailable(`it answers with status ${response.status}`)
+    return yield* Effect.mapError(select(yield* response.json), unavailable)
+  }).pipe(
+    // A redirect could lead from https to http.
+    Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual" }),
+    Effect.catchTag(
+      "HttpClientError",
+      ({ reason }) =>
+        Effect.fail(unavailable(reason._tag === "DecodeError" ? "its answer is not JSON" : "the request failed"))
+    ),
+    Effect.timeoutOrElse({
+      duration: timeLimit,
+      orElse: () => Effect.fail(unavailable(`no answer within ${Duration.format(timeLimit)}`))
+    })
+  )
+
+  let known: { readonly keys: KeySet; readonly at: bigint } | undefined
+  let failure: JwtError = unavailable("it was not fetched yet")
+  let notBefore: bigint | undefined
+
+  const fetchOnce = turn.withPermit(Effect.gen(function*() {
+    if (notBefore !== undefined && (yield* Clock.monotonicTimeNanos) < notBefore) return
+    const outcome = yield* Effect.result(fetched)
+    const now = yield* Clock.monotonicTimeNanos
+    if (Result.isSuccess(outcome)) {
+      known = { keys: outcome.success, at: now }
+    } else {
+      failure = outcome.failure
+      yield* Effect.logWarning(failure.message)
+    }
+    // Without any key everybody waits: then one second must do.
+    notBefore = now + (known === undefined && cooldown > second ? second : cooldown)
+  }))
+
+  return {
+    find: Effect.fnUntraced(function*(header) {
+      const isOlderThan = (age: bigint) =>
+        Effect.map(Clock.monotonicTimeNanos, (now) => known === undefined || now - known.at >= age)
+      if (yield* isOlderThan(maxAge)) yield* fetchOnce
+      if (known === undefined || (yield* isOlderThan(maxAge + day))) return yield* failure
+      return yield* known.keys.find(header).pipe(
+        Effect.catchReason(
+          "JwtError",
+          "UnknownKey",
+          () =>
+            Effect.andThen(
+              fetchOnce,
+              Effect.suspend(() => known === undefined ? Effect.fail(failure) : known.keys.find(header))
+            )
+        )
+      )
+    })
+  }
+})
+
+const nanos = (duration: Duration.Input): bigint => Duration.toNanosUnsafe(Duration.fromInputUnsafe(duration))
+const second = nanos("1 second")
+const day = nanos("1 day")
+
+const isSafe = (url: string): boolean => {
+  if (!URL.canParse(url)) return false
+  const { hostname, protocol } = new URL(url)
+  return protocol === "https:" ||
+    (protocol === "http:" && /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname))
+}
+
+// A key set from a JSON document, or what is wrong with it.
+const select = (document: unknown): Effect.Effect<KeySet, string> =>
+  Effect.try({
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- jose checks what it is given
+    try: () => jose.createLocalJWKSet(document as jose.JSONWebKeySet),
+    catch: () => "it is not a JSON Web Key Set"
+  }).pipe(Effect.map((find) => ({
+    find: ({ alg, kid }) => {
+      const header = { alg: String(alg), ...(typeof kid === "string" ? { kid } : {}) }
+      const explain = (cause: unknown) => new JwtError({ reason: reasonOf(cause, header) })
+      return Effect.tryPromise({
+        try: () => find(header),
+        catch: (cause) => cause instanceof jose.errors.JWKSMultipleMatchingKeys ? cause : explain(cause)
+      }).pipe(
+        Effect.map((key): ReadonlyArray<CryptoKey> => [key]),
+        Effect.catchIf(
+          (cause) => cause instanceof jose.errors.JWKSMultipleMatchingKeys,
+          (candidates) => Stream.runCollect(Stream.fromAsyncIterable<CryptoKey, JwtError>(candidates, explain))
+        ),
+        Effect.filterOrFail(Arr.isReadonlyArrayNonEmpty, explain)
+      )
+    }
+  })))
+
+// A key id comes from the token: it is shown only if it looks like one.
+const reasonOf = (cause: unknown, { alg, kid }: { readonly alg: string; readonly kid?: string }): JwtErrorReason =>
+  cause instanceof jose.errors.JWKSNoMatchingKey
+    ? { _tag: "UnknownKey", ...(kid !== undefined && /^[\w.:/@+=-]{1,80}$/.test(kid) ? { kid } : {}) }
+    : { _tag: "KeyNotUsable", detail: `one of the key set does not work with ${alg}` }

@@ -1,0 +1,318 @@
+/**
+ * Reads, verifies and signs JSON Web Tokens (RFC 7519) in their compact form.
+ *
+ * @since 0.1.0
+ */
+import type * as Arr from "effect/Array"
+import * as Cache from "effect/Cache"
+import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as jose from "jose"
+import { algorithmOf } from "./internal/algorithm.ts"
+import * as parts from "./internal/parts.ts"
+import { notUsable, reasonOf } from "./internal/reason.ts"
+import { fail, type JwtError } from "./JwtError.ts"
+
+/**
+ * A JSON object of a token, as it stands.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface JsonObject {
+  readonly [name: string]: unknown
+}
+
+/**
+ * Header and claims of a token, as they stand.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Decoded {
+  readonly header: JsonObject
+  readonly claims: JsonObject
+}
+
+/**
+ * A token that was read: its header, its claims as their schema decodes them, and all of its claims as they stand.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Jwt<out Claims> {
+  readonly header: JsonObject
+  readonly claims: Claims
+  readonly payload: JsonObject
+}
+
+/**
+ * The registered claims (RFC 7519, section 4.1). Each may be absent, and `sub` may be anything: some issuers put an
+ * object there. Times are epoch seconds. Extend it with
+ * `Schema.Struct({ ...JwtCodec.Claims.fields, projectId: Schema.Int })`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Claims = Schema.Struct({
+  iss: Schema.optionalKey(Schema.String),
+  sub: Schema.optionalKey(Schema.Unknown),
+  aud: Schema.optionalKey(Schema.Union([Schema.String, Schema.Array(Schema.String)])),
+  exp: Schema.optionalKey(Schema.Finite),
+  nbf: Schema.optionalKey(Schema.Finite),
+  iat: Schema.optionalKey(Schema.Finite),
+  jti: Schema.optionalKey(Schema.String)
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Claims = typeof Claims.Type
+
+/**
+ * The signature algorithms (RFC 7518, section 3.1; RFC 8037) that a caller can allow.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Algorithm = Schema.Literals([
+  ...["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"] as const,
+  ...["ES256", "ES384", "ES512", "EdDSA", "Ed25519"] as const,
+  ...["HS256", "HS384", "HS512"] as const
+])
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Algorithm = typeof Algorithm.Type
+
+/**
+ * A JSON Web Key (RFC 7517). Private and secret ones are handed around as `Redacted`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Jwk = jose.JWK
+
+/**
+ * Keys to verify with, found by a token's header. `Jwks` makes them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface KeySet {
+  readonly find: (header: JsonObject) => Effect.Effect<Arr.NonEmptyReadonlyArray<CryptoKey>, JwtError>
+}
+
+/**
+ * What a token must be to pass:
+ *
+ * - `key`: a public key as PEM (SPKI), JWK or `CryptoKey`; a secret one (HS256 …) as `CryptoKey` or redacted JWK. A text
+ *   is never taken for a secret. Or `jwks`: a key set.
+ * - `algorithms`: those allowed. The token's header chooses among them, it cannot add one.
+ * - `issuer`, `audience`: one of these must be the token's.
+ * - `requiredClaims`: names of claims that must be there. `exp` and `nbf` are checked where they are present.
+ * - `clockTolerance`: how far the clocks of issuer and verifier may differ; none unless told.
+ * - `claims`: the schema of the claims; the registered ones unless told.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type VerifyOptions<S extends Schema.ConstraintDecoder<unknown> = typeof Claims> = KeySource & {
+  readonly algorithms: ReadonlyArray<Algorithm>
+  readonly issuer?: string | ReadonlyArray<string> | undefined
+  readonly audience?: string | ReadonlyArray<string> | undefined
+  readonly requiredClaims?: ReadonlyArray<string> | undefined
+  readonly clockTolerance?: Duration.Input | undefined
+  readonly claims?: S | undefined
+}
+
+type KeySource =
+  | { readonly key: string | Jwk | CryptoKey | Redacted.Redacted<Jwk> }
+  | { readonly jwks: KeySet }
+
+/**
+ * Reads a token **without verifying it**: anybody could have written what it says, and it may have expired.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const decodeUnverified = (token: string): Result.Result<Decoded, JwtError> => {
+  const decoded = parts.both(token)
+  return typeof decoded === "string" ? malformed(decoded) : Result.succeed(decoded)
+}
+
+const malformed = (detail: string) => Result.fail(fail({ _tag: "Malformed", detail }))
+
+/**
+ * Reads, verifies and signs tokens.
+ *
+ * - `decode` reads a token **without verifying it**: anybody could have written what it says, and it may have expired.
+ *   It is for display and routing, never to decide what somebody may do.
+ * - `verify` answers with a token's claims only if its signature, its times and everything asked for hold.
+ * - `sign` makes a token with the algorithm of the key (a JWK's `alg`, or what its kind implies). The header has the
+ *   JWK's `kid`, or the one that is given.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class JwtCodec extends Context.Service<JwtCodec, {
+  readonly decode: <S extends Schema.ConstraintDecoder<unknown> = typeof Claims>(
+    token: Redacted.Redacted,
+    claims?: S
+  ) => Effect.Effect<Jwt<S["Type"]>, JwtError>
+  readonly verify: <S extends Schema.ConstraintDecoder<unknown> = typeof Claims>(
+    token: Redacted.Redacted,
+    options: VerifyOptions<S>
+  ) => Effect.Effect<Jwt<S["Type"]>, JwtError>
+  readonly sign: (
+    claims: Schema.JsonObject,
+    key: CryptoKey | Redacted.Redacted<Jwk>,
+    options?: { readonly kid?: string | undefined }
+  ) => Effect.Effect<Redacted.Redacted, JwtError>
+}>()("@effect-authn/core/jwt/JwtCodec") {}
+
+/**
+ * Makes the codec.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make: Effect.Effect<JwtCodec["Service"]> = Effect.gen(function*() {
+  const pems = yield* Cache.make({
+    capacity: 64,
+    lookup: (name: string) => {
+      const [algorithm = "", pem = ""] = name.split(/ (.*)/s)
+      return Effect.tryPromise({
+        try: () => jose.importSPKI(pem.trim(), algorithm),
+        catch: (cause) => fail(notUsable(algorithm, cause))
+      })
+    }
+  })
+
+  const withKey = <A>(
+    options: KeySource,
+    algorithm: Algorithm,
+    header: JsonObject,
+    tryKey: (key: CryptoKey | Jwk) => Effect.Effect<A, JwtError>
+  ): Effect.Effect<A, JwtError> => {
+    if ("jwks" in options) {
+      return Effect.flatMap(options.jwks.find(header), ([key, ...others]) =>
+        others.reduce(
+          (tried, key) => Effect.catchReason(tried, "JwtError", "BadSignature", () => tryKey(key)),
+          tryKey(key)
+        ))
+    }
+    const { key } = options
+    if (typeof key === "string") return Effect.flatMap(Cache.get(pems, `${algorithm} ${key}`), tryKey)
+    return tryKey(Redacted.isRedacted(key) ? Redacted.value(key) : key)
+  }
+
+  return JwtCodec.of({
+    decode: (token, claims) => {
+      const decoded = decodeUnverified(Redacted.value(token))
+      return Result.isFailure(decoded) ? Effect.fail(decoded.failure) : typed(decoded.success, claims)
+    },
+
+    verify: (token, options) =>
+      Effect.flatMap(DateTime.nowAsDate, (now) => {
+        const text = Redacted.value(token)
+        const accepted = accept(text, options)
+        if (Result.isFailure(accepted)) return Effect.fail(accepted.failure)
+        const { algorithm, header } = accepted.success
+        const checks = claimChecks(options, algorithm, now)
+        const tryKey = (key: CryptoKey | Jwk) =>
+          Effect.tryPromise({
+            try: () => jose.jwtVerify(text, key, checks),
+            catch: (cause) => fail(reasonOf(cause, algorithm, options))
+          })
+        return Effect.flatMap(
+          withKey(options, algorithm, header, tryKey),
+          ({ payload }) => typed({ header, claims: payload }, options.claims)
+        )
+      }),
+
+    sign: (claims, key, options) => {
+      const material = Redacted.isRedacted(key) ? Redacted.value(key) : key
+      const algorithm = algorithmOf(material)
+      const kid = options?.kid ?? ("kid" in material ? material.kid : undefined)
+      return Effect.tryPromise({
+        try: () =>
+          new jose.SignJWT(claims)
+            .setProtectedHeader({ alg: algorithm, typ: "JWT", ...(kid === undefined ? {} : { kid }) })
+            .sign(material),
+        catch: (cause) => fail(notUsable(algorithm, cause))
+      }).pipe(Effect.map((token) => Redacted.make(token, { label: "jwt" })))
+    }
+  })
+})
+
+/**
+ * The codec. It needs nothing: a key set that must be fetched brings its own `HttpClient`.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<JwtCodec> = Layer.effect(JwtCodec, make)
+
+const decodeRegistered = Schema.decodeResult(Claims)
+
+const typed = <S extends Schema.ConstraintDecoder<unknown>>(
+  { claims: payload, header }: Decoded,
+  schema: S | undefined
+): Effect.Effect<Jwt<S["Type"]>, JwtError> => {
+  const decoded: Result.Result<S["Type"], Schema.SchemaError> = schema === undefined
+    ? decodeRegistered(payload)
+    : Schema.decodeResult(schema)(payload)
+  if (Result.isSuccess(decoded)) return Effect.succeed({ header, claims: decoded.success, payload })
+  return Effect.fail(fail({ _tag: "InvalidClaims", detail: decoded.failure.message.replaceAll(/\s+/g, " ") }))
+}
+
+const isAlgorithm = Schema.is(Algorithm)
+
+// The header chooses among the algorithms that were allowed, and that is all it may do.
+const accept = (
+  token: string,
+  options: KeySource & { readonly algorithms: ReadonlyArray<Algorithm> }
+): Result.Result<{ readonly algorithm: Algorithm; readonly header: JsonObject }, JwtError> => {
+  const header = parts.header(token)
+  if (typeof header === "string") return malformed(header)
+  const { alg, crit } = header
+  if (crit !== undefined) return malformed("its header demands an extension (crit) that is not known here")
+  const refuse = (detail: string) => {
+    const algorithm = alg === "none" || isAlgorithm(alg) ? alg : "an unknown algorithm"
+    return Result.fail(fail({ _tag: "AlgorithmRefused", algorithm, detail }))
+  }
+  const algorithm = options.algorithms.find((allowed) => allowed === alg)
+  if (algorithm === undefined) return refuse(`allowed: ${options.algorithms.join(", ")}`)
+  // The text of a public key is no secret: who MACs with it must not pass.
+  return algorithm.startsWith("HS") && ("jwks" in options || typeof options.key === "string")
+    ? refuse("which no public key can verify")
+    : Result.succeed({ algorithm, header })
+}
+
+const list = (value: string | ReadonlyArray<string>): Array<string> => typeof value === "string" ? [value] : [...value]
+
+const claimChecks = (
+  options: VerifyOptions<Schema.ConstraintDecoder<unknown>>,
+  algorithm: Algorithm,
+  currentDate: Date
+): jose.JWTVerifyOptions => {
+  const { audience, clockTolerance, issuer, requiredClaims } = options
+  const checks: jose.JWTVerifyOptions = { algorithms: [algorithm], currentDate }
+  if (issuer !== undefined) checks.issuer = list(issuer)
+  if (audience !== undefined) checks.audience = list(audience)
+  if (requiredClaims !== undefined) checks.requiredClaims = [...requiredClaims]
+  if (clockTolerance !== undefined) {
+    checks.clockTolerance = Duration.toSeconds(Duration.fromInputUnsafe(clockTolerance))
+  }
+  return checks
+}

@@ -1,0 +1,242 @@
+/**
+ * Ways to obtain a session in which a person takes part: at a browser, with a code on another device, by pasting an
+ * address. The person is addressed through `LoginPrompt`; nothing here prints.
+ *
+ * @since 0.1.0
+ */
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { type AuthError, InvalidCredentials, LoginTimedOut, NoCredentials } from "../AuthError.ts"
+import { BrowserLogin } from "../iam/BrowserLogin.ts"
+import { DeviceLogin } from "../iam/DeviceLogin.ts"
+import { IamError, Misconfigured } from "../iam/IamError.ts"
+import type { TokenResponse } from "../session/Session.ts"
+import * as Session from "../session/Session.ts"
+import { type AuthStrategy, nothing, refused, type StrategyContext } from "./AuthStrategy.ts"
+import { Browser } from "./Browser.ts"
+import { CallbackServer } from "./CallbackServer.ts"
+import { LoginPrompt, Notice } from "./LoginPrompt.ts"
+
+/**
+ * - `provider`: which of the IAM's own sign-in providers, where it has several.
+ * - `prompt`: how insistent the IAM's page is, in its own words (`login`, `consent`, `select_account`).
+ * - `timeLimit`: how long to wait for the person; five minutes unless told.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly provider?: string | undefined
+  readonly prompt?: string | undefined
+  readonly timeLimit?: Duration.Input | undefined
+}
+
+/**
+ * Opens the IAM's page in the browser of this machine, and waits for the browser to come back. When no browser opens, the
+ * person is shown the address. A page that is never finished ends in `LoginTimedOut`.
+ *
+ * @category strategies
+ * @since 0.1.0
+ */
+export const browser = (
+  options?: Options
+): AuthStrategy<Browser | BrowserLogin | CallbackServer | LoginPrompt> => atBrowser(options, false)
+
+/** `movesOn`: when no browser opens, there is nothing to try here, since there is another way. */
+const atBrowser = (
+  options: Options | undefined,
+  movesOn: boolean
+): AuthStrategy<Browser | BrowserLogin | CallbackServer | LoginPrompt> => ({
+  name: "browser",
+  interactive: true,
+  obtain: (context) =>
+    Effect.scoped(Effect.gen(function*() {
+      const login = yield* BrowserLogin
+      const prompt = yield* LoginPrompt
+      const server = yield* CallbackServer
+      const callback = yield* Effect.mapError(server.open, ({ detail }) => nothing(context, "browser", detail))
+      const { pending, url } = yield* login.begin({ ...begun(context, options), redirectUri: callback.redirectUri })
+      // A browser that has nothing to ask is back before it is said to have opened.
+      const coming = yield* Effect.forkScoped(callback.receive(pending.state), { startImmediately: true })
+      yield* prompt.show(Notice.cases.OpenBrowser.make({ url }))
+      yield* Browser.use((browser) => browser.open(url)).pipe(
+        Effect.catch(({ detail, message }) =>
+          movesOn
+            ? Effect.fail(nothing(context, "browser", message))
+            : prompt.show(Notice.cases.BrowserNotOpened.make({ url, detail }))
+        )
+      )
+      const received = yield* within(
+        context,
+        options,
+        Fiber.join(coming),
+        "start again; where no browser of this machine can be used, sign in with a device code, or paste the address"
+      )
+      // The browser is told how it went, and only then whoever asked.
+      const completed = yield* Effect.exit(refused(context)(login.complete(pending, received.url)))
+      yield* received.finish(Exit.isSuccess(completed) ? "success" : "failure")
+      return sessionFrom(context, yield* completed, "browser")
+    }))
+})
+
+/**
+ * Shows a code that the person enters on any device, and waits for the IAM to say that it was done. Where the IAM has no
+ * such flow there is nothing to try.
+ *
+ * @category strategies
+ * @since 0.1.0
+ */
+export const device: AuthStrategy<DeviceLogin | LoginPrompt> = {
+  name: "device",
+  interactive: true,
+  obtain: Effect.fnUntraced(function*(context) {
+    const login = yield* DeviceLogin
+    const code = yield* refused(context)(login.begin(context.selection)).pipe(
+      Effect.catchReason("IamError", "Unsupported", ({ detail }) => Effect.fail(nothing(context, "device", detail)))
+    )
+    const begunAt = yield* DateTime.now
+    yield* LoginPrompt.use((prompt) => prompt.show(Notice.cases.EnterCode.make(code)))
+    const timedOut = new LoginTimedOut({
+      key: context.key,
+      waited: DateTime.distance(begunAt, code.expiresAt),
+      advice: "the code has expired; start again for a new one"
+    })
+    const issued = yield* refused(context)(code.poll).pipe(
+      Effect.catchReason("IamError", "GrantDead", () => Effect.fail(timedOut))
+    )
+    return sessionFrom(context, issued, "device")
+  })
+}
+
+/**
+ * Shows an address that the person opens in any browser, also on another machine, and asks for the address where that
+ * browser ends, which this machine cannot receive. `redirectUri` is where that is: nothing should listen there, and the
+ * IAM has to know it; `http://127.0.0.1:49321/callback` unless told.
+ *
+ * @category strategies
+ * @since 0.1.0
+ */
+export const manual = (
+  options?: Options & { readonly redirectUri?: string | undefined }
+): AuthStrategy<BrowserLogin | LoginPrompt> => ({
+  name: "manual",
+  interactive: true,
+  obtain: Effect.fnUntraced(function*(context) {
+    const login = yield* BrowserLogin
+    const prompt = yield* LoginPrompt
+    const obstacle = yield* prompt.obstacle
+    if (Option.isSome(obstacle)) return yield* nothing(context, "manual", obstacle.value)
+    const redirectUri = options?.redirectUri ?? "http://127.0.0.1:49321/callback"
+    if (!URL.canParse(redirectUri)) {
+      return yield* new IamError({
+        issuer: context.iam.issuer,
+        method: "login",
+        reason: new Misconfigured({ detail: `the redirect URI "${redirectUri}" is not an address: write it whole` })
+      })
+    }
+    const { pending, url } = yield* login.begin({ ...begun(context, options), redirectUri })
+    const pasted = yield* within(
+      context,
+      options,
+      prompt.ask(Notice.cases.PasteCallback.make({ url })),
+      "start again, and paste the address where the browser ends"
+    )
+    const address = Option.match(pasted, { onNone: () => "", onSome: (line) => Redacted.value(line).trim() })
+    if (address === "") return yield* nothing(context, "manual", "nothing was pasted")
+    if (!URL.canParse(address, redirectUri)) {
+      return yield* new InvalidCredentials({ key: context.key, detail: "what was pasted is not an address" })
+    }
+    const callbackUrl = new URL(address, redirectUri).href
+    const issued = yield* refused(context)(login.complete(pending, callbackUrl))
+    return sessionFrom(context, issued, "manual")
+  })
+})
+
+/**
+ * Chooses: the browser where one can open in front of the person, else a device code where the IAM has them, else a
+ * pasted address. A browser that does not open is waited for only where the IAM has no device codes. The person is told
+ * which, and why not the one before; if none is possible, `NoCredentials` says why.
+ *
+ * `DeviceLogin` is used where the dialect has one.
+ *
+ * @category strategies
+ * @since 0.1.0
+ */
+export const interactive = (
+  options?: Options & { readonly redirectUri?: string | undefined }
+): AuthStrategy<Browser | BrowserLogin | CallbackServer | LoginPrompt> => ({
+  name: "interactive",
+  interactive: true,
+  obtain: Effect.fnUntraced(function*(context): Effect.fn.Return<
+    Session.Session,
+    AuthError,
+    Browser | BrowserLogin | CallbackServer | LoginPrompt
+  > {
+    const prompt = yield* LoginPrompt
+    const deviceLogin = yield* Effect.serviceOption(DeviceLogin)
+    const tried: Array<NoCredentials["tried"][number]> = []
+
+    const attempt = <R>(strategy: AuthStrategy<R>) =>
+      Effect.gen(function*() {
+        const last = tried.at(-1)
+        if (last !== undefined) {
+          const reason = `${last.reason}, so the ${last.strategy} login does not help`
+          yield* prompt.show(Notice.cases.Chosen.make({ strategy: strategy.name, reason }))
+        }
+        return yield* Effect.catchReason(
+          strategy.obtain(context),
+          "IamError",
+          "Unsupported",
+          ({ detail }) => Effect.fail(nothing(context, strategy.name, detail))
+        )
+      }).pipe(
+        Effect.asSome,
+        Effect.catchTag("NoCredentials", (error) => {
+          tried.push(...error.tried)
+          return Effect.succeedNone
+        })
+      )
+
+    const obstacle = yield* Browser.use((browser) => browser.obstacle)
+    if (Option.isSome(obstacle)) tried.push({ strategy: "browser", reason: obstacle.value })
+    else {
+      const session = yield* attempt(atBrowser(options, Option.isSome(deviceLogin)))
+      if (Option.isSome(session)) return session.value
+    }
+    if (Option.isSome(deviceLogin)) {
+      const session = yield* Effect.provideService(attempt(device), DeviceLogin, deviceLogin.value)
+      if (Option.isSome(session)) return session.value
+    }
+    const session = yield* attempt(manual(options))
+    if (Option.isSome(session)) return session.value
+    return yield* new NoCredentials({ key: context.key, tried })
+  })
+})
+
+const begun = (context: StrategyContext, options: Options | undefined) => ({
+  selection: context.selection,
+  provider: options?.provider,
+  prompt: options?.prompt
+})
+
+/** Waits for the person, but not for ever. */
+const within = <A, R>(
+  context: StrategyContext,
+  options: Options | undefined,
+  waiting: Effect.Effect<A, never, R>,
+  advice: string
+): Effect.Effect<A, LoginTimedOut, R> => {
+  const waited = Duration.fromInputUnsafe(options?.timeLimit ?? "5 minutes")
+  return Effect.timeoutOrElse(waiting, {
+    duration: waited,
+    orElse: () => Effect.fail(new LoginTimedOut({ key: context.key, waited, advice }))
+  })
+}
+
+const sessionFrom = (context: StrategyContext, issued: TokenResponse, strategy: string): Session.Session =>
+  Session.fromResponse(context.key, issued, { strategy, selection: context.selection })

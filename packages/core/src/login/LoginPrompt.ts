@@ -1,0 +1,89 @@
+/**
+ * Talking to the person who signs in: the flows never print.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import type * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+
+/**
+ * What a person is told:
+ *
+ * - `Chosen`: which way to sign in was chosen, and why not another one.
+ * - `OpenBrowser`: a browser opens at `url`.
+ * - `BrowserNotOpened`: it did not, so the person has to open `url`.
+ * - `EnterCode`: `userCode` has to be entered at `verificationUri`, on any device.
+ * - `PasteCallback`: `url` has to be opened in any browser, and the address where it ends has to be pasted.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Notice = Schema.TaggedUnion({
+  Chosen: { strategy: Schema.String, reason: Schema.String },
+  OpenBrowser: { url: Schema.String },
+  BrowserNotOpened: { url: Schema.String, detail: Schema.String },
+  EnterCode: {
+    userCode: Schema.String,
+    verificationUri: Schema.String,
+    verificationUriComplete: Schema.Option(Schema.String),
+    expiresAt: Schema.DateTimeUtc
+  },
+  PasteCallback: { url: Schema.String }
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Notice = typeof Notice.Type
+
+/**
+ * Shows notices and asks for answers.
+ *
+ * - `obstacle` is why nobody could answer a question here; `None` if somebody can.
+ * - `show` tells something and does not wait.
+ * - `ask` shows a notice and waits for one line; `None` when the person leaves.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class LoginPrompt extends Context.Service<LoginPrompt, {
+  readonly obstacle: Effect.Effect<Option.Option<string>>
+  readonly show: (notice: Notice) => Effect.Effect<void>
+  readonly ask: (notice: Notice) => Effect.Effect<Option.Option<Redacted.Redacted>>
+}>()("@effect-authn/core/login/LoginPrompt") {}
+
+/**
+ * A notice in English, as plain text for a terminal. What the IAM wrote is stripped of control characters.
+ *
+ * @category formatting
+ * @since 0.1.0
+ */
+export const text = (notice: Notice): string =>
+  Notice.match(notice, {
+    Chosen: ({ reason, strategy }) => `Signing in by ${strategy}: ${plain(reason)}.`,
+    OpenBrowser: ({ url }) => `Your browser opens to sign in. If it does not, open this address:\n\n  ${plain(url)}\n`,
+    BrowserNotOpened: ({ detail, url }) =>
+      `The browser did not open (${plain(detail)}). Open this address in a browser on this machine:\n\n  ${
+        plain(url)
+      }\n`,
+    EnterCode: ({ expiresAt, userCode, verificationUri, verificationUriComplete }) => {
+      const direct = Option.match(verificationUriComplete, {
+        onNone: () => "",
+        onSome: (url) => `\nor open this address, which has the code:\n\n  ${plain(url)}\n`
+      })
+      return `To sign in, open this address on any device:\n\n  ${plain(verificationUri)}\n\n` +
+        `and enter the code:\n\n  ${plain(userCode)}\n${direct}\nThe code is good until ${
+          DateTime.formatIso(expiresAt)
+        }.`
+    },
+    PasteCallback: ({ url }) =>
+      `Open this address in a browser on any machine and sign in:\n\n  ${plain(url)}\n\n` +
+      `The browser ends at a page that it cannot open. Copy that page's whole address, and paste it here:`
+  })
+
+const plain = (text: string): string => text.replace(/\p{C}+/gu, "")

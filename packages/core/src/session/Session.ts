@@ -1,0 +1,213 @@
+/**
+ * One grant, the access tokens made from it, and what is known about both.
+ *
+ * @since 0.1.0
+ */
+import * as DateTime from "effect/DateTime"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Selection from "./Selection.ts"
+import { SessionKey } from "./SessionKey.ts"
+import * as TokenSet from "./TokenSet.ts"
+import * as User from "./User.ts"
+
+/**
+ * What can make new access tokens:
+ *
+ * - `RefreshToken`: a refresh token (RFC 6749, section 6). Sending it may consume it.
+ * - `ExchangeAccessToken`: the access token itself, while it is valid.
+ * - `Reissue`: credentials that stay at hand (client credentials, a workload's token file).
+ * - `None`: nothing; when the access token ends, the session ends.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Grant = Schema.TaggedUnion({
+  RefreshToken: { refreshToken: Schema.RedactedFromValue(Schema.NonEmptyString) },
+  ExchangeAccessToken: {},
+  Reissue: {},
+  None: {}
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Grant = typeof Grant.Type
+
+/**
+ * The mark on a session whose grant the IAM refused for good: what the IAM said, when, and whether the answer to an
+ * earlier renewal had been lost (then a rotated refresh token was probably lost with it).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Tombstone extends Schema.Class<Tombstone>("@effect-authn/core/session/Session/Tombstone")({
+  at: Schema.DateTimeUtcFromMillis,
+  cause: Schema.String,
+  answerLost: Schema.Boolean
+}) {}
+
+/**
+ * The mark that a renewal was sent, written before sending, so that a survivor can tell what was under way.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Intent extends Schema.Class<Intent>("@effect-authn/core/session/Session/Intent")({
+  at: Schema.DateTimeUtcFromMillis,
+  selection: Selection.Selection,
+  holder: Schema.String
+}) {}
+
+/**
+ * A session, as it is held in memory and in a storage.
+ *
+ * - `generation` only grows, also across removal; 0 means that the session was never written.
+ * - `obtainedAt` is the epoch millisecond of the login; renewals keep it, so that they can be told from another login.
+ * - `durable` is false for a session that lives in memory only (`store: false`, a token of the environment).
+ * - `strategy` is the name of the way in which it was obtained.
+ * - `tokens` has an access token for each selection that was asked for, by `Selection.id`.
+ * - `dead` is the tombstone of a refused grant; `intent` tells of a renewal whose answer is not known.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Session extends Schema.Class<Session>("@effect-authn/core/session/Session")({
+  // A stored document says `client`, and goes on saying it.
+  key: SessionKey.pipe(Schema.encodeKeys({ clientId: "client" })),
+  generation: Schema.Natural,
+  obtainedAt: Schema.optionalKey(Schema.Natural),
+  durable: Schema.Boolean,
+  strategy: Schema.NonEmptyString,
+  user: Schema.OptionFromOptionalKey(User.User),
+  grant: Grant,
+  tokens: Schema.Record(Schema.String, TokenSet.TokenSet),
+  current: Selection.Selection,
+  dead: Schema.OptionFromOptionalKey(Tombstone),
+  intent: Schema.OptionFromOptionalKey(Intent)
+}) {}
+
+/**
+ * What an IAM answers to a login or a renewal (RFC 6749, section 5.1): the access token, what can make the next one, and
+ * who it belongs to, where the answer says so. A renewal that brings no new refresh token answers with the old one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TokenResponse {
+  readonly tokens: TokenSet.TokenSet
+  readonly grant: Grant
+  readonly user: Option.Option<User.User>
+}
+
+/**
+ * A session that was just obtained and is not written anywhere yet.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromResponse = (key: SessionKey, response: TokenResponse, options: {
+  readonly strategy: string
+  readonly selection: Selection.Selection
+  readonly durable?: boolean
+}): Session =>
+  Session.make({
+    key,
+    generation: 0,
+    obtainedAt: DateTime.toEpochMillis(response.tokens.issuedAt),
+    durable: options.durable ?? true,
+    strategy: options.strategy,
+    user: response.user,
+    grant: response.grant,
+    tokens: { [Selection.id(options.selection)]: response.tokens },
+    current: options.selection,
+    dead: Option.none(),
+    intent: Option.none()
+  })
+
+/**
+ * The generation that follows `previous`. It is at least the epoch milliseconds of `now`, so that it grows across the
+ * removal of a session, which leaves nothing behind to count from.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const nextGeneration = (previous: number, now: DateTime.Utc): number =>
+  Math.max(previous + 1, DateTime.toEpochMillis(now))
+
+/**
+ * A copy of a session with some fields replaced.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const update = (self: Session, fields: Partial<Omit<Session, "key" | "obtainedAt">>): Session =>
+  Session.make(Object.assign({}, self, fields), { disableChecks: true })
+
+/**
+ * The access token for a selection, whether or not it is still valid.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const tokenFor = (self: Session, selection: Selection.Selection): Option.Option<TokenSet.TokenSet> =>
+  Option.fromNullishOr(self.tokens[Selection.id(selection)])
+
+/**
+ * The access token for the current selection, whether or not it is still valid.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const currentToken = (self: Session): Option.Option<TokenSet.TokenSet> => tokenFor(self, self.current)
+
+/**
+ * Whether the session's grant can make a new access token at `now`, as far as this side can tell.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const canRenew = (self: Session, now: DateTime.Utc): boolean => {
+  if (Option.isSome(self.dead)) return false
+  const { _tag } = self.grant
+  if (_tag !== "ExchangeAccessToken") return _tag !== "None"
+  return Option.exists(currentToken(self), (tokens) => TokenSet.isValid(tokens, now))
+}
+
+/**
+ * Whether the session can still produce an access token at `now`: it holds a valid one, or can renew.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isAlive = (self: Session, now: DateTime.Utc): boolean =>
+  Option.exists(currentToken(self), (tokens) => TokenSet.isValid(tokens, now)) || canRenew(self, now)
+
+/**
+ * Why a session that can neither be used nor renewed at `now` has come to its end.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const ending = (
+  self: Session,
+  now: DateTime.Utc
+): { readonly detail: string; readonly answerLost: boolean } => {
+  if (Option.isSome(self.dead)) {
+    return { detail: self.dead.value.cause, answerLost: self.dead.value.answerLost }
+  }
+  const expired = Option.match(
+    Option.filter(
+      Option.flatMap(currentToken(self), (tokens) => tokens.expiresAt),
+      (at) => DateTime.isLessThanOrEqualTo(at, now)
+    ),
+    { onNone: () => "", onSome: (at) => `its token expired at ${DateTime.formatIso(at)}, and ` }
+  )
+  return {
+    detail: self.grant._tag === "ExchangeAccessToken"
+      ? `${expired}only a token that is still valid can be exchanged for a new one`
+      : `${expired}nothing can renew it`,
+    answerLost: false
+  }
+}

@@ -1,0 +1,169 @@
+/**
+ * An access token and what is known about it.
+ *
+ * @since 0.1.0
+ */
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as JwtCodec from "../jwt/JwtCodec.ts"
+
+/**
+ * One access token, as it is held in memory and in a storage. Times are in this machine's clock, whatever the issuer's
+ * clock said.
+ *
+ * `expiresAt` is `None` for a token that names no end (an API key): it is presented until the IAM refuses it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class TokenSet extends Schema.Class<TokenSet>("@effect-authn/core/session/TokenSet")({
+  accessToken: Schema.RedactedFromValue(Schema.NonEmptyString),
+  tokenType: Schema.NonEmptyString,
+  issuedAt: Schema.DateTimeUtcFromMillis,
+  expiresAt: Schema.OptionFromOptionalKey(Schema.DateTimeUtcFromMillis),
+  idToken: Schema.OptionFromOptionalKey(Schema.RedactedFromValue(Schema.NonEmptyString)),
+  scope: Schema.OptionFromOptionalKey(Schema.String)
+}) {}
+
+const maxLifetimeSeconds = 10 * 365 * 86_400
+// `Date` has a grain of one second and travels with the answer: less than this is not an offset, it is noise.
+const clockNoise = 5_000
+
+const Lifetime = Schema.Union([Schema.Finite, Schema.FiniteFromString]).check(
+  Schema.makeFilter((seconds) => seconds > 0)
+)
+const decodeLifetime = Schema.decodeUnknownOption(Lifetime)
+
+/**
+ * Reads a token answer's `expires_in` (RFC 6749, section 5.1) in seconds: a positive number, also as text, capped at ten
+ * years, in whole milliseconds. Everything else is `None`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const lifetimeFrom = (expiresIn: unknown): Option.Option<Duration.Duration> =>
+  Option.map(
+    decodeLifetime(expiresIn),
+    (seconds) => Duration.millis(Math.ceil(Math.min(seconds, maxLifetimeSeconds) * 1000))
+  )
+
+/**
+ * How far the issuer's clock is ahead of ours (behind: negative), from its `Date` header. Less than five seconds count
+ * as none.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const clockOffset = (serverTime: Option.Option<DateTime.Utc>, receivedAt: DateTime.Utc): Duration.Duration => {
+  if (Option.isNone(serverTime)) return Duration.zero
+  const offset = DateTime.toEpochMillis(serverTime.value) - DateTime.toEpochMillis(receivedAt)
+  return Math.abs(offset) < clockNoise ? Duration.zero : Duration.millis(offset)
+}
+
+/**
+ * Makes a `TokenSet` from an answer of an IAM.
+ *
+ * The end of the token's life is `expiresIn` from its receipt; else the `exp` claim of a JWT, corrected by the offset of
+ * the issuer's clock; else `defaultLifetime`; an infinite `defaultLifetime` means that the token has no known end.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromAnswer = (answer: {
+  readonly accessToken: Redacted.Redacted
+  readonly tokenType?: string | undefined
+  readonly expiresIn?: unknown
+  readonly idToken?: Redacted.Redacted | undefined
+  readonly scope?: string | undefined
+  readonly receivedAt: DateTime.Utc
+  readonly serverTime: Option.Option<DateTime.Utc>
+  readonly defaultLifetime: Duration.Duration
+}): TokenSet => {
+  const lifetime = lifetimeFrom(answer.expiresIn)
+  const expiresAt = Option.isSome(lifetime)
+    ? Option.some(DateTime.addDuration(answer.receivedAt, lifetime.value))
+    : Option.orElse(
+      Option.map(
+        timeClaim(answer.accessToken, "exp"),
+        (exp) => DateTime.subtractDuration(exp, clockOffset(answer.serverTime, answer.receivedAt))
+      ),
+      () =>
+        Duration.isFinite(answer.defaultLifetime)
+          ? Option.some(DateTime.addDuration(answer.receivedAt, answer.defaultLifetime))
+          : Option.none()
+    )
+  return TokenSet.make({
+    accessToken: answer.accessToken,
+    tokenType: answer.tokenType ?? "Bearer",
+    issuedAt: answer.receivedAt,
+    expiresAt,
+    idToken: Option.fromNullishOr(answer.idToken),
+    scope: Option.fromNullishOr(answer.scope)
+  })
+}
+
+/**
+ * A time claim of a token that is a JWT and has it (`exp`, `iat`, `nbf`). Nothing is verified.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const timeClaim = (accessToken: Redacted.Redacted, name: string): Option.Option<DateTime.Utc> => {
+  const decoded = JwtCodec.decodeUnverified(Redacted.value(accessToken))
+  if (Result.isFailure(decoded)) return Option.none()
+  const seconds = decoded.success.claims[name]
+  return typeof seconds === "number" && Number.isFinite(seconds)
+    ? DateTime.make(Math.trunc(seconds * 1000))
+    : Option.none()
+}
+
+/**
+ * Reads an access token as people hand it on: a leading `Bearer ` is dropped. `None` for what no
+ * header can carry.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const accessTokenFrom = (text: string): Option.Option<Redacted.Redacted> => {
+  const token = text.replace(/^bearer +/i, "")
+  return /^[\x21-\x7e][\x20-\x7e]*$/.test(token) ? Option.some(Redacted.make(token)) : Option.none()
+}
+
+/**
+ * Whether a text can stand before a token in an `Authorization` header (RFC 9110, section 11.1).
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isTokenType = (text: string): boolean => /^[\w!#$%&'*+.^`|~-]+$/.test(text)
+
+/**
+ * Whether the token can still be used at `now`.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isValid = (self: TokenSet, now: DateTime.Utc): boolean =>
+  Option.isNone(self.expiresAt) || DateTime.isLessThan(now, self.expiresAt.value)
+
+/**
+ * Whether two token sets carry the same access token.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isSame = (self: TokenSet, that: TokenSet): boolean =>
+  Redacted.value(self.accessToken) === Redacted.value(that.accessToken)
+
+/**
+ * The value of an `Authorization` header, for example `Bearer eyJ…`.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const authorization = (self: TokenSet): Redacted.Redacted =>
+  Redacted.make(`${self.tokenType} ${Redacted.value(self.accessToken)}`, { label: "authorization" })

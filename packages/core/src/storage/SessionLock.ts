@@ -1,0 +1,92 @@
+/**
+ * Who may change a session now.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as Semaphore from "effect/Semaphore"
+import { SessionKey } from "../session/SessionKey.ts"
+
+/**
+ * The lock of a session could not be had: not in time, because `holder` has it, or not at all.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class SessionLockError
+  extends Schema.TaggedError<SessionLockError>("@effect-authn/core/storage/SessionLock/SessionLockError")(
+    "SessionLockError",
+    {
+      key: SessionKey,
+      purpose: Schema.Literals(["renew", "login"]),
+      holder: Schema.optionalKey(Schema.String),
+      detail: Schema.String
+    }
+  )
+{
+  override get message(): string {
+    const why = this.holder === undefined ? "cannot be taken" : `is held by ${this.holder}`
+    return `the "${this.purpose}" lock of ${this.key.label} ${why}: ${this.detail}`
+  }
+}
+
+/**
+ * What the lock is held for. The two do not exclude each other, so that a login of five minutes does not block a
+ * renewal; who needs both takes `login` first.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Purpose = "renew" | "login"
+
+/**
+ * Mutual exclusion per session and purpose among all that share a storage: a kernel lock, Web Locks, a lease or a
+ * semaphore. It is not re-entrant. Waiting is bounded and longer than a request may take; the error names the holder.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class SessionLock extends Context.Service<SessionLock, {
+  readonly withLock: (
+    key: SessionKey,
+    purpose: Purpose
+  ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SessionLockError, R>
+}>()("@effect-authn/core/storage/SessionLock") {}
+
+/**
+ * How this process calls itself to others that wait for it, or that find its unfinished work.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Holder = Context.Reference<string>("@effect-authn/core/storage/SessionLock/Holder", {
+  defaultValue: () => "this program"
+})
+
+/**
+ * A lock among the fibers of this process: for storages that no other process shares.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerInProcess: Layer.Layer<SessionLock> = Layer.sync(SessionLock, () => {
+  const held = new Map<string, { readonly semaphore: Semaphore.Semaphore; users: number }>()
+  return SessionLock.of({
+    withLock: (key, purpose) => (effect) =>
+      Effect.suspend(() => {
+        const id = `${purpose} ${key.id}`
+        const entry = held.get(id) ?? { semaphore: Semaphore.makeUnsafe(1), users: 0 }
+        entry.users += 1
+        held.set(id, entry)
+        return entry.semaphore.withPermit(effect).pipe(
+          Effect.ensuring(Effect.sync(() => {
+            entry.users -= 1
+            if (entry.users === 0) held.delete(id)
+          }))
+        )
+      })
+  })
+})

@@ -1,0 +1,223 @@
+/**
+ * Where sessions live.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as PubSub from "effect/PubSub"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import { Session } from "../session/Session.ts"
+import type { SessionKey } from "../session/SessionKey.ts"
+import * as SessionLock from "./SessionLock.ts"
+import {
+  StorageConflict,
+  StorageCorrupt,
+  StorageKeyMismatch,
+  type StorageKeyUnavailable,
+  StorageNewerVersion,
+  TokenStorageError
+} from "./TokenStorageError.ts"
+
+/**
+ * What a storage promises:
+ *
+ * - `durable`: a session survives the program.
+ * - `exclusive`: its `SessionLock` excludes every other process that shares the storage.
+ * - `changes`: other processes' writes show up in the change feed.
+ * - `atRest`: how a session lies there.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Guarantees {
+  readonly durable: boolean
+  readonly exclusive: boolean
+  readonly changes: boolean
+  readonly atRest: "memory" | "plain" | "encrypted" | "keychain"
+}
+
+/**
+ * A store of sessions with compare and set.
+ *
+ * - `put` and `remove` take the generation that the caller read (0: absent) and fail with `StorageConflict` when the
+ *   stored one is another: the fence where a lock is a lease. Removing what is absent succeeds.
+ * - `get` fails with `StorageCorrupt` for a document that is no session, after moving it aside where it can (the next
+ *   `get` finds nothing), and with `StorageNewerVersion` for one of a newer version, which nothing overwrites.
+ * - Where sessions are encrypted, everything can also fail with `StorageKeyUnavailable` (no key now) and `StorageKeyMismatch`
+ *   (another key), and then changes nothing. A storage that keeps text writes and reads it with `Codec`.
+ * - `changes` are hints, and may be lost or doubled: whoever hears one reads again.
+ * - `description` is for people: `macOS Keychain`, `files in …`.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class TokenStorage extends Context.Service<TokenStorage, {
+  readonly description: string
+  readonly guarantees: Guarantees
+  readonly get: (key: SessionKey) => Effect.Effect<Option.Option<Session>, TokenStorageError>
+  readonly put: (key: SessionKey, next: Session, expected: number) => Effect.Effect<void, TokenStorageError>
+  readonly remove: (key: SessionKey, expected: number) => Effect.Effect<void, TokenStorageError>
+  readonly keys: Effect.Effect<ReadonlyArray<SessionKey>, TokenStorageError>
+  readonly changes: Stream.Stream<SessionKey>
+}>()("@effect-authn/core/storage/TokenStorage") {}
+
+/**
+ * The version of the document that this library writes.
+ *
+ * @category documents
+ * @since 0.1.0
+ */
+export const documentVersion = 1
+
+const Document = Schema.fromJsonString(
+  Schema.toCodecJson(Schema.Struct({ version: Schema.Literal(documentVersion), session: Session }))
+)
+const encodeDocument = Schema.encodeSync(Document)
+const decodeDocument = Schema.decodeUnknownResult(Document)
+const decodeSealed = Schema.decodeUnknownOption(
+  Schema.fromJsonString(Schema.Struct({ version: Schema.Literal(documentVersion), sealed: Schema.JsonObject }))
+)
+const decodeVersion = Schema.decodeUnknownOption(
+  Schema.fromJsonString(Schema.Struct({ version: Schema.Natural.check(Schema.isGreaterThan(documentVersion)) }))
+)
+
+/**
+ * The text under which a storage keeps a session. It reveals the secrets of the session, on purpose.
+ *
+ * @category documents
+ * @since 0.1.0
+ */
+export const encode = (session: Session): string => encodeDocument({ version: documentVersion, session })
+
+/**
+ * Reads what `encode` wrote: the session, or why it is none. `place` names the document in the error.
+ *
+ * @category documents
+ * @since 0.1.0
+ */
+export const decode = (
+  text: string,
+  place: string
+): Result.Result<Session, StorageNewerVersion | StorageCorrupt | StorageKeyMismatch> => {
+  const decoded = decodeDocument(text)
+  if (Result.isSuccess(decoded)) return Result.succeed(decoded.success.session)
+  const newer = decodeVersion(text)
+  return Result.fail(
+    Option.isSome(newer)
+      ? new StorageNewerVersion({ found: newer.value.version, supported: documentVersion, place })
+      : Option.isSome(decodeSealed(text))
+      ? new StorageKeyMismatch({ place, detail: "is encrypted, and this program has no key: give it one" })
+      : new StorageCorrupt({ detail: `${place} is not a session document` })
+  )
+}
+
+/**
+ * How a storage turns a session into the text that it keeps, and back. `atRest` is what the storage then says of itself.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Codec {
+  readonly atRest: Exclude<Guarantees["atRest"], "memory">
+  readonly encode: (session: Session) => Effect.Effect<string, StorageKeyUnavailable>
+  readonly decode: (
+    text: string,
+    place: string
+  ) => Effect.Effect<Session, StorageCorrupt | StorageNewerVersion | StorageKeyUnavailable | StorageKeyMismatch>
+}
+
+/**
+ * The codec of the storages that are built under it: plain text, unless `EncryptedTokenStorage` gives another one. A
+ * storage that keeps text takes it when it is built.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Codec = Context.Reference<Codec>("@effect-authn/core/storage/TokenStorage/Codec", {
+  defaultValue: () => ({
+    atRest: "plain",
+    encode: (session) => Effect.sync(() => encode(session)),
+    decode: (text, place) => Effect.suspend(() => Effect.fromResult(decode(text, place)))
+  })
+})
+
+/**
+ * Sessions in this process's memory, with the lock that goes with them. They end with the layer.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerMemory: Layer.Layer<TokenStorage | SessionLock.SessionLock> = Layer.effect(
+  TokenStorage,
+  Effect.gen(function*() {
+    const description = "memory"
+    const codec = yield* Codec
+    const isPlain = codec.atRest === "plain"
+    const documents = new Map<string, { readonly key: SessionKey; readonly generation: number; readonly held: Held }>()
+    const feed = yield* PubSub.unbounded<SessionKey>()
+
+    const failed = (method: string) => (reason: TokenStorageError["reason"]) =>
+      new TokenStorageError({ storage: description, method, reason })
+
+    const compareAndSet = (key: SessionKey, expected: number, set: (id: string) => void) =>
+      Effect.suspend(() => {
+        const found = documents.get(key.id)?.generation ?? 0
+        if (found !== expected) return Effect.fail(new StorageConflict({ expected, found }))
+        set(key.id)
+        return Effect.asVoid(PubSub.publish(feed, key))
+      })
+
+    const open = ({ held, key }: { readonly key: SessionKey; readonly held: Held }) =>
+      typeof held === "string" ? codec.decode(held, `the session of ${key.account}`) : Effect.succeed(held)
+
+    const encoded = (session: Session): Effect.Effect<Held, StorageKeyUnavailable> =>
+      isPlain ? Effect.succeed(session) : codec.encode(session)
+
+    // A session that cannot be read is not replaced either.
+    const legible = (key: SessionKey) =>
+      Effect.suspend(() => {
+        const document = documents.get(key.id)
+        return document === undefined || isPlain ? Effect.void : Effect.asVoid(open(document))
+      })
+
+    return TokenStorage.of({
+      description,
+      guarantees: {
+        durable: false,
+        exclusive: true,
+        changes: true,
+        atRest: codec.atRest === "plain" ? "memory" : codec.atRest
+      },
+      get: (key) =>
+        Effect.suspend(() => {
+          const document = documents.get(key.id)
+          return document === undefined ? Effect.succeedNone : Effect.asSome(open(document))
+        }).pipe(Effect.mapError(failed("get"))),
+      put: (key, next, expected) =>
+        legible(key).pipe(
+          Effect.andThen(encoded(next)),
+          Effect.flatMap((held) =>
+            compareAndSet(key, expected, (id) => documents.set(id, { key, generation: next.generation, held }))
+          ),
+          Effect.mapError(failed("put"))
+        ),
+      remove: (key, expected) =>
+        legible(key).pipe(
+          Effect.andThen(Effect.suspend(() =>
+            documents.has(key.id) ? compareAndSet(key, expected, (id) => documents.delete(id)) : Effect.void
+          )),
+          Effect.mapError(failed("remove"))
+        ),
+      keys: Effect.sync(() => Array.from(documents.values(), ({ key }) => key)),
+      changes: Stream.fromPubSub(feed)
+    })
+  })
+).pipe(Layer.merge(SessionLock.layerInProcess))
+
+// a session as it is, or the text of an encrypted one
+type Held = Session | string

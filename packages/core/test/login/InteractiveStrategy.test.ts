@@ -1,0 +1,432 @@
+import {
+  AuthManager,
+  AuthStrategy,
+  Browser,
+  BrowserLogin,
+  CallbackServer,
+  DeviceLogin,
+  IamError,
+  InteractiveStrategy,
+  LoginPrompt,
+  Selection,
+  TokenSet
+} from "@effect-authn/core"
+import { assert, describe, it } from "@effect/vitest"
+import { DateTime, Duration, Effect, Fiber, Layer, Option, Redacted, Result } from "effect"
+import { TestClock } from "effect/testing"
+import { setup } from "../fixtures.ts"
+
+const issuer = "https://iam.example"
+
+const refused = (reason: IamError.IamErrorReason) => new IamError.IamError({ issuer, method: "login", reason })
+
+interface World {
+  /** Why no browser opens in front of the person. */
+  readonly obstacle?: string
+  readonly opens?: boolean
+  readonly hasPort?: boolean
+  /** Whether the browser comes back. */
+  readonly comes?: boolean
+  readonly device?: "none" | "unsupported" | "good"
+  readonly nobody?: string
+  readonly pasted?: string
+  readonly denied?: boolean
+}
+
+const state = "s1"
+const redirectUri = "http://127.0.0.1:1/callback"
+
+/** A person, a browser and an IAM of which all is known; and what happened. */
+const world = (
+  { comes = true, denied, device = "good", hasPort = true, nobody, obstacle, opens = true, pasted }: World
+) => {
+  const log: Array<string> = []
+  const told: Array<LoginPrompt.Notice> = []
+  let logins = 0
+  const issued = Effect.gen(function*() {
+    const receivedAt = yield* DateTime.now
+    return {
+      tokens: TokenSet.fromAnswer({
+        accessToken: Redacted.make(`at-${++logins}`),
+        expiresIn: 3600,
+        receivedAt,
+        serverTime: Option.none(),
+        defaultLifetime: Duration.hours(1)
+      }),
+      grant: { _tag: "None" } as const,
+      user: Option.none()
+    }
+  })
+  const complete = denied === true
+    ? Effect.fail(refused(new IamError.CredentialsRefused({ detail: "access_denied" })))
+    : issued
+  const layer = Layer.mergeAll(
+    Layer.succeed(Browser.Browser, {
+      obstacle: Effect.succeed(Option.fromNullishOr(obstacle)),
+      open: () =>
+        Effect.suspend(() => {
+          log.push("open")
+          return opens ? Effect.void : Effect.fail(new Browser.BrowserNotOpened({ detail: "xdg-open ended with 3" }))
+        })
+    }),
+    Layer.succeed(BrowserLogin.BrowserLogin, {
+      begin: ({ redirectUri, selection }) =>
+        Effect.succeed({
+          url: `${issuer}/authorize`,
+          pending: BrowserLogin.PendingLogin.make({
+            issuer,
+            client: "cli",
+            redirectUri,
+            selection: selection ?? Selection.none,
+            state,
+            nonce: Option.none(),
+            codeVerifier: Option.none()
+          })
+        }),
+      complete: (_pending, url) =>
+        Effect.suspend(() => {
+          log.push(`complete ${url}`)
+          return complete
+        })
+    }),
+    Layer.succeed(CallbackServer.CallbackServer, {
+      open: hasPort
+        ? Effect.acquireRelease(
+          Effect.sync(() => {
+            log.push("listen")
+            return {
+              redirectUri,
+              receive: () =>
+                comes
+                  ? Effect.delay(
+                    Effect.succeed({
+                      url: `${redirectUri}?code=c`,
+                      finish: (outcome: string) => Effect.sync(() => log.push(outcome))
+                    }),
+                    "10 seconds"
+                  )
+                  : Effect.never
+            }
+          }),
+          () => Effect.sync(() => log.push("close"))
+        )
+        : Effect.fail(new CallbackServer.CallbackUnavailable({ detail: "port 8400 of this machine is taken" }))
+    }),
+    Layer.succeed(LoginPrompt.LoginPrompt, {
+      obstacle: Effect.succeed(Option.fromNullishOr(nobody)),
+      show: (notice) => Effect.sync(() => told.push(notice)),
+      ask: (notice) =>
+        Effect.sync(() => {
+          told.push(notice)
+          return Option.map(Option.fromNullishOr(pasted), (line) => Redacted.make(line))
+        })
+    }),
+    device === "none" ? Layer.empty : Layer.succeed(DeviceLogin.DeviceLogin, {
+      begin: () =>
+        device === "unsupported"
+          ? Effect.fail(refused(new IamError.Unsupported({ detail: "the provider has no device codes" })))
+          : Effect.map(DateTime.now, (now) => ({
+            userCode: "ABCD",
+            verificationUri: `${issuer}/device`,
+            verificationUriComplete: Option.none(),
+            expiresAt: DateTime.add(now, { minutes: 5 }),
+            poll: Effect.andThen(Effect.sleep("5 seconds"), complete)
+          }))
+    })
+  )
+  return { log, told, layer }
+}
+
+type Needs = Browser.Browser | BrowserLogin.BrowserLogin | CallbackServer.CallbackServer | LoginPrompt.LoginPrompt
+
+const login = (
+  strategy: AuthStrategy.AuthStrategy<Needs>,
+  options: World,
+  wait: Duration.Input = "1 minute"
+) =>
+  Effect.gen(function*() {
+    const auth = yield* AuthManager.AuthManager
+    const { layer, log, told } = world(options)
+    const running = yield* Effect.forkChild(Effect.result(Effect.provide(auth.login(strategy), layer)))
+    yield* TestClock.adjust(wait)
+    return { result: yield* Fiber.join(running), log, told, notices: told.map(({ _tag }) => _tag) }
+  })
+
+const error = <A, E>(result: Result.Result<A, E>): E => {
+  assert.isTrue(Result.isFailure(result))
+  return Option.getOrThrow(Result.getFailure(result))
+}
+
+describe("browser", () => {
+  it.effect("listens before it opens, shows how it went, and closes", () =>
+    Effect.gen(function*() {
+      const { log, notices, result } = yield* login(InteractiveStrategy.browser(), {})
+      assert.strictEqual(Result.getOrThrow(result).strategy, "browser")
+      assert.deepStrictEqual(log, ["listen", "open", `complete ${redirectUri}?code=c`, "success", "close"])
+      assert.deepStrictEqual(notices, ["OpenBrowser"])
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("that does not open leaves it to the person", () =>
+    Effect.gen(function*() {
+      const { result, told } = yield* login(InteractiveStrategy.browser(), { opens: false })
+      assert.isTrue(Result.isSuccess(result))
+      assert.include(LoginPrompt.text(told[1]!), "xdg-open ended with 3")
+      assert.include(LoginPrompt.text(told[1]!), `${issuer}/authorize`)
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("that is back before it is said to have opened is not missed", () =>
+    Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
+      const { layer } = world({})
+      let isAwaited = false
+      const early = Layer.mergeAll(
+        layer,
+        Layer.succeed(Browser.Browser, {
+          obstacle: Effect.succeedNone,
+          open: () => Effect.sync(() => assert.isTrue(isAwaited))
+        }),
+        Layer.succeed(CallbackServer.CallbackServer, {
+          open: Effect.succeed({
+            redirectUri,
+            receive: () =>
+              Effect.sync(() => {
+                isAwaited = true
+                return { url: `${redirectUri}?code=c`, finish: () => Effect.void }
+              })
+          })
+        })
+      )
+      const session = yield* Effect.provide(auth.login(InteractiveStrategy.browser()), early)
+      assert.strictEqual(session.strategy, "browser")
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("that is refused is told so, and so is the caller", () =>
+    Effect.gen(function*() {
+      const { log, result } = yield* login(InteractiveStrategy.browser(), { denied: true })
+      assert.strictEqual(error(result)._tag, "InvalidCredentials")
+      assert.deepStrictEqual(log.slice(-2), ["failure", "close"])
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("that never comes back ends in a time-out that says how to go on, and closes", () =>
+    Effect.gen(function*() {
+      const { log, result } = yield* login(InteractiveStrategy.browser(), { comes: false }, "6 minutes")
+      const timedOut = error(result)
+      assert.strictEqual(timedOut._tag, "LoginTimedOut")
+      for (const part of ["5m", "start again", "device code"]) assert.include(timedOut.message, part)
+      assert.deepStrictEqual(log, ["listen", "open", "close"])
+      const short = yield* login(
+        InteractiveStrategy.browser({ timeLimit: "30 seconds" }),
+        { comes: false },
+        "31 seconds"
+      )
+      assert.include(error(short.result).message, "30s")
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("that is interrupted closes, and frees the lock", () =>
+    Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
+      const { layer, log } = world({ comes: false })
+      const running = yield* Effect.forkChild(Effect.provide(auth.login(InteractiveStrategy.browser()), layer))
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.interrupt(running)
+      assert.deepStrictEqual(log, ["listen", "open", "close"])
+      assert.isTrue(Result.isSuccess((yield* login(InteractiveStrategy.browser(), {})).result))
+    }).pipe(Effect.provide(setup())))
+})
+
+describe("manual", () => {
+  it.effect("takes the address with white space around it, or only its query", () =>
+    Effect.gen(function*() {
+      for (const pasted of ["  http://127.0.0.1:49321/callback?code=c&state=s1\n", "?code=c&state=s1"]) {
+        const { log, notices } = yield* login(InteractiveStrategy.manual(), { pasted })
+        assert.deepStrictEqual(log, ["complete http://127.0.0.1:49321/callback?code=c&state=s1"])
+        assert.deepStrictEqual(notices, ["PasteCallback"])
+      }
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("has nothing to try when nobody answers, or nobody can", () =>
+    Effect.gen(function*() {
+      assert.strictEqual(error((yield* login(InteractiveStrategy.manual(), {})).result)._tag, "NoCredentials")
+      const { notices, result } = yield* login(InteractiveStrategy.manual(), { nobody: "no terminal" })
+      assert.include(error(result).message, "no terminal")
+      assert.deepStrictEqual(notices, [])
+    }).pipe(Effect.provide(setup())))
+})
+
+describe("manual, at a place that is no address", () => {
+  it.effect("is a wrong set-up, told before anybody is asked", () =>
+    Effect.gen(function*() {
+      const { notices, result } = yield* login(InteractiveStrategy.manual({ redirectUri: "callback" }), {})
+      assert.include(error(result).message, "\"callback\" is not an address")
+      assert.deepStrictEqual(notices, [])
+    }).pipe(Effect.provide(setup())))
+})
+
+describe("interactive", () => {
+  const strategy = InteractiveStrategy.interactive()
+
+  it.effect("takes the browser where one opens in front of the person", () =>
+    Effect.gen(function*() {
+      const { notices, result } = yield* login(strategy, {})
+      assert.strictEqual(Result.getOrThrow(result).strategy, "browser")
+      assert.deepStrictEqual(notices, ["OpenBrowser"])
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("else a device code, and says why", () =>
+    Effect.gen(function*() {
+      const { log, notices, result, told } = yield* login(strategy, { obstacle: "this is an SSH session" })
+      assert.strictEqual(Result.getOrThrow(result).strategy, "device")
+      assert.deepStrictEqual(notices, ["Chosen", "EnterCode"])
+      assert.include(LoginPrompt.text(told[0]!), "this is an SSH session")
+      assert.deepStrictEqual(log, [])
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("also when no port is free", () =>
+    Effect.gen(function*() {
+      const { result, told } = yield* login(strategy, { hasPort: false })
+      assert.strictEqual(Result.getOrThrow(result).strategy, "device")
+      assert.include(LoginPrompt.text(told[0]!), "port 8400")
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("also when the browser does not open, and is not waited for", () =>
+    Effect.gen(function*() {
+      const { log, notices, result, told } = yield* login(strategy, { opens: false, comes: false })
+      assert.strictEqual(Result.getOrThrow(result).strategy, "device")
+      assert.deepStrictEqual(notices, ["OpenBrowser", "Chosen", "EnterCode"])
+      assert.include(LoginPrompt.text(told[1]!), "xdg-open ended with 3")
+      assert.deepStrictEqual(log.slice(0, 3), ["listen", "open", "close"])
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("also when the IAM has no page for browsers", () =>
+    Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
+      const { layer, told } = world({})
+      const pageless = Layer.merge(
+        layer,
+        Layer.effect(
+          BrowserLogin.BrowserLogin,
+          Effect.map(BrowserLogin.BrowserLogin, (login) =>
+            BrowserLogin.BrowserLogin.of({
+              ...login,
+              begin: () => Effect.fail(refused(new IamError.Unsupported({ detail: "no authorization endpoint" })))
+            }))
+        ).pipe(Layer.provide(layer))
+      )
+      const running = yield* Effect.forkChild(Effect.provide(auth.login(strategy), pageless))
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual((yield* Fiber.join(running)).strategy, "device")
+      assert.include(LoginPrompt.text(told[0]!), "no authorization endpoint")
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("waits for the person where a browser does not open and there are no device codes", () =>
+    Effect.gen(function*() {
+      const { notices, result } = yield* login(strategy, { opens: false, device: "none" })
+      assert.strictEqual(Result.getOrThrow(result).strategy, "browser")
+      assert.deepStrictEqual(notices, ["OpenBrowser", "BrowserNotOpened"])
+    }).pipe(Effect.provide(setup())))
+
+  for (const device of ["none", "unsupported"] as const) {
+    it.effect(`else a pasted address (device codes: ${device})`, () =>
+      Effect.gen(function*() {
+        const { result } = yield* login(strategy, { obstacle: "no display", device, pasted: "?code=c" })
+        assert.strictEqual(Result.getOrThrow(result).strategy, "manual")
+      }).pipe(Effect.provide(setup())))
+  }
+
+  it.effect("else nothing, with every reason", () =>
+    Effect.gen(function*() {
+      const { result } = yield* login(strategy, {
+        obstacle: "no display",
+        device: "unsupported",
+        nobody: "no terminal"
+      })
+      const failed = error(result)
+      assert.strictEqual(failed._tag, "NoCredentials")
+      for (const part of ["no display", "no device codes", "no terminal"]) assert.include(failed.message, part)
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("does not go on to another way when the person says no", () =>
+    Effect.gen(function*() {
+      const { notices, result } = yield* login(strategy, { denied: true })
+      assert.strictEqual(error(result)._tag, "InvalidCredentials")
+      assert.deepStrictEqual(notices, ["OpenBrowser"])
+    }).pipe(Effect.provide(setup())))
+})
+
+describe("several logins at once", () => {
+  const atOnce = (count: number, options: World, loginOptions?: AuthManager.LoginOptions) =>
+    Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
+      const { layer, log } = world(options)
+      const running = yield* Effect.forkChild(Effect.all(
+        Array.from({ length: count }, () =>
+          Effect.result(Effect.provide(auth.login(InteractiveStrategy.browser(), loginOptions), layer))),
+        { concurrency: "unbounded" }
+      ))
+      yield* TestClock.adjust("30 minutes")
+      return {
+        results: yield* Fiber.join(running),
+        opened: log.filter((entry) =>
+          entry === "open"
+        ).length
+      }
+    })
+
+  it.effect("open one browser and share its session", () =>
+    Effect.gen(function*() {
+      const { opened, results } = yield* atOnce(3, {})
+      assert.strictEqual(opened, 1)
+      const tokens = results.map((result) =>
+        Option.getOrThrow(
+          Option.flatMap(Result.getSuccess(result), (session) => Option.fromNullishOr(session.tokens[""]))
+        )
+      )
+      assert.strictEqual(new Set(tokens.map(({ accessToken }) => Redacted.value(accessToken))).size, 1)
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("do so too when the session is not to be stored", () =>
+    Effect.gen(function*() {
+      assert.strictEqual((yield* atOnce(3, {}, { store: false })).opened, 1)
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("do so too when somebody was signed in before, who is replaced", () =>
+    Effect.gen(function*() {
+      yield* atOnce(1, {})
+      const { opened, results } = yield* atOnce(3, {})
+      assert.strictEqual(opened, 1)
+      assert.isTrue(results.every(Result.isSuccess))
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("do not hold up who finds a session, and needs no person", () =>
+    Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
+      yield* atOnce(1, {})
+      const { layer, log } = world({ comes: false })
+      yield* Effect.forkScoped(Effect.provide(auth.login(InteractiveStrategy.browser()), layer))
+      yield* TestClock.adjust("1 second")
+      assert.include(log, "open")
+      const strategy = AuthStrategy.firstOf<Needs>(AuthStrategy.stored, InteractiveStrategy.browser())
+      const second = yield* Effect.forkScoped(Effect.provide(auth.login(strategy), layer))
+      yield* TestClock.adjust("1 second")
+      assert.isDefined(second.pollUnsafe())
+      assert.strictEqual((yield* Fiber.join(second)).strategy, "browser")
+      assert.strictEqual(log.filter((entry) => entry === "open").length, 1)
+    }).pipe(Effect.scoped, Effect.provide(setup())))
+
+  it.effect("each try when the one before them failed", () =>
+    Effect.gen(function*() {
+      const { opened, results } = yield* atOnce(3, { denied: true })
+      assert.strictEqual(opened, 3)
+      assert.isTrue(results.every(Result.isFailure))
+    }).pipe(Effect.provide(setup())))
+})
+
+it("the notices are plain text, whatever the IAM wrote", () => {
+  const text = LoginPrompt.text(LoginPrompt.Notice.cases.EnterCode.make({
+    userCode: "A\u001b[2JB",
+    verificationUri: "https://iam.example/\u0007device",
+    verificationUriComplete: Option.none(),
+    expiresAt: DateTime.makeUnsafe(0)
+  }))
+  assert.notMatch(text.replaceAll("\n", ""), /\p{C}/u)
+})

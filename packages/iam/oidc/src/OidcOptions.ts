@@ -1,0 +1,138 @@
+/**
+ * What a caller sets of an OpenID provider, checked, and where it comes from in the environment.
+ *
+ * @since 0.1.0
+ */
+import { type IamError, Misconfigured, Unsupported } from "@effect-authn/core/iam/IamError"
+import * as IamHttp from "@effect-authn/core/iam/IamHttp"
+import * as RefreshPolicy from "@effect-authn/core/session/RefreshPolicy"
+import type * as Selection from "@effect-authn/core/session/Selection"
+import * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { ClientAuthentication } from "./ClientAuthentication.ts"
+import type { OidcMetadata } from "./OidcMetadata.ts"
+
+/**
+ * - `issuer`: the provider's name for itself, to the letter: a slash at the end makes a difference.
+ * - `clientId`, `clientAuthentication` (default `none`): as registered at the provider.
+ * - `scopes`: by default `openid`, `profile`, `email` and `offline_access`. Without `openid` no id_token is asked for.
+ * - `resource` (RFC 8707) or `audience` (Auth0's word): which API the access tokens are for.
+ * - `prompt`: how insistent the provider's page is. By default `consent` where `offline_access` is asked for, since
+ *   providers may not grant it without; an empty text sends none.
+ * - `parameters`: what else the provider's page, or its device codes, are asked with.
+ * - `metadata`: the endpoints of a provider that publishes none; then nothing is discovered.
+ * - `environment`: the variables that may hold an access token; none unless told.
+ * - `policy`: what differs from the standard policy. `timeLimit` bounds every request.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OidcOptions {
+  readonly issuer: string
+  readonly clientId: string
+  readonly clientAuthentication?: ClientAuthentication | undefined
+  readonly scopes?: ReadonlyArray<string> | undefined
+  readonly audience?: string | undefined
+  readonly resource?: string | undefined
+  readonly prompt?: string | undefined
+  readonly parameters?: { readonly [name: string]: string } | undefined
+  readonly metadata?: OidcMetadata | undefined
+  readonly environment?: ReadonlyArray<string> | undefined
+  readonly policy?: Partial<RefreshPolicy.RefreshPolicy> | undefined
+}
+
+/**
+ * `OIDC_ISSUER`, `OIDC_CLIENT_ID`, and where they are set `OIDC_CLIENT_SECRET` (sent as `client_secret_basic`),
+ * `OIDC_SCOPES` (separated by spaces), `OIDC_AUDIENCE` and `OIDC_RESOURCE`.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export const fromEnvironment: Config.Config<OidcOptions> = Config.all({
+  issuer: Config.NonEmptyString("OIDC_ISSUER"),
+  clientId: Config.NonEmptyString("OIDC_CLIENT_ID"),
+  secret: Config.option(Config.Redacted("OIDC_CLIENT_SECRET")),
+  scopes: Config.option(Config.NonEmptyString("OIDC_SCOPES")),
+  audience: Config.option(Config.NonEmptyString("OIDC_AUDIENCE")),
+  resource: Config.option(Config.NonEmptyString("OIDC_RESOURCE"))
+}).pipe(Config.map(({ audience, clientId, issuer, resource, scopes, secret }) => ({
+  issuer,
+  clientId,
+  clientAuthentication: Option.match(secret, {
+    onNone: (): ClientAuthentication => ({ method: "none" }),
+    onSome: (secret) => ({ method: "client_secret_basic", secret })
+  }),
+  scopes: Option.getOrUndefined(Option.map(scopes, (scopes) => scopes.split(/\s+/).filter(Boolean))),
+  audience: Option.getOrUndefined(audience),
+  resource: Option.getOrUndefined(resource)
+})))
+
+/**
+ * The options, complete and checked.
+ *
+ * @internal
+ */
+export interface Settings {
+  readonly issuer: string
+  readonly clientId: string
+  readonly clientAuthentication: ClientAuthentication
+  readonly scopes: ReadonlyArray<string>
+  readonly audience: string | undefined
+  readonly resource: string | undefined
+  readonly prompt: string | undefined
+  readonly parameters: { readonly [name: string]: string }
+  readonly metadata: OidcMetadata | undefined
+  readonly environment: ReadonlyArray<string>
+  readonly policy: RefreshPolicy.RefreshPolicy
+}
+
+/** @internal */
+export const complete = Effect.fnUntraced(function*(options: OidcOptions): Effect.fn.Return<Settings, IamError> {
+  yield* Effect.fromResult(IamHttp.endpoint(options.issuer))
+  if (options.clientId === "") {
+    return yield* IamHttp.error(
+      { issuer: options.issuer, method: "configure" },
+      new Misconfigured({ detail: "the client id is empty: register a client at the provider and give its id" })
+    )
+  }
+  return {
+    issuer: options.issuer,
+    clientId: options.clientId,
+    clientAuthentication: options.clientAuthentication ?? { method: "none" },
+    scopes: options.scopes ?? ["openid", "profile", "email", "offline_access"],
+    audience: options.audience,
+    resource: options.resource,
+    prompt: options.prompt,
+    parameters: options.parameters ?? {},
+    metadata: options.metadata,
+    environment: options.environment ?? [],
+    policy: { ...RefreshPolicy.standard, ...options.policy }
+  }
+})
+
+/**
+ * What a request says of the access token that it is for; the grant is asked for everything, a renewal may narrow.
+ *
+ * @internal
+ */
+export const target = Effect.fnUntraced(function*(
+  settings: Settings,
+  selection: Selection.Selection,
+  method: string,
+  scopes: ReadonlyArray<string>
+): Effect.fn.Return<{ readonly [name: string]: string }, IamError> {
+  if (selection.organization !== undefined || selection.project !== undefined) {
+    return yield* IamHttp.error(
+      { issuer: settings.issuer, method },
+      new Unsupported({ detail: "OpenID Connect knows no organizations and projects: select a resource or a scope" })
+    )
+  }
+  const scope = [...new Set([...scopes, ...selection.scope?.split(" ") ?? []])].join(" ")
+  const resource = selection.resource ?? settings.resource
+  return {
+    ...(scope === "" ? {} : { scope }),
+    ...(resource === undefined ? {} : { resource }),
+    ...(settings.audience === undefined ? {} : { audience: settings.audience })
+  }
+})
