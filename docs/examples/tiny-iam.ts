@@ -129,10 +129,7 @@ const make = Effect.fnUntraced(function*(options: { readonly issuer: string }) {
       return IamClient.Revocation.cases.Revoked.make({})
     }),
 
-    present: (_session, tokens, request) =>
-      Effect.succeed(
-        HttpClientRequest.setHeader(request, "authorization", Redacted.value(TokenSet.authorization(tokens)))
-      ),
+    present: IamClient.presentBearer,
 
     document: SessionDocument.make({ issuer, grantOf: () => Session.Grant.cases.ExchangeAccessToken.make({}) })
   })

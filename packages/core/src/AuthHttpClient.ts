@@ -67,7 +67,7 @@ export const make = Effect.fnUntraced(function*(options: {
   const sendWith = Effect.fnUntraced(function*(request: HttpClientRequest.HttpClientRequest, tokens: TokenSet) {
     const session = yield* auth.session
     if (Option.isNone(session)) return yield* new NotAuthenticated({ key: auth.key })
-    return yield* send(yield* iam.present(session.value, tokens, request))
+    return yield* send(yield* iam.present({ tokens, login: session.value.obtainedAt ?? 0 }, request))
   })
 
   const attempt = Effect.fnUntraced(function*(request: HttpClientRequest.HttpClientRequest): Effect.fn.Return<

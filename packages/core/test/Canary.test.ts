@@ -35,7 +35,7 @@ import {
   Stream,
   Tracer
 } from "effect"
-import { FetchHttpClient, type HttpClientError, HttpClientRequest, type HttpClientResponse } from "effect/http"
+import { FetchHttpClient, type HttpClientError, type HttpClientResponse } from "effect/http"
 import { TestClock } from "effect/testing"
 import { inspect } from "node:util"
 import { nobody, serve } from "./bareApi.ts"
@@ -112,10 +112,7 @@ const layerIam = Layer.effect(
       renew: () => call("renew", issued(secret("renewed_token"))),
       whoami: () => call("whoami", Effect.succeed(ada)),
       revoke: () => call("revoke", Effect.succeed(IamClient.Revocation.cases.Revoked.make({}))),
-      present: (_session, tokens, request) =>
-        Effect.succeed(
-          HttpClientRequest.setHeader(request, "authorization", Redacted.value(TokenSet.authorization(tokens)))
-        )
+      present: IamClient.presentBearer
     })
   })
 )

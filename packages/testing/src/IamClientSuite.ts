@@ -241,7 +241,7 @@ export const suite = <R, E>(
         const session = yield* signedIn
         const tokens = yield* Effect.fromOption(Session.currentToken(session))
         const request = HttpClientRequest.get("https://api.example/me", { headers: { accept: "text/plain" } })
-        const presented = yield* iam.present(session, tokens, request)
+        const presented = yield* iam.present({ tokens, login: session.obtainedAt ?? 0 }, request)
         assert.strictEqual(presented.headers["authorization"], `${tokens.tokenType} ${access(session)}`)
         assert.strictEqual(presented.headers["accept"], "text/plain")
         assert.strictEqual(presented.url, request.url)

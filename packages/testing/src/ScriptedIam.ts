@@ -16,7 +16,6 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
-import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -358,10 +357,7 @@ export const layer = (options: Options = {}): Layer.Layer<ScriptedIam | IamClien
             return IamClient.Revocation.cases.Revoked.make({})
           })
         ),
-      present: (_session, tokens, request) =>
-        Effect.succeed(
-          HttpClientRequest.setHeader(request, "authorization", Redacted.value(TokenSet.authorization(tokens)))
-        ),
+      present: IamClient.presentBearer,
       document: SessionDocument.make({
         issuer,
         grantOf: () => ({ _tag: options.grant === "ExchangeAccessToken" ? "ExchangeAccessToken" : "None" })

@@ -4,14 +4,14 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
-import type * as HttpClientRequest from "effect/http/HttpClientRequest"
-import type * as Redacted from "effect/Redacted"
+import * as Effect from "effect/Effect"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as RefreshPolicy from "../session/RefreshPolicy.ts"
 import type * as Selection from "../session/Selection.ts"
 import type * as Session from "../session/Session.ts"
-import type * as TokenSet from "../session/TokenSet.ts"
+import * as TokenSet from "../session/TokenSet.ts"
 import type * as User from "../session/User.ts"
 import type { IamError } from "./IamError.ts"
 import type { SessionDocument } from "./SessionDocument.ts"
@@ -65,7 +65,7 @@ export type Revocation = typeof Revocation.Type
  * - `renew` makes a new access token for `target` from the session's grant.
  * - `whoami` says who the session belongs to: from a route, the login answer or the claims.
  * - `revoke` tells the IAM that the session ended, or why it was not told.
- * - `present` puts a token on a request for an API.
+ * - `present` puts a token on a request for an API; `presentBearer` is the one for bearer tokens.
  * - `document` writes and reads the plain document in which a session travels between clients.
  *
  * @category services
@@ -88,9 +88,18 @@ export class IamClient extends Context.Service<IamClient, {
   readonly whoami: (session: Session.Session) => Effect.Effect<User.User, IamError>
   readonly revoke: (session: Session.Session) => Effect.Effect<Revocation, IamError>
   readonly present: (
-    session: Session.Session,
-    tokens: TokenSet.TokenSet,
+    bearer: Session.Bearer,
     request: HttpClientRequest.HttpClientRequest
   ) => Effect.Effect<HttpClientRequest.HttpClientRequest>
   readonly document: SessionDocument
 }>()("@effect-authn/core/iam/IamClient") {}
+
+/**
+ * Puts a bearer token on a request, in its `Authorization` header (RFC 6750, section 2.1): the `present` of every IAM
+ * whose tokens need no proof of a key.
+ *
+ * @category requests
+ * @since 0.1.0
+ */
+export const presentBearer: IamClient["Service"]["present"] = ({ tokens }, request) =>
+  Effect.succeed(HttpClientRequest.setHeader(request, "authorization", Redacted.value(TokenSet.authorization(tokens))))

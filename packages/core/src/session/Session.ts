@@ -102,6 +102,18 @@ export interface TokenResponse {
 }
 
 /**
+ * One access token and the number of the login that it is of: one immutable value that the keeper hands out, so that a
+ * token is never judged apart from its login. `login` is the session's `obtainedAt`, 0 where it has none.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Bearer {
+  readonly tokens: TokenSet.TokenSet
+  readonly login: number
+}
+
+/**
  * A session that was just obtained and is not written anywhere yet.
  *
  * @category constructors

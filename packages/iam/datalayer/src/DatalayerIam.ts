@@ -8,7 +8,7 @@
  * @since 0.1.0
  */
 import type { BrowserLogin } from "@effect-authn/core/iam/BrowserLogin"
-import { type Credentials, IamClient, Revocation } from "@effect-authn/core/iam/IamClient"
+import { type Credentials, IamClient, presentBearer, Revocation } from "@effect-authn/core/iam/IamClient"
 import {
   CredentialsRefused,
   GrantDead,
@@ -29,7 +29,6 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as HttpClient from "effect/http/HttpClient"
-import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -168,10 +167,7 @@ export const make = Effect.fnUntraced(function*(
         : kept("the token had already expired")
     }),
 
-    present: (_session, tokens, request) =>
-      Effect.succeed(
-        HttpClientRequest.setHeader(request, "authorization", Redacted.value(TokenSet.authorization(tokens)))
-      ),
+    present: presentBearer,
 
     document: SessionDocument.make({
       issuer,

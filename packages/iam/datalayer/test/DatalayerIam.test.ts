@@ -326,8 +326,7 @@ describe("the rest of the dialect", () => {
       const iam = yield* offline
       const issued = yield* iam.adopt(Redacted.make("key"))
       const request = yield* iam.present(
-        sessionOf(iam.issuer, issued),
-        issued.tokens,
+        { tokens: issued.tokens, login: 0 },
         HttpClientRequest.get("https://api.test", { headers: { authorization: "Basic x", accept: "text/plain" } })
       )
       assert.deepStrictEqual({ ...request.headers }, { authorization: "Bearer key", accept: "text/plain" })

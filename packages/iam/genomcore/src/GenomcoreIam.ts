@@ -15,7 +15,6 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as HttpClient from "effect/http/HttpClient"
-import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -187,10 +186,7 @@ const make = Effect.fnUntraced(function*(options: GenomcoreDialect.Options) {
 
     document: GenomcoreDocument.make(dialect),
 
-    present: (_session, tokens, request) =>
-      Effect.succeed(
-        HttpClientRequest.setHeader(request, "authorization", Redacted.value(TokenSet.authorization(tokens)))
-      )
+    present: IamClient.presentBearer
   })
 
   const genomcore = GenomcoreIam.of({

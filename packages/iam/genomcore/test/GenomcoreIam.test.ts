@@ -243,7 +243,7 @@ describe("row 15 use by others", () => {
       const iam = yield* IamClient.IamClient
       const adopted = yield* iam.adopt(secret("canary-token"))
       const request = HttpClientRequest.get("https://records.example.com/api")
-      const presented = yield* iam.present(session(adopted, acme), adopted.tokens, request)
+      const presented = yield* iam.present({ tokens: adopted.tokens, login: 0 }, request)
       assert.deepStrictEqual({ ...presented.headers }, { authorization: "Bearer canary-token" })
       assert.notInclude(inspect(presented, { depth: 9 }), "canary-token")
     }).pipe(Effect.provide(layer({ host }))))

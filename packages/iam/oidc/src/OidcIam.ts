@@ -5,7 +5,7 @@
  */
 import { BrowserLogin } from "@effect-authn/core/iam/BrowserLogin"
 import { DeviceLogin } from "@effect-authn/core/iam/DeviceLogin"
-import { IamClient, Revocation } from "@effect-authn/core/iam/IamClient"
+import { IamClient, presentBearer, Revocation } from "@effect-authn/core/iam/IamClient"
 import {
   CredentialsRefused,
   type IamError,
@@ -27,7 +27,6 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as HttpClient from "effect/http/HttpClient"
-import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -229,10 +228,7 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
         : kept(`the provider did not revoke: ${Option.getOrElse(answer.message, () => answer.shape)}`)
     }),
 
-    present: (_session, tokens, request) =>
-      Effect.succeed(
-        HttpClientRequest.setHeader(request, "authorization", Redacted.value(TokenSet.authorization(tokens)))
-      ),
+    present: presentBearer,
 
     document: SessionDocument.make({ issuer })
   })
