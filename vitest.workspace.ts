@@ -14,7 +14,9 @@ const project = (
     include: ["test/**/*.test.ts"],
     setupFiles: [path.join(root, "vitest.setup.ts")],
     sequence: { concurrent: true },
-    testTimeout: 30_000,
+    // A limit is there for what hangs, not for what is slow.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     ...test
   }
 })

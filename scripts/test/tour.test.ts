@@ -23,7 +23,7 @@ describe("the tour", () => {
       assert.strictEqual(code, 0, stdout + stderr)
       assert.include(stdout, "Everything held")
       assert.notInclude(stdout, "✗")
-    }), 120_000)
+    }))
 
   // Where in the tour a route is asked for: only that part is played.
   const ofGenomcore = new Set<string>(["refresh", "echo", "jwks"])
@@ -46,7 +46,7 @@ describe("the tour", () => {
         assert.include(stderr, "The tour ended early")
         // for this reason, and no other
         assert.match(stdout + stderr, /\b503\b/)
-      }), 120_000)
+      }))
   }
 
   it.live("has no part of another name", () =>

@@ -97,7 +97,7 @@ describe("10,000 sessions in one process", () => {
       yield* Effect.forEach(kept, keeper.token, { discard: true })
       assert.lengthOf(yield* renewals, sessions)
     }).pipe(Effect.provide(program(naps)))
-  }, 60_000)
+  })
 
   it.effect("whose tokens end at any time are each renewed at its own", () => {
     const naps = makeNaps()
@@ -118,7 +118,7 @@ describe("10,000 sessions in one process", () => {
       }
       assert.strictEqual(naps.counts.mostAtOnce, 1)
     }).pipe(Effect.provide(program(naps)))
-  }, 60_000)
+  })
 
   it.effect("wake it at most once a minute while nothing is due", () => {
     const naps = makeNaps()
@@ -129,7 +129,7 @@ describe("10,000 sessions in one process", () => {
       assert.isAtMost(naps.counts.taken - before, 60)
       assert.lengthOf(yield* renewals, 0)
     }).pipe(Effect.provide(program(naps)))
-  }, 60_000)
+  })
 })
 
 describe("many callers and no valid token", () => {

@@ -162,8 +162,7 @@ it.effect(
         { runs }
       )
       assert.isUndefined(Arbitrary.formatCheckFailure(result))
-    }),
-  120_000
+    })
 )
 
 const Around900 = Schema.Struct({
@@ -190,6 +189,5 @@ it.effect(
         { runs: runs * 2 }
       )
       assert.isUndefined(Arbitrary.formatCheckFailure(result))
-    }),
-  120_000
+    })
 )

@@ -59,7 +59,6 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGKILL"] as const) {
           const auth = yield* AuthManager.AuthManager
           return yield* auth.login(InteractiveStrategy.browser())
         }).pipe(
-          Effect.timeout("20 seconds"),
           Effect.provide(
             Layer.fresh(program).pipe(
               Layer.provideMerge(oidc()),
@@ -73,7 +72,6 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGKILL"] as const) {
           )
         )
         assert.isAbove(tokenOf(session).length, 20)
-      }).pipe(Effect.scoped, Effect.provide([OidcProvider.layer(), NodeFileSystem.layer])),
-    60_000
+      }).pipe(Effect.scoped, Effect.provide([OidcProvider.layer(), NodeFileSystem.layer]))
   )
 }

@@ -41,6 +41,5 @@ it.live(
         seen.add(outcomes[0]?.[0] ?? "")
       }
       assert.strictEqual(seen.size, 2)
-    }).pipe(Effect.scoped, Effect.provide([OidcProvider.layer(), NodeFileSystem.layer])),
-  60_000
+    }).pipe(Effect.scoped, Effect.provide([OidcProvider.layer(), NodeFileSystem.layer]))
 )

@@ -86,7 +86,6 @@ for (const { acts, farewell, name, of, renewal, strategy } of sessions) {
         assert.strictEqual(after._tag, "NotAuthenticated")
         assert.deepStrictEqual(yield* grants, [renewal])
         assert.deepStrictEqual(yield* provider.errors, [])
-      }).pipe(Effect.scoped, Effect.provide([OidcProvider.layer(), NodeFileSystem.layer])),
-    60_000
+      }).pipe(Effect.scoped, Effect.provide([OidcProvider.layer(), NodeFileSystem.layer]))
   )
 }

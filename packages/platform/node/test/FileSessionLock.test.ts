@@ -19,7 +19,7 @@ const locked = <A, E, R>(
     Effect.provide(FileSessionLock.layer({ directory }))
   )
 
-layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" })("FileSessionLock", (it) => {
+layer(NodeFileSystem.layer, { excludeTestServices: true })("FileSessionLock", (it) => {
   it.effect("excludes between processes", () =>
     Effect.gen(function*() {
       const directory = yield* temporary
@@ -27,7 +27,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" }
       Fs.writeFileSync(counter, "0")
       yield* Effect.forEach([1, 2, 3], () => run("excluded", directory, "20"), { concurrency: 3 })
       assert.strictEqual(Fs.readFileSync(counter, "utf8"), "60")
-    }), 60_000)
+    }))
 
   it.effect("excludes between two layers of one process", () =>
     Effect.gen(function*() {
@@ -52,7 +52,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" }
       yield* Effect.sleep("1 second")
       assert.isUndefined(waiting.pollUnsafe())
       yield* holder.kill
-      yield* Fiber.join(waiting).pipe(Effect.timeout("30 seconds"))
+      yield* Fiber.join(waiting)
     }).pipe(Effect.scoped))
 
   it.effect("does not mind what a dead holder left, and other keys and purposes do not wait", () =>
@@ -60,10 +60,10 @@ layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" }
       const directory = yield* temporary
       const holder = yield* start("holder", directory)
       yield* holder.line
-      yield* locked(directory, Effect.void, keyOf("another")).pipe(Effect.timeout("5 seconds"))
-      yield* locked(directory, Effect.void, key, "login").pipe(Effect.timeout("5 seconds"))
+      yield* locked(directory, Effect.void, keyOf("another"))
+      yield* locked(directory, Effect.void, key, "login")
       yield* holder.kill
-      yield* locked(directory, Effect.void).pipe(Effect.timeout("5 seconds"))
+      yield* locked(directory, Effect.void)
       const left = Fs.readdirSync(Path.join(directory, "locks"))
       assert.deepStrictEqual(left.filter((name) => !name.endsWith(".lock")), [])
       assert.deepStrictEqual(
@@ -79,9 +79,9 @@ layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" }
       yield* holder.line
       const waiting = yield* Effect.forkChild(locked(directory, Effect.void))
       yield* Effect.sleep("100 millis")
-      yield* Fiber.interrupt(waiting).pipe(Effect.timeout("1 second"))
+      yield* Fiber.interrupt(waiting)
       yield* holder.kill
-      yield* locked(directory, Effect.void).pipe(Effect.timeout("1 second"))
+      yield* locked(directory, Effect.void)
     }).pipe(Effect.scoped))
 
   it.effect.skipIf(process.getuid?.() !== 0)(
@@ -123,7 +123,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" }
       let heard = 0
       while ((yield* child.line) !== "idle") heard += 1
       assert.isAbove(heard, 0)
-      const { code, stderr } = yield* child.ended.pipe(Effect.timeout("1 second"))
+      const { code, stderr } = yield* child.ended
       assert.strictEqual(code, 0)
       assert.strictEqual(stderr, "")
     }).pipe(Effect.scoped))
@@ -146,7 +146,7 @@ for (const [name, holds] of [["authn login", /authn login, process/], [undefined
       yield* TestClock.adjust("59 seconds").pipe(waitFor)
       assert.isUndefined(waiting.pollUnsafe())
       yield* TestClock.adjust("1 second")
-      const error = yield* Fiber.join(waiting).pipe(Effect.timeout("5 seconds"), TestClock.withLive)
+      const error = yield* Fiber.join(waiting).pipe(TestClock.withLive)
       assert.match(error.message, holds)
       assert.include(error.message, `process ${holder.pid} on `)
       assert.match(error.message, /since \d{4}-.*: gave up after 1m/)

@@ -11,7 +11,7 @@ import { filesIn, generationOf, get, modeOf, put, reason, remove, sessionFile, u
 
 const rounds = Number(process.env["EFFECT_AUTHN_ROUNDS"] ?? 50)
 
-layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" })("FileTokenStorage", (it) => {
+layer(NodeFileSystem.layer, { excludeTestServices: true })("FileTokenStorage", (it) => {
   it.effect("building the layer touches nothing", () =>
     Effect.gen(function*() {
       const directory = Path.join(yield* temporary, "a", "b")
@@ -97,7 +97,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" }
           assert.lengthOf(filesIn(directory), 1)
         }
       }),
-    10_000 + rounds * 2_000
+    120_000 + rounds * 2_000
   )
 
   it.effect(
@@ -124,8 +124,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" }
         assert.deepStrictEqual(killed, killed.toSorted((one, two) => one - two))
         assert.deepStrictEqual([...new Set(killed)], [1, 2])
         assert.isFalse(outcomes.at(-1)!.killed, "points after the last call")
-      }),
-    60_000
+      })
   )
 
   it.effect("what a dead writer left goes with the session", () =>
@@ -146,7 +145,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" }
       const directory = yield* temporary
       yield* Effect.all([run("counter", directory, "100"), run("counter", directory, "100")], { concurrency: 2 })
       assert.strictEqual(generationOf(yield* use(directory, get())), 200)
-    }), 60_000)
+    }))
 
   it.effect("a sibling's save shows in changes, to each listener", () =>
     Effect.gen(function*() {
@@ -165,8 +164,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" }
           yield* Effect.sleep("100 millis")
           yield* run("counter", directory, "1")
           yield* Effect.suspend(() => heard.length >= 2 ? Effect.void : Effect.fail("silence")).pipe(
-            Effect.retry({ schedule: Schedule.spaced("10 millis") }),
-            Effect.timeout("5 seconds")
+            Effect.retry({ schedule: Schedule.spaced("10 millis") })
           )
           assert.deepStrictEqual([...new Set(heard)], [key.id])
         })
@@ -186,8 +184,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" }
             Effect.forkScoped({ startImmediately: true })
           )
           const hear = Effect.suspend(() => heard > 0 ? Effect.void : Effect.fail("silence")).pipe(
-            Effect.retry({ schedule: Schedule.spaced("10 millis") }),
-            Effect.timeout("5 seconds")
+            Effect.retry({ schedule: Schedule.spaced("10 millis") })
           )
           yield* Effect.sleep("100 millis")
           yield* put(1, 0)

@@ -43,7 +43,7 @@ const useOver = <A, E>(
     )
   )
 
-layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" })("FileTokenStorage, failing", (it) => {
+layer(NodeFileSystem.layer, { excludeTestServices: true })("FileTokenStorage, failing", (it) => {
   for (
     const [what, content] of [
       ["truncated", TokenStorage.encode(sessionOf(1)).slice(0, 200)],

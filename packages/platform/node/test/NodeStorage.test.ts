@@ -250,7 +250,6 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("NodeStorage", (it) =
             return
           }
         }
-      }),
-    120_000
+      })
   )
 })

@@ -91,7 +91,8 @@ const trial = "effect-authn: is there a keychain?"
 
 /**
  * The keychain by `@napi-rs/keyring`, in a helper process that is started at the first call and ends with the program.
- * `timeLimit` (default 3 seconds) is for each call, and holds: a helper that does not answer is killed.
+ * `timeLimit` (default 3 seconds) is for each call, and holds: a helper that does not answer is killed. The start of that
+ * process has 30 seconds of its own, for a machine that is busy.
  *
  * @category layers
  * @since 0.1.0

@@ -145,7 +145,7 @@ if (isThere) {
             const shared = yield* storage.get(key)
             assert.strictEqual(Option.map(shared, (session) => session.generation).pipe(Option.getOrThrow), 16)
           }).pipe(Effect.provide(storage(Path.join(directory, "sealed"), "sixteen")))
-        }), 120_000)
+        }))
     }
   )
 }

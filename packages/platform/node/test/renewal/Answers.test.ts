@@ -261,7 +261,7 @@ const hold = Effect.fnUntraced(function*(row: Row, dialect: Dialect, left: Durat
   return { auth: open(setup, http === undefined ? {} : { http }), before: read(), read }
 })
 
-layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" })("whatever an IAM answers", (it) => {
+layer(NodeFileSystem.layer, { excludeTestServices: true })("whatever an IAM answers", (it) => {
   for (const dialect of ["genomcore", "datalayer"] as const) {
     describe(`from a ${dialect}-style IAM`, () => {
       let passed = 0

@@ -55,7 +55,7 @@ const cases: ReadonlyArray<Case> = [
   { name: "the lock is broken", tag: "SessionLockError", spoil: breakTheLock, ends: "promise" }
 ]
 
-layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" })("no secret is seen", (it) => {
+layer(NodeFileSystem.layer, { excludeTestServices: true })("no secret is seen", (it) => {
   /** What a program says on both its outputs, to its end. */
   const told = Effect.fnUntraced(function*(process: Effect.Success<ReturnType<typeof start>>) {
     const lines: Array<string> = []
@@ -85,8 +85,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" }
               assert.include(stdout + stderr, tag)
               assert.isAbove(stdout.length, 5000)
               assert.isAbove(stderr.length, 500)
-            })),
-        60_000
+            }))
       )
     }
 
@@ -106,6 +105,6 @@ layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" }
             measured: "none seen; the control shows that one would be",
             met: true
           })
-        })), 60_000)
+        })))
   })
 })

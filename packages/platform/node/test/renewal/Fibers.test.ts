@@ -44,7 +44,7 @@ const apiThatRefuses = (stale: string) =>
     ({ stop }) => Effect.sync(stop)
   )
 
-layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" })("renewal among fibers", (it) => {
+layer(NodeFileSystem.layer, { excludeTestServices: true })("renewal among fibers", (it) => {
   it.effect("10,000 fibers at expiry are one request", () =>
     simulated({}, (simulator, setup) =>
       Effect.gen(function*() {

@@ -33,7 +33,7 @@ const askAtOnce = Effect.fnUntraced(function*(setup: Setup, count: number, order
     }), { concurrency: "unbounded" })
 })
 
-layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" })("renewal among processes", (it) => {
+layer(NodeFileSystem.layer, { excludeTestServices: true })("renewal among processes", (it) => {
   describe("sixteen processes that share one expired session, strict rotation", { concurrent: false }, () => {
     const play = (orders: { readonly lock?: boolean }) =>
       simulated({ latency: "50 millis" }, (simulator, setup) =>
@@ -61,7 +61,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" }
           met: seen.requests === 1 && seen.failures === 0 && seen.isAlive
         })
         assert.deepStrictEqual(seen, { requests: 1, reused: 0, failures: 0, tokens: 1, isAlive: true })
-      }), 60_000)
+      }))
 
     it.effect("show that it is the lock: without it, the family is revoked", () =>
       Effect.gen(function*() {
@@ -78,7 +78,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" }
         assert.isAbove(seen.reused, 0)
         assert.isAbove(seen.failures, 0)
         assert.isFalse(seen.isAlive)
-      }), 60_000)
+      }))
   })
 
   it.effect(
@@ -113,7 +113,6 @@ layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" }
             met: further === 0
           })
           assert.strictEqual(further, 0)
-        })),
-    60_000
+        }))
   )
 })

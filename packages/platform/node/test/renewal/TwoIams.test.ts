@@ -7,7 +7,7 @@ import { Effect } from "effect"
 import { refreshes, simulated } from "./processes.ts"
 import { ada, type Setup } from "./program.ts"
 
-layer(NodeFileSystem.layer, { excludeTestServices: true, timeout: "30 seconds" })("two IAMs in one program", (it) => {
+layer(NodeFileSystem.layer, { excludeTestServices: true })("two IAMs in one program", (it) => {
   it.effect("each session is renewed at its own: no refresh token goes to the other", () =>
     simulated({}, (outerIam, outer) =>
       simulated({}, (innerIam, inner) => {

@@ -79,7 +79,8 @@ const short = (text: string): string => text.replace(/\s+/g, " ").slice(0, 200)
  * Calls the binding in a process that can be killed: the only limit that holds, since a call that hangs there outlives its
  * thread, its promise and `process.exit`. The process is started at the first call, serves those that follow, is killed
  * when a call takes too long, and ends with the program. It keeps the program alive only while a call is waited for. The
- * limit is for a call; the same limit again is for the start of the process, which a busy machine can take long for.
+ * limit is for a call. The start of the process has a limit of its own, since that says nothing of the keychain: what is
+ * absent is told at once, and what is slow is a busy machine.
  */
 export const make = Effect.fnUntraced(function*(limit: Duration.Duration) {
   let running: Helper | undefined
@@ -113,7 +114,12 @@ export const make = Effect.fnUntraced(function*(limit: Duration.Duration) {
       helper.child.kill("SIGKILL")
     })
 
-  const ask = (helper: Helper, call: Call | undefined, otherwise: StorageKeyUnavailable) =>
+  const ask = (
+    helper: Helper,
+    call: Call | undefined,
+    duration: Duration.Duration,
+    otherwise: StorageKeyUnavailable
+  ) =>
     Effect.suspend(() => {
       const id = questions++
       return Effect.callback<Value, StorageKeyUnavailable>((resume) => {
@@ -123,7 +129,7 @@ export const make = Effect.fnUntraced(function*(limit: Duration.Duration) {
           if (error !== null) resume(locked(`the keychain's helper process failed (${short(error.message)})`))
         })
       }).pipe(
-        Effect.timeoutOrElse({ duration: limit, orElse: () => Effect.andThen(kill(helper), Effect.fail(otherwise)) }),
+        Effect.timeoutOrElse({ duration, orElse: () => Effect.andThen(kill(helper), Effect.fail(otherwise)) }),
         Effect.ensuring(Effect.sync(() => {
           helper.waiting.delete(id)
           hold(helper)
@@ -136,10 +142,10 @@ export const make = Effect.fnUntraced(function*(limit: Duration.Duration) {
   return Effect.fnUntraced(function*(call: Call) {
     const helper = running ?? (yield* start)
     if (!helper.isUp) {
-      yield* ask(helper, undefined, slow(limit))
+      yield* ask(helper, undefined, patience, slow)
       helper.isUp = true
     }
-    return yield* ask(helper, call, late(limit))
+    return yield* ask(helper, call, limit, late(limit))
   })
 })
 
@@ -148,8 +154,12 @@ const locate = Effect.try({
   catch: () => new StorageKeyUnavailable({ detail: "@napi-rs/keyring is not installed" })
 })
 
-const slow = (limit: Duration.Duration): StorageKeyUnavailable =>
-  new StorageKeyUnavailable({ detail: `the keychain's helper process did not start within ${Duration.format(limit)}` })
+/** How long the process may take until it answers for the first time: about 60 ms where nothing else runs. */
+const patience = Duration.seconds(30)
+
+const slow = new StorageKeyUnavailable({
+  detail: `the keychain's helper process did not start within ${Duration.format(patience)}`
+})
 
 const late = (limit: Duration.Duration): StorageKeyUnavailable =>
   new StorageKeyUnavailable({
