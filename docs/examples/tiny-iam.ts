@@ -6,6 +6,8 @@ import { HttpClient, HttpClientRequest } from "effect/http"
 const Signed = Schema.Struct({ token: Schema.RedactedFromValue(Schema.NonEmptyString) })
 const Known = Schema.Struct({ profile: Schema.Struct({ uid: Schema.NonEmptyString, handle_s: Schema.NonEmptyString }) })
 
+const grantOf = () => Session.Grant.cases.ExchangeAccessToken.make({})
+
 const make = Effect.fnUntraced(function*(options: { readonly issuer: string }) {
   // https, or http to this machine: anything else is Misconfigured
   const issuer = (yield* Effect.fromResult(IamHttp.endpoint(options.issuer))).origin
@@ -59,7 +61,7 @@ const make = Effect.fnUntraced(function*(options: { readonly issuer: string }) {
       serverTime,
       defaultLifetime: policy.defaultLifetime
     }),
-    grant: Session.Grant.cases.ExchangeAccessToken.make({}),
+    grant: grantOf(),
     user: Option.none()
   })
 
@@ -81,14 +83,7 @@ const make = Effect.fnUntraced(function*(options: { readonly issuer: string }) {
       return issued(answer.body.token, answer.receivedAt, answer.serverTime)
     }),
 
-    adopt: Effect.fnUntraced(function*(text) {
-      const token = TokenSet.accessTokenFrom(Redacted.value(text))
-      if (Option.isNone(token)) return yield* fail("adopt", credentialsRefused("this is no token"))
-      const now = yield* DateTime.now
-      const adopted = issued(token.value, now, Option.none())
-      if (!TokenSet.isValid(adopted.tokens, now)) return yield* fail("adopt", credentialsRefused("the token expired"))
-      return adopted
-    }),
+    adopt: IamClient.adoptBearer({ issuer, grantOf }),
 
     renew: Effect.fnUntraced(function*(session, target) {
       yield* unselected("renew", target)
@@ -131,7 +126,7 @@ const make = Effect.fnUntraced(function*(options: { readonly issuer: string }) {
 
     present: IamClient.presentBearer,
 
-    document: SessionDocument.make({ issuer, grantOf: () => Session.Grant.cases.ExchangeAccessToken.make({}) })
+    document: SessionDocument.make({ issuer, grantOf })
   })
 })
 

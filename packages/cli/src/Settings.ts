@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as SecureUrl from "@effect-authn/core/SecureUrl"
 import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as StoragePolicy from "@effect-authn/core/storage/StoragePolicy"
 import * as Flag from "effect/cli/Flag"
@@ -300,14 +301,6 @@ export const make = Effect.fnUntraced(function*(flags?: Flags) {
   return problem === undefined ? settings : yield* problem
 })
 
-/**
- * A value as it can be shown: an address can hold a password.
- *
- * @category formatting
- * @since 0.1.0
- */
-export const shown = (value: string): string => value.replace(/\/\/[^/]*@/, "//…@").replace(/[?#].*/s, "")
-
 const bare = (issuer: string): string => issuer.replace(/\/+$/, "").replace(/\/api\/iam\/v1$/, "").toLowerCase()
 
 /** A session goes to no other IAM than the one that it is of, whatever the environment says. */
@@ -322,7 +315,7 @@ const agree = Effect.fnUntraced(function*({ account, name, values }: Settings) {
   for (const [value, remembered, isSame] of told) {
     if (isSame || value === undefined) continue
     return yield* usage(
-      `${value.source} says "${shown(value.value)}", but the account "${name}" is of "${remembered}": ` +
+      `${value.source} says "${SecureUrl.shown(value.value)}", but the account "${name}" is of "${remembered}": ` +
         `name another account with --account, or forget this one with: authn accounts remove ${name}`
     )
   }

@@ -4,7 +4,6 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
@@ -15,6 +14,7 @@ import { type AuthError, NotAuthenticated } from "./AuthError.ts"
 import { AuthManager } from "./AuthManager.ts"
 import { IamClient } from "./iam/IamClient.ts"
 import { IamError, Misconfigured } from "./iam/IamError.ts"
+import * as SecureUrl from "./SecureUrl.ts"
 import type { TokenSet } from "./session/TokenSet.ts"
 
 /**
@@ -60,9 +60,7 @@ export const make = Effect.fnUntraced(function*(options: {
 
   const send = (request: HttpClientRequest.HttpClientRequest) =>
     // Redirects are followed here, hop by hop, so that each is measured against the list.
-    Effect.provideService(client.postprocess(Effect.succeed(request)), FetchHttpClient.RequestInit, {
-      redirect: "manual"
-    })
+    SecureUrl.withoutRedirects(client.postprocess(Effect.succeed(request)))
 
   const sendWith = Effect.fnUntraced(function*(request: HttpClientRequest.HttpClientRequest, tokens: TokenSet) {
     const session = yield* auth.session

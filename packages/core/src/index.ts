@@ -118,6 +118,11 @@ export * as RenewalMetrics from "./keeper/RenewalMetrics.ts"
 /**
  * @since 0.1.0
  */
+export * as SecureUrl from "./SecureUrl.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as Selection from "./session/Selection.ts"
 
 /**

@@ -297,6 +297,10 @@ export const layer = (options: Options = {}): Layer.Layer<ScriptedIam | IamClien
           }))
       }).pipe(Effect.mapError((reason) => new IamError.IamError({ issuer, method, reason })))
 
+    const adoptedGrant = (): Session.Grant => ({
+      _tag: options.grant === "ExchangeAccessToken" ? "ExchangeAccessToken" : "None"
+    })
+
     const client = IamClient.IamClient.of({
       issuer,
       clientId: options.clientId ?? "scripted",
@@ -316,26 +320,7 @@ export const layer = (options: Options = {}): Layer.Layer<ScriptedIam | IamClien
             )
             : Effect.fail(new IamError.CredentialsRefused({ detail: "wrong handle or password" }))
         ),
-      adopt: (token) =>
-        Effect.gen(function*() {
-          const now = yield* DateTime.now
-          const tokens = TokenSet.fromAnswer({
-            accessToken: Redacted.make(Redacted.value(token), { label: "access_token" }),
-            receivedAt: now,
-            serverTime: Option.none(),
-            defaultLifetime: policy.defaultLifetime
-          })
-          if (!TokenSet.isValid(tokens, now) || !/^[\x21-\x7e]+$/.test(Redacted.value(token))) {
-            const reason = new IamError.CredentialsRefused({ detail: "the token has expired, or is none" })
-            return yield* new IamError.IamError({ issuer, method: "adopt", reason })
-          }
-          return {
-            tokens,
-            grant: { _tag: options.grant === "ExchangeAccessToken" ? "ExchangeAccessToken" : "None" },
-            user: Option.none(),
-            serverTime: Option.none()
-          }
-        }),
+      adopt: IamClient.adoptBearer({ issuer, grantOf: adoptedGrant }),
       renew: (session, selection) => call("renew", { selection, session }, renewed(session, selection)),
       whoami: (session) =>
         call(
@@ -360,7 +345,7 @@ export const layer = (options: Options = {}): Layer.Layer<ScriptedIam | IamClien
       present: IamClient.presentBearer,
       document: SessionDocument.make({
         issuer,
-        grantOf: () => ({ _tag: options.grant === "ExchangeAccessToken" ? "ExchangeAccessToken" : "None" })
+        grantOf: adoptedGrant
       })
     })
 

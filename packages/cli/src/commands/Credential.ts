@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import { AuthManager } from "@effect-authn/core/AuthManager"
+import * as SecureUrl from "@effect-authn/core/SecureUrl"
 import * as Session from "@effect-authn/core/session/Session"
 import type * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as Argument from "effect/cli/Argument"
@@ -98,8 +99,6 @@ const parse = (text: string): ReadonlyMap<string, ReadonlyArray<string>> => {
 // A server may list several in one header (RFC 9110, section 11.6.1).
 const wantsBearer = (challenge: string): boolean => /(^|,)\s*bearer(\s|,|$)/i.test(challenge)
 
-const isLoopback = (host: string): boolean => /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/.test(host)
-
 const git = Command.make("git", {
   host: Flag.String("host").pipe(
     Flag.withMetavar("HOST"),
@@ -126,7 +125,7 @@ const git = Command.make("git", {
     const allowed = given.host.length > 0 ? given.host : own === undefined ? [] : [own]
     // Silence lets git ask its next helper, and then the person.
     if (!allowed.includes(host)) return
-    if (protocol !== "https" && !(protocol === "http" && isLoopback(host))) return
+    if (!SecureUrl.mayCarrySecrets(`${protocol}://${host}`)) return
 
     if (given.operation === "erase") {
       const [refused] = asked.get("password") ?? asked.get("credential") ?? []

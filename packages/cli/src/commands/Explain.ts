@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as SecureUrl from "@effect-authn/core/SecureUrl"
 import { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
 import * as Command from "effect/cli/Command"
 import * as Context from "effect/Context"
@@ -150,7 +151,7 @@ export const config = Command.make("config", {}, () =>
       ["account", settings.name, settings.nameSource],
       ...Settings.names.map((name) => {
         const { source, value } = settings.values[name] ?? { source: "not set", value: undefined }
-        return [name, value === undefined ? undefined : Settings.shown(value), source] as const
+        return [name, value === undefined ? undefined : SecureUrl.shown(value), source] as const
       }),
       [
         "token",

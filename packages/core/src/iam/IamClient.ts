@@ -4,16 +4,19 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as RefreshPolicy from "../session/RefreshPolicy.ts"
 import type * as Selection from "../session/Selection.ts"
-import type * as Session from "../session/Session.ts"
+import * as Session from "../session/Session.ts"
 import * as TokenSet from "../session/TokenSet.ts"
 import type * as User from "../session/User.ts"
-import type { IamError } from "./IamError.ts"
+import { CredentialsRefused, IamError } from "./IamError.ts"
 import type { SessionDocument } from "./SessionDocument.ts"
 
 /**
@@ -61,7 +64,7 @@ export type Revocation = typeof Revocation.Type
  * - `environment` names the variables that may hold a token, the first one set wins.
  * - `login` signs in. It is sent once: a second try could lock the account.
  * - `adopt` says what a token obtained elsewhere amounts to (its end, its grant), without a request. A token that can
- *   be seen to be of no use (expired, not yet valid, not a header value) is `CredentialsRefused`.
+ *   be seen to be of no use (expired, not yet valid, not a header value) is `CredentialsRefused`. `adoptBearer` makes it.
  * - `renew` makes a new access token for `target` from the session's grant.
  * - `whoami` says who the session belongs to: from a route, the login answer or the claims.
  * - `revoke` tells the IAM that the session ended, or why it was not told.
@@ -103,3 +106,60 @@ export class IamClient extends Context.Service<IamClient, {
  */
 export const presentBearer: IamClient["Service"]["present"] = ({ tokens }, request) =>
   Effect.succeed(HttpClientRequest.setHeader(request, "authorization", Redacted.value(TokenSet.authorization(tokens))))
+
+/**
+ * Makes the `adopt` of an IAM with bearer tokens. Without a request it says what a token that was obtained elsewhere
+ * amounts to: a token without `exp` has no known end, and is presented until the IAM refuses it.
+ *
+ * - `tokenType` stands before the token in a header; `Bearer` unless told.
+ * - `grantOf` says what can renew the token; nothing unless told.
+ *
+ * `CredentialsRefused` are: what no header can carry, a token that has expired, and one whose `nbf` or `iat` lies ahead
+ * of this machine's clock by more than `TokenSet.clockTolerance`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const adoptBearer = (options: {
+  readonly issuer: string
+  readonly tokenType?: string | undefined
+  readonly grantOf?: (accessToken: Redacted.Redacted) => Session.Grant
+}): IamClient["Service"]["adopt"] =>
+  Effect.fn("IamClient.adopt")(function*(offered: Redacted.Redacted) {
+    const refuse = (detail: string) =>
+      new IamError({ issuer: options.issuer, method: "adopt", reason: new CredentialsRefused({ detail }) })
+    const text = Redacted.value(offered).trim()
+    const accessToken = yield* Effect.fromOption(
+      TokenSet.accessTokenFrom(text),
+      () =>
+        refuse(
+          text === ""
+            ? "the token is empty: give the token itself"
+            : "the token has a space, a line break or another character that no token has: give it alone"
+        )
+    )
+    const now = yield* DateTime.now
+    const tokens = TokenSet.fromAnswer({
+      accessToken,
+      tokenType: options.tokenType,
+      receivedAt: now,
+      serverTime: Option.none(),
+      defaultLifetime: Duration.infinity
+    })
+    if (Option.isSome(tokens.expiresAt) && !TokenSet.isValid(tokens, now)) {
+      return yield* refuse(`the token expired at ${DateTime.formatIso(tokens.expiresAt.value)}: get a new one`)
+    }
+    const soon = DateTime.addDuration(now, TokenSet.clockTolerance)
+    for (const name of ["nbf", "iat"]) {
+      if (Option.exists(TokenSet.timeClaim(accessToken, name), (at) => DateTime.isGreaterThan(at, soon))) {
+        return yield* refuse(
+          `the token is not valid yet (${name} is in the future): set this machine's clock, or get another token`
+        )
+      }
+    }
+    return {
+      tokens,
+      grant: options.grantOf?.(accessToken) ?? Session.Grant.make({ _tag: "None" }),
+      user: Option.none()
+    }
+  })

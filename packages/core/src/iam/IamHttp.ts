@@ -10,7 +10,6 @@
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Headers from "effect/http/Headers"
 import * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
@@ -21,6 +20,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as SecureUrl from "../SecureUrl.ts"
 import { IamError, type IamErrorReason, Malformed, Misconfigured, Unavailable } from "./IamError.ts"
 
 /**
@@ -79,7 +79,7 @@ export const error = (call: Pick<Call, "issuer" | "method">, reason: IamErrorRea
  */
 export const endpoint = (issuer: string): Result.Result<URL, IamError> => {
   // A password in the address must not show up in the error that refuses it.
-  const shown = safe(issuer.replace(/\/\/.*@/, "//").replace(/[?#].*/s, ""), 100)
+  const shown = safe(SecureUrl.shown(issuer), 100)
   const refuse = (detail: string) =>
     Result.fail(error({ issuer: shown, method: "configure" }, new Misconfigured({ detail })))
   if (!URL.canParse(issuer) || !/^https?:\/\//i.test(issuer.trim())) {
@@ -89,7 +89,7 @@ export const endpoint = (issuer: string): Result.Result<URL, IamError> => {
   if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
     return refuse(`an IAM's address has no user, query or fragment: write ${url.origin}${url.pathname}`)
   }
-  if (url.protocol === "http:" && !/^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname)) {
+  if (!SecureUrl.mayCarrySecrets(url)) {
     return refuse(
       `plain http would show passwords and tokens to everyone on the way to ${url.hostname}: write https://${url.host}`
     )
@@ -122,7 +122,7 @@ export const execute = (
     }
     return yield* read(response, yield* response.text, call)
   }).pipe(
-    withoutRedirects,
+    SecureUrl.withoutRedirects,
     Effect.timeoutOrElse({
       duration: timeLimit,
       orElse: () =>
@@ -152,17 +152,6 @@ export const unexpected = (answer: Answer, call: Call): IamError => {
     ? error(call, new Unavailable({ sent: "maybe", detail: `${answer.shape}, which is not the IAM's own answer` }))
     : error(call, new Malformed({ detail: `${answer.shape}${said}` }))
 }
-
-// `fetch` follows redirects unless told, and sends the body of a 307 again. The other clients never do.
-const withoutRedirects = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.flatMap(
-    Effect.serviceOption(FetchHttpClient.RequestInit),
-    (init) =>
-      Effect.provideService(effect, FetchHttpClient.RequestInit, {
-        ...Option.getOrUndefined(init),
-        redirect: "manual"
-      })
-  )
 
 const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unknown))
 const decodeObject = Schema.decodeUnknownOption(Schema.JsonObject)
@@ -311,7 +300,6 @@ const serverMessage = (body: Schema.JsonObject, secrets: ReadonlyArray<Redacted.
  */
 export const quote = (text: string, secrets: ReadonlyArray<Redacted.Redacted> = []): string => safe(text, 200, secrets)
 
-// What others wrote, fit for one of our messages: one line, not too long, no secret of ours and nobody's JWT.
 const safe = (text: string, limit: number, secrets: ReadonlyArray<Redacted.Redacted> = []): string => {
   const forms = secrets.map(Redacted.value).filter((secret) => secret !== "")
     // A server may echo the body as it came, or an address.

@@ -7,13 +7,13 @@ import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as jose from "jose"
+import * as SecureUrl from "../SecureUrl.ts"
 import type { Jwk, KeySet } from "./JwtCodec.ts"
 import { JwtError, type JwtErrorReason } from "./JwtError.ts"
 
@@ -50,9 +50,9 @@ export const remote = Effect.fnUntraced(function*(url: string, options?: {
   const maxAge = nanos(options?.maxAge ?? "10 minutes")
   const cooldown = nanos(options?.cooldown ?? "30 seconds")
   const timeLimit = Duration.fromInputUnsafe(options?.timeLimit ?? "5 seconds")
-  const shown = url.replace(/[?#].*/s, "").replace(/\/\/.*@/, "//")
+  const shown = SecureUrl.shown(url)
   const unavailable = (detail: string) => new JwtError({ reason: { _tag: "JwksUnavailable", url: shown, detail } })
-  if (!isSafe(url)) {
+  if (!SecureUrl.mayCarrySecrets(url)) {
     return yield* unavailable("write its address as an https URL, so that nobody on the way can put in a key")
   }
 
@@ -61,8 +61,7 @@ export const remote = Effect.fnUntraced(function*(url: string, options?: {
     if (response.status !== 200) return yield* unavailable(`it answers with status ${response.status}`)
     return yield* Effect.mapError(select(yield* response.json), unavailable)
   }).pipe(
-    // A redirect could lead from https to http.
-    Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual" }),
+    SecureUrl.withoutRedirects,
     Effect.catchTag(
       "HttpClientError",
       ({ reason }) =>
@@ -116,13 +115,6 @@ export const remote = Effect.fnUntraced(function*(url: string, options?: {
 const nanos = (duration: Duration.Input): bigint => Duration.toNanosUnsafe(Duration.fromInputUnsafe(duration))
 const second = nanos("1 second")
 const day = nanos("1 day")
-
-const isSafe = (url: string): boolean => {
-  if (!URL.canParse(url)) return false
-  const { hostname, protocol } = new URL(url)
-  return protocol === "https:" ||
-    (protocol === "http:" && /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname))
-}
 
 // A key set from a JSON document, or what is wrong with it.
 const select = (document: unknown): Effect.Effect<KeySet, string> =>

@@ -29,6 +29,15 @@ export class TokenSet extends Schema.Class<TokenSet>("@effect-authn/core/session
   scope: Schema.OptionFromOptionalKey(Schema.String)
 }) {}
 
+/**
+ * How far the clocks of this machine and of an issuer may differ, one minute: a time that lies less than this ahead of
+ * ours is no reason to refuse a token.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const clockTolerance: Duration.Duration = Duration.minutes(1)
+
 const maxLifetimeSeconds = 10 * 365 * 86_400
 // `Date` has a grain of one second and travels with the answer: less than this is not an offset, it is noise.
 const clockNoise = 5_000
@@ -122,15 +131,15 @@ export const timeClaim = (accessToken: Redacted.Redacted, name: string): Option.
 }
 
 /**
- * Reads an access token as people hand it on: a leading `Bearer ` is dropped. `None` for what no
- * header can carry.
+ * Reads an access token as people hand it on: a leading `Bearer ` is dropped. `None` for what no header can carry as one
+ * token: it is visible ASCII without a space (RFC 6750, section 2.1, allows some of that only; some IAMs use more).
  *
  * @category constructors
  * @since 0.1.0
  */
 export const accessTokenFrom = (text: string): Option.Option<Redacted.Redacted> => {
-  const token = text.replace(/^bearer +/i, "")
-  return /^[\x21-\x7e][\x20-\x7e]*$/.test(token) ? Option.some(Redacted.make(token)) : Option.none()
+  const token = text.replace(/^bearer( +|$)/i, "")
+  return /^[\x21-\x7e]+$/.test(token) ? Option.some(Redacted.make(token, { label: "access_token" })) : Option.none()
 }
 
 /**

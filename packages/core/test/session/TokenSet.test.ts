@@ -205,7 +205,7 @@ describe("a token as people hand it on", () => {
     assert.deepStrictEqual(read("abc.def"), Option.some("abc.def"))
     assert.deepStrictEqual(read("Bearer abc"), Option.some("abc"))
     assert.deepStrictEqual(read("bearer   abc"), Option.some("abc"))
-    for (const bad of ["", " abc", "a\nb", "a\r\nx: y", "ü", "\u0000", "Bearer "]) {
+    for (const bad of ["", " abc", "a b", "Bearer", "a\nb", "a\r\nx: y", "ü", "\u0000", "Bearer "]) {
       assert.isTrue(Option.isNone(read(bad)), JSON.stringify(bad))
     }
   })

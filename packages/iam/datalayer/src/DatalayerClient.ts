@@ -13,6 +13,7 @@ import {
   Malformed
 } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import type * as User from "@effect-authn/core/session/User"
 import type * as DateTime from "effect/DateTime"
 import type * as Duration from "effect/Duration"
@@ -273,12 +274,12 @@ const issued = (
   answer: IamHttp.Answer,
   call: IamHttp.Call
 ): Effect.Effect<Login, IamError> => {
-  const token = Option.filter(Lenient.text(body, "token"), Lenient.isToken)
+  const token = Option.flatMap(Lenient.text(body, "token"), TokenSet.accessTokenFrom)
   if (Option.isNone(token)) {
     return Effect.fail(IamHttp.error(call, new Malformed({ detail: `${answer.shape}, but no token in it` })))
   }
   return Effect.succeed({
-    token: Redacted.make(token.value, { label: "access_token" }),
+    token: token.value,
     user: Result.getSuccess(DatalayerProfile.toUser(body["user"])),
     serverTime: answer.serverTime,
     receivedAt: answer.receivedAt

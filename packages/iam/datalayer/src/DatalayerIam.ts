@@ -8,14 +8,8 @@
  * @since 0.1.0
  */
 import type { BrowserLogin } from "@effect-authn/core/iam/BrowserLogin"
-import { type Credentials, IamClient, presentBearer, Revocation } from "@effect-authn/core/iam/IamClient"
-import {
-  CredentialsRefused,
-  GrantDead,
-  type IamError,
-  type IamErrorReason,
-  Unsupported
-} from "@effect-authn/core/iam/IamError"
+import { adoptBearer, type Credentials, IamClient, presentBearer, Revocation } from "@effect-authn/core/iam/IamClient"
+import { GrantDead, type IamError, type IamErrorReason, Unsupported } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as SessionDocument from "@effect-authn/core/iam/SessionDocument"
 import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
@@ -35,7 +29,6 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as DatalayerBrowserLogin from "./DatalayerBrowserLogin.ts"
 import * as DatalayerClient from "./DatalayerClient.ts"
-import * as Lenient from "./internal/lenient.ts"
 
 export {
   /**
@@ -129,13 +122,7 @@ export const make = Effect.fnUntraced(function*(
       }
     ),
 
-    adopt: Effect.fn("DatalayerIam.adopt")(function*(offered: Redacted.Redacted) {
-      const receivedAt = yield* DateTime.now
-      const token = Redacted.make(Redacted.value(offered).trim(), { label: "access_token" })
-      const useless = whyUseless(token, receivedAt)
-      if (useless !== undefined) return yield* fail("adopt", new CredentialsRefused({ detail: useless }))
-      return issued({ token, receivedAt, serverTime: Option.none(), user: Option.none() })
-    }),
+    adopt: adoptBearer({ issuer, grantOf }),
 
     renew: Effect.fn("DatalayerIam.renew")(function*(session: Session.Session, target: Selection.Selection) {
       yield* unselected("renew", target)
@@ -204,26 +191,3 @@ const isJwt = (token: Redacted.Redacted): boolean => Result.isSuccess(JwtCodec.d
 
 const grantOf = (token: Redacted.Redacted): Session.Grant =>
   isJwt(token) ? Session.Grant.cases.ExchangeAccessToken.make({}) : Session.Grant.cases.None.make({})
-
-const tolerance = Duration.minutes(1)
-
-const whyUseless = (token: Redacted.Redacted, now: DateTime.Utc): string | undefined => {
-  const text = Redacted.value(token)
-  if (text === "") return "the token is empty: give the token itself"
-  if (!Lenient.isToken(text)) {
-    return `the token has a space, a line break or another character that no token has: give it alone, without "Bearer"`
-  }
-  const decoded = JwtCodec.decodeUnverified(text)
-  if (Result.isFailure(decoded)) return undefined
-  const { claims } = decoded.success
-  const expired = Option.filter(TokenSet.timeClaim(token, "exp"), (exp) => DateTime.isLessThanOrEqualTo(exp, now))
-  if (Option.isSome(expired)) return `the token expired at ${DateTime.formatIso(expired.value)}: get a new one`
-  const soon = DateTime.toEpochMillis(DateTime.addDuration(now, tolerance)) / 1000
-  for (const name of ["nbf", "iat"]) {
-    const claim = claims[name]
-    if (typeof claim === "number" && claim > soon) {
-      return `the token is not valid yet (${name} is in the future): set this machine's clock, or get another token`
-    }
-  }
-  return undefined
-}

@@ -101,6 +101,12 @@ describe("adopt", () => {
       assert.deepStrictEqual(issued.user, Option.none())
     }).pipe(Effect.provide(noNetwork)))
 
+  it.effect("takes the token of an authorization header", () =>
+    Effect.gen(function*() {
+      const issued = yield* adopt(`Bearer ${goodToken}`)
+      assert.strictEqual(Redacted.value(issued.tokens.accessToken), goodToken)
+    }).pipe(Effect.provide(noNetwork)))
+
   it.effect("takes a JWT without exp as one without a known end", () =>
     Effect.gen(function*() {
       const issued = yield* adopt(jwt())
@@ -121,7 +127,7 @@ describe("adopt", () => {
       ["nothing", "", /empty/],
       ["white space", " \n\t", /empty/],
       ["a header injection", "abc\r\nx-evil: 1", /line break/],
-      ["an authorization header", `Bearer ${goodToken}`, /without "Bearer"/],
+      ["a token with a space", `${goodToken} x`, /a space/],
       ["a NUL", "abc\0def", /another character/],
       ["letters beyond ASCII", "tökén", /another character/],
       ["a JWT that expired", jwt({ exp: now - 1 }), /expired at 2023-11-14T22:13:19.000Z: get a new one/],

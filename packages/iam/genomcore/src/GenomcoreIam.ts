@@ -12,7 +12,6 @@ import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as User from "@effect-authn/core/session/User"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
@@ -107,23 +106,7 @@ const make = Effect.fnUntraced(function*(options: GenomcoreDialect.Options) {
         serverTime: answer.serverTime
       })),
 
-    adopt: Effect.fnUntraced(function*(text) {
-      const refuse = (detail: string) => fail("adopt", new IamError.CredentialsRefused({ detail }))
-      const token = TokenSet.accessTokenFrom(Redacted.value(text))
-      if (Option.isNone(token)) return yield* refuse("this is no access token: it is empty, or no header can carry it")
-      const receivedAt = yield* DateTime.now
-      const tokens = tokenSet(token.value, { tokenType: dialect.tokenType, receivedAt, serverTime: Option.none() })
-      if (!TokenSet.isValid(tokens, receivedAt)) return yield* refuse("the access token has expired: get a new one")
-      if (
-        Option.exists(
-          TokenSet.timeClaim(token.value, "nbf"),
-          (from) => DateTime.isGreaterThan(from, DateTime.addDuration(receivedAt, clockTolerance))
-        )
-      ) {
-        return yield* refuse("the access token is not valid yet: wait, or set this machine's clock")
-      }
-      return { tokens, grant: Session.Grant.make({ _tag: "None" }), user: Option.none() }
-    }),
+    adopt: IamClient.adoptBearer({ issuer: dialect.host, tokenType: dialect.tokenType }),
 
     renew: Effect.fnUntraced(function*(session, target) {
       const { grant } = session
@@ -227,9 +210,6 @@ export const layer = (
   options: GenomcoreDialect.Options
 ): Layer.Layer<IamClient.IamClient | GenomcoreIam, IamError.IamError, HttpClient.HttpClient> =>
   Layer.effectContext(make(options))
-
-// A clock that is a little slow must not refuse a token that was made a moment ago.
-const clockTolerance = Duration.minutes(1)
 
 const grantOf = (refreshToken: Redacted.Redacted): Session.Grant =>
   Session.Grant.make({ _tag: "RefreshToken", refreshToken })

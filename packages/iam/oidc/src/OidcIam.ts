@@ -5,21 +5,14 @@
  */
 import { BrowserLogin } from "@effect-authn/core/iam/BrowserLogin"
 import { DeviceLogin } from "@effect-authn/core/iam/DeviceLogin"
-import { IamClient, presentBearer, Revocation } from "@effect-authn/core/iam/IamClient"
-import {
-  CredentialsRefused,
-  type IamError,
-  type IamErrorReason,
-  Malformed,
-  Unsupported
-} from "@effect-authn/core/iam/IamError"
+import { adoptBearer, IamClient, presentBearer, Revocation } from "@effect-authn/core/iam/IamClient"
+import { type IamError, type IamErrorReason, Malformed, Unsupported } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as SessionDocument from "@effect-authn/core/iam/SessionDocument"
 import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
 import type * as Selection from "@effect-authn/core/session/Selection"
 import type { TokenResponse } from "@effect-authn/core/session/Session"
 import * as Session from "@effect-authn/core/session/Session"
-import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
@@ -156,22 +149,7 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
         fail("login", new Unsupported({ detail: "OpenID Connect has no password login: sign in with the browser" }))
       ),
 
-    adopt: Effect.fnUntraced(function*(offered) {
-      const refuse = (detail: string) => fail("adopt", new CredentialsRefused({ detail }))
-      const accessToken = TokenSet.accessTokenFrom(Redacted.value(offered).trim())
-      if (Option.isNone(accessToken)) {
-        return yield* refuse("this is no access token: it is empty, or no header can carry it")
-      }
-      const receivedAt = yield* DateTime.now
-      const tokens = TokenSet.fromAnswer({
-        accessToken: accessToken.value,
-        receivedAt,
-        serverTime: Option.none(),
-        defaultLifetime: Duration.infinity
-      })
-      if (!TokenSet.isValid(tokens, receivedAt)) return yield* refuse("the access token has expired: get a new one")
-      return { tokens, grant: Session.Grant.make({ _tag: "None" }), user: Option.none() }
-    }),
+    adopt: adoptBearer({ issuer }),
 
     renew: Effect.fn("OidcIam.renew")(function*(session: Session.Session, target: Selection.Selection) {
       switch (session.grant._tag) {

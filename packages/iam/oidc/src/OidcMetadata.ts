@@ -5,6 +5,7 @@
  */
 import { type IamError, Misconfigured } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
+import * as SecureUrl from "@effect-authn/core/SecureUrl"
 import * as Effect from "effect/Effect"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
@@ -123,7 +124,5 @@ const checked = Effect.fnUntraced(function*(
 })
 
 // Only a provider on this machine may have endpoints in plain http, and only on this machine.
-const isSafe = ({ hostname, protocol }: URL, issuer: string): boolean =>
-  protocol === "https:" ||
-  (protocol === "http:" && new URL(issuer).protocol === "http:" &&
-    /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname))
+const isSafe = (url: URL, issuer: string): boolean =>
+  SecureUrl.mayCarrySecrets(url) && (url.protocol === "https:" || new URL(issuer).protocol === "http:")

@@ -33,6 +33,3 @@ export const texts = (raw: Schema.JsonObject, ...names: ReadonlyArray<string>): 
 
 export const objects = (raw: Schema.JsonObject, name: string): ReadonlyArray<Schema.JsonObject> =>
   list(raw, name).filter(Schema.is(Schema.JsonObject))
-
-/** Whether a token can stand in an `Authorization` header: visible ASCII, and at least one of it. */
-export const isToken = (text: string): boolean => /^[\x21-\x7e]+$/.test(text)

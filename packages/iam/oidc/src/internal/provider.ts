@@ -114,6 +114,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
   const clientAt = (offset: Duration.Duration): Effect.Effect<oauth.Client> =>
     Effect.map(Clock.currentTimeMillis, (now) => ({
       client_id: clientId,
+      [oauth.clockTolerance]: Duration.toSeconds(TokenSet.clockTolerance),
       [oauth.clockSkew]: Math.round(
         (now - Clock.Clock.defaultValue().currentTimeMillisUnsafe() + Duration.toMillis(offset)) / 1000
       )
@@ -215,7 +216,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
     const claims = oauth.getValidatedIdTokenClaims(tokens)
     if (claims !== undefined) {
       const now = (yield* Clock.currentTimeMillis) + Duration.toMillis(offset)
-      if (claims.iat * 1000 > now + clockTolerance) {
+      if (claims.iat * 1000 > now + Duration.toMillis(TokenSet.clockTolerance)) {
         return yield* new Disbelieved({ detail: "the id_token was issued in the future", isTime: true })
       }
       yield* judge((signal) =>
@@ -297,8 +298,6 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
 
   return { settings, call, metadata, endpoint, request, accept, isIssued, refusal, issued }
 })
-
-const clockTolerance = 30_000
 
 const toRequest = (url: string, { body, headers, method }: Init): HttpClientRequest.HttpClientRequest => {
   const request = method === "POST" ? HttpClientRequest.post(url) : HttpClientRequest.get(url)
