@@ -1,5 +1,5 @@
 /**
- * Everything that a Node program needs beside its dialect, in one line.
+ * Everything that a program on Node, Bun or Deno needs beside its dialect, in one line.
  *
  * @since 0.1.0
  */
@@ -11,6 +11,7 @@ import * as SessionLock from "@effect-authn/core/storage/SessionLock"
 import type { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Effect from "effect/Effect"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Os from "node:os"
@@ -18,25 +19,25 @@ import * as NodeBackgroundSleep from "./NodeBackgroundSleep.ts"
 import * as NodeStorage from "./NodeStorage.ts"
 
 /**
- * - `account` (default `default`): which of several sessions at the same IAM.
- * - `storage`: where sessions live. Default: `NodeStorage.layer` with leave to use plain files, which is encrypted files
- *   where there is a key and plain ones elsewhere; `StoragePolicy` tells which, and why.
+ * Which session a program uses, and where sessions live.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
+  /** Which of several sessions at the same IAM. Default: `default`. */
   readonly account?: string
+  /**
+   * Where sessions live. Default: `NodeStorage.layer` with permission to use plain files: encrypted files where there is
+   * a key, and plain ones elsewhere. `StoragePolicy` tells which, and why.
+   */
   readonly storage?: Layer.Layer<TokenStorage | SessionLock.SessionLock>
 }
 
-/**
- * An `HttpClient` that honours `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. It follows no redirects.
- *
- * @category layers
- * @since 0.1.0
- */
-export const layerHttpClient: Layer.Layer<HttpClient.HttpClient> = Layer.provide(
+// Bun has a module of the name `undici`, but no dispatcher behind it.
+const isBun = "bun" in process.versions
+
+const layerUndici = Layer.provide(
   NodeHttpClient.layerUndiciNoDispatcher,
   Layer.effect(
     NodeHttpClient.Dispatcher,
@@ -50,11 +51,100 @@ export const layerHttpClient: Layer.Layer<HttpClient.HttpClient> = Layer.provide
   )
 )
 
+const layerFetch = Layer.provide(
+  FetchHttpClient.layer,
+  Layer.succeed(FetchHttpClient.RequestInit, { redirect: "manual" })
+)
+
 /**
- * The manager of one account, with the services of the dialect, a storage, an HTTP client, and the names of secret
- * parameters in Effect's redaction lists. Building it reads and
- * sends nothing. Background renewals do not keep the process alive; one that is under way when the program ends is
- * waited for.
+ * An `HttpClient` that honours `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, and follows no redirects. Node and Deno send by
+ * undici, Bun by its own `fetch`.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerHttpClient: Layer.Layer<HttpClient.HttpClient> = isBun ? layerFetch : layerUndici
+
+/**
+ * The manager of one account over the program's own `HttpClient`, which the type asks for.
+ *
+ * **When to use**
+ *
+ * Use when the program sends its requests in its own way: through one client for all of its managers, with a certificate
+ * of its own, or with a client that a test scripts. Everything else is as in `layer`.
+ *
+ * **Example** (One client for two IAMs)
+ *
+ * ```ts
+ * import { AuthManager } from "@effect-authn/core"
+ * import { DatalayerIam } from "@effect-authn/iam-datalayer"
+ * import { GenomcoreIam } from "@effect-authn/iam-genomcore"
+ * import { NodeAuth } from "@effect-authn/platform-node"
+ * import { Effect, Layer } from "effect"
+ *
+ * const issuers = Effect.gen(function*() {
+ *   const key = Effect.map(AuthManager.AuthManager, (auth) => auth.key.issuer)
+ *   return [
+ *     yield* Effect.provide(key, NodeAuth.layerNoDeps(DatalayerIam.layer({ issuer: "https://iam.example" }))),
+ *     yield* Effect.provide(key, NodeAuth.layerNoDeps(GenomcoreIam.layer({ host: "https://genomes.example" })))
+ *   ]
+ * })
+ *
+ * export const program = Effect.provide(issuers, NodeAuth.layerHttpClient)
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerNoDeps = <Services, E>(
+  dialect: Layer.Layer<IamClient | Services, E, HttpClient.HttpClient>,
+  options?: Options
+): Layer.Layer<
+  | AuthManager.AuthManager
+  | SessionKeeper.SessionKeeper
+  | TokenStorage
+  | SessionLock.SessionLock
+  | IamClient
+  | Services,
+  E,
+  HttpClient.HttpClient
+> =>
+  AuthManager.layer(options?.account === undefined ? {} : { account: options.account }).pipe(
+    Layer.provideMerge(SessionKeeper.layer),
+    Layer.provide([
+      NodeBackgroundSleep.layer,
+      Layer.sync(SessionLock.Holder, () => `process ${process.pid} on ${Os.hostname()}`)
+    ]),
+    Layer.provideMerge(options?.storage ?? NodeStorage.layer({ plainFiles: Effect.succeed(true) })),
+    Layer.provideMerge(dialect),
+    Layer.provideMerge(Redaction.layer)
+  )
+
+/**
+ * The manager of one account, with the services of the dialect, a storage, `layerHttpClient`, and the names of secret
+ * parameters in Effect's redaction lists. Building it sends nothing.
+ *
+ * **Details**
+ *
+ * Background renewals do not keep the process alive; one that is under way when the program ends is waited for. The lock
+ * of the default storage is one for all programs of the user, whichever of Node, Bun and Deno runs them.
+ *
+ * **Example** (A program that is signed in)
+ *
+ * ```ts
+ * import { AuthHttpClient, AuthManager } from "@effect-authn/core"
+ * import { DatalayerIam } from "@effect-authn/iam-datalayer"
+ * import { NodeAuth } from "@effect-authn/platform-node"
+ * import { Effect } from "effect"
+ *
+ * const whoami = Effect.gen(function*() {
+ *   const auth = yield* AuthManager.AuthManager
+ *   const api = yield* AuthHttpClient.make({ baseUrl: auth.key.issuer })
+ *   return yield* Effect.flatMap(api.get("/api/iam/v1/me"), (answer) => answer.text)
+ * })
+ *
+ * export const program = Effect.provide(whoami, NodeAuth.layer(DatalayerIam.layerConfig()))
+ * ```
  *
  * @category layers
  * @since 0.1.0
@@ -71,15 +161,4 @@ export const layer = <Services, E>(
   | IamClient
   | Services,
   E
-> =>
-  AuthManager.layer(options?.account === undefined ? {} : { account: options.account }).pipe(
-    Layer.provideMerge(SessionKeeper.layer),
-    Layer.provide([
-      NodeBackgroundSleep.layer,
-      Layer.sync(SessionLock.Holder, () => `process ${process.pid} on ${Os.hostname()}`)
-    ]),
-    Layer.provideMerge(options?.storage ?? NodeStorage.layer({ plainFiles: Effect.succeed(true) })),
-    Layer.provideMerge(dialect),
-    Layer.provideMerge(layerHttpClient),
-    Layer.provideMerge(Redaction.layer)
-  )
+> => Layer.provideMerge(layerNoDeps(dialect, options), layerHttpClient)

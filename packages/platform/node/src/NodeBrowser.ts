@@ -5,53 +5,12 @@
  */
 import { Browser, BrowserNotOpened, environmentObstacle } from "@effect-authn/core/login/Browser"
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as ChildProcess from "effect/process/ChildProcess"
 import * as ChildProcessSpawner from "effect/process/ChildProcessSpawner"
-
-/**
- * The operating system, as far as opening a page goes.
- *
- * @category models
- * @since 0.1.0
- */
-export type System = "macos" | "windows" | "wsl" | "linux"
-
-/**
- * The program that opens a page, and its arguments. No shell takes part, so nothing in an address can be a command.
- *
- * @category openers
- * @since 0.1.0
- */
-export const opener = (system: System, url: string): readonly [program: string, ...args: ReadonlyArray<string>] =>
-  openers[system](url)
-
-const openers: { readonly [system in System]: (url: string) => readonly [string, ...ReadonlyArray<string>] } = {
-  macos: (url) => ["open", url],
-  windows: (url) => ["rundll32", "url.dll,FileProtocolHandler", url],
-  wsl: (url) => ["rundll32.exe", "url.dll,FileProtocolHandler", url],
-  linux: (url) => ["xdg-open", url]
-}
-
-/**
- * The system that this program runs on.
- *
- * @category openers
- * @since 0.1.0
- */
-export const system: Effect.Effect<System> = Effect.suspend(() => {
-  if (process.platform === "darwin") return Effect.succeed("macos")
-  if (process.platform === "win32") return Effect.succeed("windows")
-  const isSet = (name: string) =>
-    Effect.orElseSucceed(Effect.map(Config.option(Config.String(name)), Option.isSome), () => false)
-  return Effect.map(
-    Effect.all([isSet("WSL_DISTRO_NAME"), isSet("WSL_INTEROP")]),
-    (signs): System => signs.some(Boolean) ? "wsl" : "linux"
-  )
-})
+import { opener, system } from "./internal/opener.ts"
 
 // An opener that is still running by then has become the browser, or waits for it.
 const patience = "3 seconds"

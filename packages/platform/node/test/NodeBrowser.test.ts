@@ -2,7 +2,8 @@ import { Browser } from "@effect-authn/core"
 import { NodeBrowser } from "@effect-authn/platform-node"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigProvider, Effect, FileSystem, Layer, Option } from "effect"
+import { ConfigProvider, Effect, FileSystem, Layer, Option, PlatformError } from "effect"
+import { type ChildProcess, ChildProcessSpawner } from "effect/process"
 import * as Path from "node:path"
 import { temporary } from "./children.ts"
 
@@ -51,13 +52,43 @@ describe("why no browser opens in front of the person", () => {
 })
 
 describe("opening", () => {
-  it("names a program and the address, and no shell", () => {
-    const url = "https://idp.example/a?b=c&d=e%20f"
-    assert.deepStrictEqual(NodeBrowser.opener("macos", url), ["open", url])
-    assert.deepStrictEqual(NodeBrowser.opener("linux", url), ["xdg-open", url])
-    assert.deepStrictEqual(NodeBrowser.opener("windows", url), ["rundll32", "url.dll,FileProtocolHandler", url])
-    assert.deepStrictEqual(NodeBrowser.opener("wsl", url), ["rundll32.exe", "url.dll,FileProtocolHandler", url])
-  })
+  /** What is started on a system to open a page; there is no such program here. */
+  const startedOn = (platform: NodeJS.Platform, env: Record<string, string>, url: string) =>
+    Effect.gen(function*() {
+      let started: ChildProcess.Command | undefined
+      const spawner = ChildProcessSpawner.make((command) => {
+        started = command
+        return Effect.fail(PlatformError.systemError({ _tag: "NotFound", module: "test", method: "spawn" }))
+      })
+      const browser = yield* Effect.acquireUseRelease(
+        Effect.sync(() => Object.getOwnPropertyDescriptor(process, "platform")!),
+        () =>
+          Effect.suspend(() => {
+            Object.defineProperty(process, "platform", { value: platform })
+            return NodeBrowser.make
+          }),
+        (before) => Effect.sync(() => Object.defineProperty(process, "platform", before))
+      ).pipe(
+        Effect.provideService(ChildProcessSpawner.ChildProcessSpawner, spawner),
+        Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromEnv({ env }))
+      )
+      yield* Effect.flip(browser.open(url))
+      return started?._tag === "StandardCommand" ? [started.command, ...started.args] : []
+    })
+
+  it.effect("names a program and the address, and no shell", () =>
+    Effect.gen(function*() {
+      const url = "https://idp.example/a?b=c&d=e%20f"
+      const handler = "url.dll,FileProtocolHandler"
+      assert.deepStrictEqual(yield* startedOn("darwin", {}, url), ["open", url])
+      assert.deepStrictEqual(yield* startedOn("linux", {}, url), ["xdg-open", url])
+      assert.deepStrictEqual(yield* startedOn("win32", {}, url), ["rundll32", handler, url])
+      assert.deepStrictEqual(yield* startedOn("linux", { WSL_DISTRO_NAME: "Debian" }, url), [
+        "rundll32.exe",
+        handler,
+        url
+      ])
+    }))
 
   it.effect("anything but a web page is refused", () =>
     Effect.gen(function*() {

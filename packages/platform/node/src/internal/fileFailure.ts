@@ -1,3 +1,4 @@
+/** What the operating system says about a file, in words for the person whose file it is. */
 import * as Data from "effect/Data"
 import type * as PlatformError from "effect/PlatformError"
 import * as Schema from "effect/Schema"

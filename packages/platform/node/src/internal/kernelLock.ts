@@ -1,3 +1,4 @@
+/** Locks between processes that the operating system releases with their holder. */
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

@@ -1,3 +1,4 @@
+/** Where session files lie, what they are called, and how one is replaced without a moment in which it is damaged. */
 import type * as SessionKey from "@effect-authn/core/session/SessionKey"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"

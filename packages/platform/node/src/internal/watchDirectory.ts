@@ -1,3 +1,4 @@
+/** Hears of changed files without holding the process alive. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
