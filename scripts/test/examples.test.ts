@@ -30,38 +30,58 @@ const dedent = (code: string): string => {
 }
 const blocks = (file: string) => [...text(file).matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code!.trim())
 
-describe("what the documents quote", () => {
-  it("README: the whole of docs/examples/sign-in.ts, which is 15 lines", () => {
-    const program = text("docs/examples/sign-in.ts").trim()
-    assert.deepStrictEqual(blocks("README.md"), [program])
-    assert.strictEqual(program.split("\n").length, 15)
-  })
+const documents = [...fs.globSync(["*.md", "docs/**/*.md", ".changeset/*.md", "packages/**/README.md"], {
+  cwd: root,
+  exclude: (file) => file.includes("node_modules")
+})]
+const headings = (file: string) =>
+  [...text(file).matchAll(/^#+ (.*)$/gm)].map(([, title]) =>
+    title!.toLowerCase().replaceAll(/[^\w -]/g, "").replaceAll(" ", "-")
+  )
 
-  it("docs/extending.md: lines of the examples, one after the other", () => {
-    const quoted = blocks("docs/extending.md")
-    assert.isAtLeast(quoted.length, 4)
-    for (const block of quoted) {
-      const lines = block.split("\n").length
-      assert.isTrue(
-        examples.some((example) => {
-          const all = example.split("\n")
-          return all.some((_, at) => dedent(all.slice(at, at + lines).join("\n")) === dedent(block))
-        }),
-        `in no example:\n${block}`
-      )
+describe("what the documents quote and link to", () => {
+  it("complete snippets or lines of the examples, and nothing else", () => {
+    for (const document of documents) {
+      for (const block of blocks(document)) {
+        if (block.startsWith("import ")) continue
+        const lines = block.split("\n").length
+        assert.isTrue(
+          examples.some((example) => {
+            const all = example.split("\n")
+            return all.some((_, at) => dedent(all.slice(at, at + lines).join("\n")) === dedent(block))
+          }),
+          `${document} quotes what no example has:\n${block}`
+        )
+      }
     }
   })
 
-  it("README and docs: every file that is linked to exists", () => {
-    const documents = ["README.md", ...fs.globSync("docs/**/*.md", { cwd: root })]
+  it("whole examples, to the letter", () => {
+    const whole = {
+      "README.md": "shared-session",
+      "docs/signing-in.md": "browser-sign-in",
+      "docs/without-effect.md": "without-effect",
+      "docs/errors.md": "errors"
+    }
+    for (const [document, example] of Object.entries(whole)) {
+      assert.include(blocks(document), text(`docs/examples/${example}.ts`).trim())
+    }
+  })
+
+  it("a fetch with a token, without Effect, in fourteen lines", () => {
+    assert.isAtMost(text("docs/examples/without-effect.ts").trim().split("\n").length, 14)
+  })
+
+  it("files that exist, and headings that are there", () => {
     for (const document of documents) {
       for (const [, target] of text(document).matchAll(/\]\(([^)\s]+)\)/g)) {
         if (/^https?:/.test(target!)) continue
-        const file = target!.replace(/#.*/, "")
-        assert.isTrue(
-          fs.existsSync(path.join(root, path.dirname(document), file)),
-          `${document} links to ${target}, which is not there`
-        )
+        const [file, heading] = target!.split("#")
+        const linked = file === "" ? document : path.join(path.dirname(document), file!)
+        assert.isTrue(fs.existsSync(path.join(root, linked)), `${document} links to ${target}, which is not there`)
+        if (heading !== undefined) {
+          assert.include(headings(linked), heading, `${document} links to a heading of ${linked} that is not there`)
+        }
       }
     }
   })

@@ -15,8 +15,7 @@ const packages = {
   "@effect-authn/platform-node": "packages/platform/node"
 }
 
-const readme = fs.readFileSync(path.join(root, "README.md"), "utf8")
-const program = /^```ts\n(.*?)^```$/ms.exec(readme)?.[1] ?? ""
+const program = fs.readFileSync(path.join(root, "docs/examples/sign-in.ts"), "utf8")
 
 const succeeds = (command: string, args: ReadonlyArray<string>, options: Parameters<typeof run>[2]) =>
   Effect.map(run(command, args, { ...options, shell: process.platform === "win32" }), (result) => {
@@ -75,7 +74,7 @@ layer(Layer.merge(project, IamSimulator.layer()), { timeout: 120_000, excludeTes
         }
       }), { timeout: 60_000 })
 
-    it.effect("README's program type-checks, libraries and all, and runs", () =>
+    it.effect("docs/examples/sign-in.ts type-checks, libraries and all, and runs", () =>
       Effect.gen(function*() {
         const cwd = yield* Project
         const iam = yield* IamSimulator.IamSimulator
