@@ -11,7 +11,7 @@ const iam = OidcIam.layer({
 
 const program = Effect.gen(function*() {
   const auth = yield* AuthManager.AuthManager
-  yield* auth.login(AuthStrategy.firstOf(AuthStrategy.stored, InteractiveStrategy.interactive()))
+  yield* auth.login(AuthStrategy.firstOf(AuthStrategy.stored(), InteractiveStrategy.interactive()))
   const api = yield* AuthHttpClient.make({ baseUrl: "https://api.example.com" })
   const answer = yield* api.get("/me")
   yield* Console.log(answer.status, yield* answer.text)

@@ -6,7 +6,7 @@ import { Console, Effect } from "effect"
 
 const program = Effect.gen(function*() {
   const auth = yield* AuthManager.AuthManager
-  yield* auth.login(OidcStrategy.clientCredentials, { store: false })
+  yield* auth.login(OidcStrategy.clientCredentials(), { store: false })
   const api = yield* AuthHttpClient.make({ baseUrl: "https://api.example.com" })
   const answer = yield* api.get("/jobs")
   yield* Console.log(answer.status, yield* answer.text)

@@ -7,7 +7,7 @@ import { Config, Console, Effect, Layer } from "effect"
 
 const program = Effect.gen(function*() {
   const auth = yield* AuthManager.AuthManager
-  yield* auth.login(AuthStrategy.firstOf(AuthStrategy.stored, InteractiveStrategy.interactive()))
+  yield* auth.login(AuthStrategy.firstOf(AuthStrategy.stored(), InteractiveStrategy.interactive()))
   const api = yield* AuthHttpClient.make({ baseUrl: yield* Config.String("API_URL") })
   const answer = yield* api.get("/me")
   yield* Console.log(answer.status, yield* answer.text)

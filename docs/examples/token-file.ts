@@ -11,7 +11,7 @@ export const tokenFile = (path: string): AuthStrategy.AuthStrategy<FileSystem.Fi
       Effect.catchReason(
         "PlatformError",
         "NotFound",
-        () => Effect.fail(AuthStrategy.nothing(context, "token file", `there is no ${path}`))
+        () => Effect.fail(AuthStrategy.noCredentials(context, "token file", `there is no ${path}`))
       ),
       // something is wrong with what there is: the login ends here
       Effect.catchTag("PlatformError", (error) =>
@@ -24,4 +24,4 @@ export const tokenFile = (path: string): AuthStrategy.AuthStrategy<FileSystem.Fi
 })
 
 /** The token in the file where there is one, else the session of an earlier login. */
-export const tokenFileOrStored = (path: string) => AuthStrategy.firstOf(tokenFile(path), AuthStrategy.stored)
+export const tokenFileOrStored = (path: string) => AuthStrategy.firstOf(tokenFile(path), AuthStrategy.stored())

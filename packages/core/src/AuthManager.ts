@@ -13,7 +13,7 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
-import { type AuthError, NotAuthenticated, ReauthenticationRequired } from "./AuthError.ts"
+import { type AuthError, InvalidCredentials, NotAuthenticated, ReauthenticationRequired } from "./AuthError.ts"
 import { IamClient, type Revocation } from "./iam/IamClient.ts"
 import type { IamError } from "./iam/IamError.ts"
 import * as JwtCodec from "./jwt/JwtCodec.ts"
@@ -89,10 +89,10 @@ export interface LoginOptions {
  */
 export class AuthManager extends Context.Service<AuthManager, {
   readonly key: SessionKey.SessionKey
-  readonly login: <R = never>(
-    strategy?: AuthStrategy.AuthStrategy<R>,
+  readonly login: <Strategy extends AuthStrategy.AuthStrategy<unknown> | undefined = undefined>(
+    strategy?: Strategy,
     options?: LoginOptions
-  ) => Effect.Effect<Session.Session, AuthError, R>
+  ) => Effect.Effect<Session.Session, AuthError, AuthStrategy.Services<Strategy>>
   readonly logout: Effect.Effect<Revocation, TokenStorageError | SessionLockError>
   readonly whoami: Effect.Effect<Option.Option<User.User>, AuthError>
   readonly refreshUser: Effect.Effect<User.User, AuthError>
@@ -137,6 +137,7 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
   })
   const kept = keeper.open(key)
   const token = keeper.token(kept)
+  const environment = AuthStrategy.environment()
   const context = (selection?: Selection.Input): AuthStrategy.StrategyContext => ({
     key,
     selection: Selection.make(selection ?? {}),
@@ -144,14 +145,23 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
     storage
   })
 
+  /** What the IAM refuses at a login are the credentials of the one who asks. */
+  const credentialsOf = <A, E, R>(asked: Effect.Effect<A, E | IamError, R>) =>
+    Effect.catchReason(
+      asked,
+      "IamError",
+      "CredentialsRefused",
+      ({ detail }) => Effect.fail(new InvalidCredentials({ key, detail }))
+    )
+
   const obtain = Effect.fnUntraced(function*<R>(
     strategy: AuthStrategy.AuthStrategy<R>,
     options: LoginOptions | undefined
   ): Effect.fn.Return<Session.Session, AuthError, R> {
-    const obtained = yield* strategy.obtain(context(options?.selection))
+    const obtained = yield* credentialsOf(strategy.obtain(context(options?.selection)))
     const replaced = options?.revokePrevious === true ? yield* keeper.session(kept) : Option.none()
     // A token of the environment is not ours to revoke.
-    const previous = Option.filter(replaced, ({ strategy }) => strategy !== AuthStrategy.environment.name)
+    const previous = Option.filter(replaced, ({ strategy }) => strategy !== environment.name)
     const session = yield* keeper.replace(
       kept,
       options?.store === false ? Session.update(obtained, { durable: false }) : obtained
@@ -207,22 +217,28 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
     }))
   })
 
-  const login = Effect.fn("AuthManager.login")(<R = never>(
-    strategy?: AuthStrategy.AuthStrategy<R>,
+  const loginBy = <R>(
+    strategy: AuthStrategy.AuthStrategy<R>,
+    options: LoginOptions | undefined
+  ): Effect.Effect<Session.Session, AuthError, R> => {
+    if (strategy.interactive !== true) return obtain(strategy, options)
+    const inTurn = obtainInTurn(strategy, options)
+    return strategy.unattended === undefined
+      ? inTurn
+      : Effect.catchTag(obtain(strategy.unattended, options), "NoCredentials", () => inTurn)
+  }
+
+  // The first signature infers what a union of strategies needs, the second is what any strategy is.
+  function login<Strategy extends AuthStrategy.AuthStrategy<unknown> | undefined = undefined>(
+    strategy?: Strategy,
     options?: LoginOptions
-  ): Effect.Effect<Session.Session, AuthError, R> =>
-    strategy === undefined
-      ? obtain(AuthStrategy.firstOf(AuthStrategy.environment, AuthStrategy.stored), options)
-      : strategy.interactive !== true
-      ? obtain(strategy, options)
-      : strategy.unattended === undefined
-      ? obtainInTurn(strategy, options)
-      : Effect.catchTag(
-        obtain(strategy.unattended, options),
-        "NoCredentials",
-        () => obtainInTurn(strategy, options)
-      )
-  )
+  ): Effect.Effect<Session.Session, AuthError, AuthStrategy.Services<Strategy>>
+  function login<R>(strategy?: AuthStrategy.AuthStrategy<R>, options?: LoginOptions) {
+    const logged = strategy === undefined
+      ? obtain(AuthStrategy.firstOf(environment, AuthStrategy.stored()), options)
+      : loginBy(strategy, options)
+    return Effect.withSpan(logged, "AuthManager.login")
+  }
 
   const askUser = (session: Session.Session) => iam.whoami(session)
 
@@ -259,7 +275,7 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
     }),
     refreshUser,
     validate: (candidate) =>
-      AuthStrategy.token(candidate).obtain(context()).pipe(
+      credentialsOf(AuthStrategy.token(candidate).obtain(context())).pipe(
         Effect.map((session) => TokenValidation.cases.Valid.make({ user: session.user })),
         Effect.catchTag("InvalidCredentials", (error) =>
           Effect.succeed(TokenValidation.cases.Invalid.make({ reason: error.detail })))
@@ -295,7 +311,10 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
       (session) => Option.map(Option.flatMap(session, Session.currentToken), (tokens) => tokens.accessToken)
     ),
     storeToken: Effect.fn("AuthManager.storeToken")(function*(given) {
-      const issued = yield* AuthStrategy.adopt(context(), given)
+      if (Redacted.value(given).trim() === "") {
+        return yield* new InvalidCredentials({ key, detail: "the token is empty" })
+      }
+      const issued = yield* credentialsOf(iam.adopt(given))
       yield* keeper.replace(
         kept,
         Session.fromResponse(key, issued, { strategy: "token", selection: Selection.none })

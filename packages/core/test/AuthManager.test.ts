@@ -57,7 +57,7 @@ describe("login", () => {
           [wrong("ada"), "InvalidCredentials"],
           [AuthStrategy.token(Redacted.make("bad")), "InvalidCredentials"],
           [AuthStrategy.password({ handle: "", password: ScriptedIam.password }), "InvalidCredentials"],
-          [AuthStrategy.environment, "NoCredentials"]
+          [AuthStrategy.environment(), "NoCredentials"]
         ] as const
       ) {
         assert.strictEqual((yield* Effect.flip(auth.login(strategy)))._tag, tag)
@@ -165,7 +165,7 @@ describe("login", () => {
       assert.strictEqual((yield* auth.validate(Redacted.make(second)))._tag, "Invalid")
       assert.strictEqual((yield* auth.validate(Redacted.make(yield* token)))._tag, "Valid")
       // nothing was replaced: nothing to revoke
-      yield* auth.login(AuthStrategy.stored, { revokePrevious: true })
+      yield* auth.login(AuthStrategy.stored(), { revokePrevious: true })
       assert.strictEqual(yield* count("revoke"), 1)
     }).pipe(Effect.provide(setup())))
 

@@ -117,7 +117,7 @@ describe("test_authn.py", () => {
 // Here the environment is not a storage: it is a way to sign in, which writes nothing.
 describe("test_authn_storage.py, Environment", () => {
   const login = (env: Record<string, string>) =>
-    Effect.flatMap(manager, (auth) => Effect.provide(auth.login(AuthStrategy.environment), variables(env)))
+    Effect.flatMap(manager, (auth) => Effect.provide(auth.login(AuthStrategy.environment()), variables(env)))
 
   it.effect("upstream: test_is_available (Environment): there is always an environment to look at", () =>
     Effect.gen(function*() {

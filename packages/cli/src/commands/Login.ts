@@ -172,15 +172,6 @@ const people = (callback: Account.Callback) =>
 const pastedAt = ({ host = "127.0.0.1", ports: [port = 49_321] = [] }: Account.Callback): string =>
   `http://${host}:${port}/callback`
 
-const provided = <R>(
-  strategy: AuthStrategy.AuthStrategy<R>,
-  context: Context.Context<R>
-): AuthStrategy.AuthStrategy => ({
-  name: strategy.name,
-  interactive: strategy.interactive === true,
-  obtain: (inner) => Effect.provideContext(strategy.obtain(inner), context)
-})
-
 const strategyOf = Effect.fnUntraced(function*(
   way: Way,
   services: Dialect.Services,
@@ -216,7 +207,7 @@ const strategyOf = Effect.fnUntraced(function*(
         // Where no browser can open, a device code may do.
         Context.merge(services)
       )
-      return provided(
+      return AuthStrategy.provide(
         InteractiveStrategy.interactive({
           provider: Option.getOrUndefined(given.provider),
           redirectUri: pastedAt(callback)
@@ -227,8 +218,8 @@ const strategyOf = Effect.fnUntraced(function*(
     case "device": {
       const login = Context.getOption(services, DeviceLogin)
       if (Option.isNone(login)) return yield* usage("this IAM has no login with a code")
-      return provided(
-        InteractiveStrategy.device,
+      return AuthStrategy.provide(
+        InteractiveStrategy.device(),
         Context.merge(yield* Layer.build(people(callback)), Context.make(DeviceLogin, login.value))
       )
     }
@@ -237,7 +228,7 @@ const strategyOf = Effect.fnUntraced(function*(
       const { clientCredentials } = yield* Effect.promise(() => import("@effect-authn/iam-oidc/OidcStrategy"))
       const oidc = Context.getOption(services, OidcIam)
       if (Option.isNone(oidc)) return yield* usage("only an OpenID provider has client credentials")
-      return provided(clientCredentials, Context.make(OidcIam, oidc.value))
+      return AuthStrategy.provide(clientCredentials(), Context.make(OidcIam, oidc.value))
     }
   }
 })

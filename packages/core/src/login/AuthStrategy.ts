@@ -4,16 +4,17 @@
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
+import type * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Struct from "effect/Struct"
 import { type AuthError, InvalidCredentials, NoCredentials } from "../AuthError.ts"
 import { Credentials, type IamClient } from "../iam/IamClient.ts"
 import type { IamError } from "../iam/IamError.ts"
 import * as Selection from "../session/Selection.ts"
-import type { TokenResponse } from "../session/Session.ts"
 import { ending } from "../session/Session.ts"
 import * as Session from "../session/Session.ts"
 import type * as SessionKey from "../session/SessionKey.ts"
@@ -53,29 +54,21 @@ export interface AuthStrategy<out R = never, out E extends AuthError = AuthError
 }
 
 /**
+ * The services that a strategy needs: of a union of strategies, the union of what they need.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Services<Strategy> = Strategy extends AuthStrategy<infer R> ? R : never
+
+/**
  * The failure of a strategy that has nothing to try, with the reason in a few words.
  *
  * @category errors
  * @since 0.1.0
  */
-export const nothing = (context: StrategyContext, strategy: string, reason: string): NoCredentials =>
+export const noCredentials = (context: StrategyContext, strategy: string, reason: string): NoCredentials =>
   new NoCredentials({ key: context.key, tried: [{ strategy, reason }] })
-
-/**
- * What the IAM refuses at a login are the credentials of the one who asks.
- *
- * @internal
- */
-export const refused = (context: StrategyContext) =>
-<A, R>(
-  effect: Effect.Effect<A, IamError, R>
-): Effect.Effect<A, IamError | InvalidCredentials, R> =>
-  Effect.catchReason(
-    effect,
-    "IamError",
-    "CredentialsRefused",
-    (reason) => Effect.fail(new InvalidCredentials({ key: context.key, detail: reason.detail }))
-  )
 
 /**
  * Signs in with a handle (or whatever the IAM calls a name) and a password. `organization` and `project` narrow the
@@ -101,7 +94,7 @@ export const password = (options: {
       ...(options.project === undefined ? {} : { project: options.project })
     }))
     const credentials = Credentials.cases.Password.make({ handle: options.handle, password: options.password })
-    const issued = yield* refused(context)(context.iam.login(credentials, selection))
+    const issued = yield* context.iam.login(credentials, selection)
     const session = Session.fromResponse(context.key, issued, { strategy: "password", selection })
     // The password was accepted: not to know the name yet is no reason to throw the session away.
     return yield* Effect.orElseSucceed(withUser(context, session), () => session)
@@ -116,7 +109,10 @@ export const password = (options: {
  */
 export const token = (accessToken: Redacted.Redacted): AuthStrategy<never, IamError | InvalidCredentials> => ({
   name: "token",
-  obtain: (context) => presented(context, accessToken, "token")
+  obtain: (context) =>
+    Redacted.value(accessToken).trim() === ""
+      ? Effect.fail(new InvalidCredentials({ key: context.key, detail: "the token is empty" }))
+      : presented(context, accessToken, "token")
 })
 
 /**
@@ -126,7 +122,7 @@ export const token = (accessToken: Redacted.Redacted): AuthStrategy<never, IamEr
  * @category strategies
  * @since 0.1.0
  */
-export const environment: AuthStrategy = {
+export const environment = (): AuthStrategy => ({
   name: "environment",
   obtain: Effect.fnUntraced(function*(context) {
     const names = context.iam.environment
@@ -139,14 +135,16 @@ export const environment: AuthStrategy = {
       )
       if (Option.isNone(value) || Redacted.value(value.value).trim() === "") continue
       const session = yield* presented(context, value.value, "environment").pipe(
-        Effect.catchTag(
-          "InvalidCredentials",
-          ({ detail, key }) => Effect.fail(new InvalidCredentials({ key, detail: `the token in ${name}: ${detail}` }))
+        Effect.catchReason(
+          "IamError",
+          "CredentialsRefused",
+          ({ detail }) =>
+            Effect.fail(new InvalidCredentials({ key: context.key, detail: `the token in ${name}: ${detail}` }))
         )
       )
       return Session.update(session, { durable: false, grant: { _tag: "None" } })
     }
-    return yield* nothing(
+    return yield* noCredentials(
       context,
       "environment",
       names.length === 0
@@ -154,7 +152,7 @@ export const environment: AuthStrategy = {
         : `${names.join(" and ")} ${names.length === 1 ? "is" : "are"} not set`
     )
   })
-}
+})
 
 /**
  * Takes up the session of an earlier login, if it can still produce a token. It sends nothing.
@@ -162,7 +160,7 @@ export const environment: AuthStrategy = {
  * @category strategies
  * @since 0.1.0
  */
-export const stored: AuthStrategy = {
+export const stored = (): AuthStrategy => ({
   name: "stored",
   obtain: Effect.fnUntraced(function*(context) {
     const { description } = context.storage
@@ -170,17 +168,17 @@ export const stored: AuthStrategy = {
       context.storage.get(context.key),
       "TokenStorageError",
       "StorageCorrupt",
-      (reason) => Effect.fail(nothing(context, "stored", reason.message))
+      (reason) => Effect.fail(noCredentials(context, "stored", reason.message))
     )
-    if (Option.isNone(session)) return yield* nothing(context, "stored", `no session in ${description}`)
+    if (Option.isNone(session)) return yield* noCredentials(context, "stored", `no session in ${description}`)
     const now = yield* DateTime.now
     if (!Session.isAlive(session.value, now)) {
       const { detail } = ending(session.value, now)
-      return yield* nothing(context, "stored", `the session in ${description} ended: ${detail}`)
+      return yield* noCredentials(context, "stored", `the session in ${description} ended: ${detail}`)
     }
     return session.value
   })
-}
+})
 
 /**
  * Tries strategies in order and takes the first that has something to try. If none has, `NoCredentials` lists each with
@@ -189,25 +187,42 @@ export const stored: AuthStrategy = {
  * @category combinators
  * @since 0.1.0
  */
-export const firstOf = <R = never>(
-  ...strategies: ReadonlyArray<AuthStrategy<R>>
+export const firstOf = <Services extends ReadonlyArray<unknown>>(
+  ...strategies: { readonly [I in keyof Services]: AuthStrategy<Services[I]> }
+): AuthStrategy<Services[number]> => firstOfWith({ onSkipped: () => Effect.void })(...strategies)
+
+/**
+ * `firstOf` with something to do between two strategies: `onSkipped` runs when a strategy had nothing to try, with why it
+ * had nothing and with the strategy that is tried next.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const firstOfWith = <R>(options: {
+  readonly onSkipped: (skipped: NoCredentials, next: AuthStrategy<unknown>) => Effect.Effect<void, AuthError, R>
+}) =>
+<Services extends ReadonlyArray<unknown>>(
+  ...strategies: { readonly [I in keyof Services]: AuthStrategy<Services[I]> }
+): AuthStrategy<R | Services[number]> => combined(strategies, options.onSkipped)
+
+const combined = <R>(
+  strategies: ReadonlyArray<AuthStrategy<R>>,
+  onSkipped: (skipped: NoCredentials, next: AuthStrategy<unknown>) => Effect.Effect<void, AuthError, R>
 ): AuthStrategy<R> => {
   const person = strategies.findIndex((strategy) => strategy.interactive === true)
   return {
     name: strategies.map((strategy) => strategy.name).join(", "),
     interactive: person >= 0,
-    ...(person > 0 ? { unattended: firstOf(...strategies.slice(0, person)) } : {}),
+    ...(person > 0 ? { unattended: combined(strategies.slice(0, person), onSkipped) } : {}),
     obtain: Effect.fnUntraced(function*(context) {
       const tried: Array<NoCredentials["tried"][number]> = []
-      for (const strategy of strategies) {
-        const obtained = yield* strategy.obtain(context).pipe(
-          Effect.asSome,
-          Effect.catchTag("NoCredentials", (error) => {
-            tried.push(...error.tried)
-            return Effect.succeedNone
-          })
-        )
-        if (Option.isSome(obtained)) return obtained.value
+      for (const [index, strategy] of strategies.entries()) {
+        const obtained = yield* Effect.result(strategy.obtain(context))
+        if (Result.isSuccess(obtained)) return obtained.success
+        if (obtained.failure._tag !== "NoCredentials") return yield* obtained.failure
+        tried.push(...obtained.failure.tried)
+        const next = strategies[index + 1]
+        if (next !== undefined) yield* onSkipped(obtained.failure, next)
       }
       return yield* new NoCredentials({ key: context.key, tried })
     })
@@ -215,27 +230,30 @@ export const firstOf = <R = never>(
 }
 
 /**
- * What a token that somebody else obtained amounts to.
+ * Gives a strategy the services that it needs.
  *
- * @internal
+ * @category combinators
+ * @since 0.1.0
  */
-export const adopt = (
-  context: StrategyContext,
-  accessToken: Redacted.Redacted
-): Effect.Effect<TokenResponse, IamError | InvalidCredentials> =>
-  Redacted.value(accessToken).trim() === ""
-    ? Effect.fail(new InvalidCredentials({ key: context.key, detail: "the token is empty" }))
-    : refused(context)(context.iam.adopt(accessToken))
+export const provide = <R, Provided>(
+  strategy: AuthStrategy<R>,
+  services: Context.Context<Provided>
+): AuthStrategy<Exclude<R, Provided>> => ({
+  name: strategy.name,
+  interactive: strategy.interactive === true,
+  ...(strategy.unattended === undefined ? {} : { unattended: provide(strategy.unattended, services) }),
+  obtain: (context) => Effect.provideContext(strategy.obtain(context), services)
+})
 
 /** A session around a token that somebody else obtained. */
 const presented = Effect.fnUntraced(function*(
   context: StrategyContext,
   accessToken: Redacted.Redacted,
   strategy: string
-): Effect.fn.Return<Session.Session, IamError | InvalidCredentials> {
-  const issued = yield* adopt(context, accessToken)
+): Effect.fn.Return<Session.Session, IamError> {
+  const issued = yield* context.iam.adopt(accessToken)
   const session = Session.fromResponse(context.key, issued, { strategy, selection: context.selection })
-  return yield* refused(context)(withUser(context, session))
+  return yield* withUser(context, session)
 })
 
 const withUser = (context: StrategyContext, session: Session.Session): Effect.Effect<Session.Session, IamError> =>

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -11,14 +12,14 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { type AuthError, InvalidCredentials, LoginTimedOut, NoCredentials } from "../AuthError.ts"
+import { type AuthError, InvalidCredentials, LoginTimedOut, type NoCredentials } from "../AuthError.ts"
 import { BrowserLogin } from "../iam/BrowserLogin.ts"
 import { DeviceLogin } from "../iam/DeviceLogin.ts"
 import { IamError, Misconfigured } from "../iam/IamError.ts"
 import type { TokenResponse } from "../session/Session.ts"
 import * as Session from "../session/Session.ts"
-import { type AuthStrategy, nothing, refused, type StrategyContext } from "./AuthStrategy.ts"
-import { Browser } from "./Browser.ts"
+import { type AuthStrategy, firstOfWith, noCredentials, provide, type StrategyContext } from "./AuthStrategy.ts"
+import { Browser, type BrowserNotOpened } from "./Browser.ts"
 import { CallbackServer } from "./CallbackServer.ts"
 import { LoginPrompt, Notice } from "./LoginPrompt.ts"
 
@@ -45,13 +46,20 @@ export interface Options {
  */
 export const browser = (
   options?: Options
-): AuthStrategy<Browser | BrowserLogin | CallbackServer | LoginPrompt> => atBrowser(options, false)
+): AuthStrategy<Browser | BrowserLogin | CallbackServer | LoginPrompt> =>
+  atBrowser(
+    options,
+    (_, url, { detail }) =>
+      LoginPrompt.use((prompt) => prompt.show(Notice.cases.BrowserNotOpened.make({ url, detail })))
+  )
 
-/** `movesOn`: when no browser opens, there is nothing to try here, since there is another way. */
-const atBrowser = (
-  options: Options | undefined,
-  movesOn: boolean
-): AuthStrategy<Browser | BrowserLogin | CallbackServer | LoginPrompt> => ({
+type NotOpened = (
+  context: StrategyContext,
+  url: string,
+  error: BrowserNotOpened
+) => Effect.Effect<void, AuthError, LoginPrompt>
+
+const atBrowser = (options: Options | undefined, onNotOpened: NotOpened): AuthStrategy<AtBrowser> => ({
   name: "browser",
   interactive: true,
   obtain: (context) =>
@@ -59,17 +67,13 @@ const atBrowser = (
       const login = yield* BrowserLogin
       const prompt = yield* LoginPrompt
       const server = yield* CallbackServer
-      const callback = yield* Effect.mapError(server.open, ({ detail }) => nothing(context, "browser", detail))
+      const callback = yield* Effect.mapError(server.open, ({ detail }) => noCredentials(context, "browser", detail))
       const { pending, url } = yield* login.begin({ ...begun(context, options), redirectUri: callback.redirectUri })
       // A browser that has nothing to ask is back before it is said to have opened.
       const coming = yield* Effect.forkScoped(callback.receive(pending.state), { startImmediately: true })
       yield* prompt.show(Notice.cases.OpenBrowser.make({ url }))
       yield* Browser.use((browser) => browser.open(url)).pipe(
-        Effect.catch(({ detail, message }) =>
-          movesOn
-            ? Effect.fail(nothing(context, "browser", message))
-            : prompt.show(Notice.cases.BrowserNotOpened.make({ url, detail }))
-        )
+        Effect.catch((error) => onNotOpened(context, url, error))
       )
       const received = yield* within(
         context,
@@ -78,7 +82,7 @@ const atBrowser = (
         "start again; where no browser of this machine can be used, sign in with a device code, or paste the address"
       )
       // The browser is told how it went, and only then whoever asked.
-      const completed = yield* Effect.exit(refused(context)(login.complete(pending, received.url)))
+      const completed = yield* Effect.exit(login.complete(pending, received.url))
       yield* received.finish(Exit.isSuccess(completed) ? "success" : "failure")
       return sessionFrom(context, yield* completed, "browser")
     }))
@@ -91,13 +95,17 @@ const atBrowser = (
  * @category strategies
  * @since 0.1.0
  */
-export const device: AuthStrategy<DeviceLogin | LoginPrompt> = {
+export const device = (): AuthStrategy<DeviceLogin | LoginPrompt> => ({
   name: "device",
   interactive: true,
   obtain: Effect.fnUntraced(function*(context) {
     const login = yield* DeviceLogin
-    const code = yield* refused(context)(login.begin(context.selection)).pipe(
-      Effect.catchReason("IamError", "Unsupported", ({ detail }) => Effect.fail(nothing(context, "device", detail)))
+    const code = yield* login.begin(context.selection).pipe(
+      Effect.catchReason(
+        "IamError",
+        "Unsupported",
+        ({ detail }) => Effect.fail(noCredentials(context, "device", detail))
+      )
     )
     const begunAt = yield* DateTime.now
     yield* LoginPrompt.use((prompt) => prompt.show(Notice.cases.EnterCode.make(code)))
@@ -106,12 +114,12 @@ export const device: AuthStrategy<DeviceLogin | LoginPrompt> = {
       waited: DateTime.distance(begunAt, code.expiresAt),
       advice: "the code has expired; start again for a new one"
     })
-    const issued = yield* refused(context)(code.poll).pipe(
+    const issued = yield* code.poll.pipe(
       Effect.catchReason("IamError", "GrantDead", () => Effect.fail(timedOut))
     )
     return sessionFrom(context, issued, "device")
   })
-}
+})
 
 /**
  * Shows an address that the person opens in any browser, also on another machine, and asks for the address where that
@@ -130,7 +138,7 @@ export const manual = (
     const login = yield* BrowserLogin
     const prompt = yield* LoginPrompt
     const obstacle = yield* prompt.obstacle
-    if (Option.isSome(obstacle)) return yield* nothing(context, "manual", obstacle.value)
+    if (Option.isSome(obstacle)) return yield* noCredentials(context, "manual", obstacle.value)
     const redirectUri = options?.redirectUri ?? "http://127.0.0.1:49321/callback"
     if (!URL.canParse(redirectUri)) {
       return yield* new IamError({
@@ -147,12 +155,12 @@ export const manual = (
       "start again, and paste the address where the browser ends"
     )
     const address = Option.match(pasted, { onNone: () => "", onSome: (line) => Redacted.value(line).trim() })
-    if (address === "") return yield* nothing(context, "manual", "nothing was pasted")
+    if (address === "") return yield* noCredentials(context, "manual", "nothing was pasted")
     if (!URL.canParse(address, redirectUri)) {
       return yield* new InvalidCredentials({ key: context.key, detail: "what was pasted is not an address" })
     }
     const callbackUrl = new URL(address, redirectUri).href
-    const issued = yield* refused(context)(login.complete(pending, callbackUrl))
+    const issued = yield* login.complete(pending, callbackUrl)
     return sessionFrom(context, issued, "manual")
   })
 })
@@ -172,50 +180,50 @@ export const interactive = (
 ): AuthStrategy<Browser | BrowserLogin | CallbackServer | LoginPrompt> => ({
   name: "interactive",
   interactive: true,
-  obtain: Effect.fnUntraced(function*(context): Effect.fn.Return<
-    Session.Session,
-    AuthError,
-    Browser | BrowserLogin | CallbackServer | LoginPrompt
-  > {
-    const prompt = yield* LoginPrompt
-    const deviceLogin = yield* Effect.serviceOption(DeviceLogin)
-    const tried: Array<NoCredentials["tried"][number]> = []
-
-    const attempt = <R>(strategy: AuthStrategy<R>) =>
-      Effect.gen(function*() {
-        const last = tried.at(-1)
-        if (last !== undefined) {
-          const reason = `${last.reason}, so the ${last.strategy} login does not help`
-          yield* prompt.show(Notice.cases.Chosen.make({ strategy: strategy.name, reason }))
-        }
-        return yield* Effect.catchReason(
-          strategy.obtain(context),
-          "IamError",
-          "Unsupported",
-          ({ detail }) => Effect.fail(nothing(context, strategy.name, detail))
-        )
-      }).pipe(
-        Effect.asSome,
-        Effect.catchTag("NoCredentials", (error) => {
-          tried.push(...error.tried)
-          return Effect.succeedNone
-        })
-      )
-
-    const obstacle = yield* Browser.use((browser) => browser.obstacle)
-    if (Option.isSome(obstacle)) tried.push({ strategy: "browser", reason: obstacle.value })
-    else {
-      const session = yield* attempt(atBrowser(options, Option.isSome(deviceLogin)))
-      if (Option.isSome(session)) return session.value
-    }
-    if (Option.isSome(deviceLogin)) {
-      const session = yield* Effect.provideService(attempt(device), DeviceLogin, deviceLogin.value)
-      if (Option.isSome(session)) return session.value
-    }
-    const session = yield* attempt(manual(options))
-    if (Option.isSome(session)) return session.value
-    return yield* new NoCredentials({ key: context.key, tried })
+  obtain: Effect.fnUntraced(function*(context): Effect.fn.Return<Session.Session, AuthError, AtBrowser> {
+    const codes = Option.map(
+      yield* Effect.serviceOption(DeviceLogin),
+      (login) => provide(device(), Context.make(DeviceLogin, login))
+    )
+    const ways: ReadonlyArray<AuthStrategy<AtBrowser>> = [
+      inFront(Option.isNone(codes) ? browser(options) : atBrowser(options, skips)),
+      ...Option.toArray(codes),
+      manual(options)
+    ]
+    const chosen = firstOfWith({ onSkipped: explain })(...ways.map(supported))
+    return yield* chosen.obtain(context)
   })
+})
+
+type AtBrowser = Browser | BrowserLogin | CallbackServer | LoginPrompt
+
+const skips: NotOpened = (context, _, { message }) => Effect.fail(noCredentials(context, "browser", message))
+
+const explain = Effect.fnUntraced(function*({ tried }: NoCredentials, next: AuthStrategy<unknown>) {
+  const reason = tried.map(({ reason, strategy }) => `${reason}, so the ${strategy} login does not help`).join("; ")
+  yield* LoginPrompt.use((prompt) => prompt.show(Notice.cases.Chosen.make({ strategy: next.name, reason })))
+})
+
+/** Has nothing to try where a page that opens would not be in front of the person. */
+const inFront = <R>(strategy: AuthStrategy<R>): AuthStrategy<Browser | R> => ({
+  ...strategy,
+  obtain: Effect.fnUntraced(function*(context) {
+    const obstacle = yield* Browser.use((browser) => browser.obstacle)
+    if (Option.isSome(obstacle)) return yield* noCredentials(context, strategy.name, obstacle.value)
+    return yield* strategy.obtain(context)
+  })
+})
+
+/** Has nothing to try where the IAM has no such flow. */
+const supported = <R>(strategy: AuthStrategy<R>): AuthStrategy<R> => ({
+  ...strategy,
+  obtain: (context) =>
+    Effect.catchReason(
+      strategy.obtain(context),
+      "IamError",
+      "Unsupported",
+      ({ detail }) => Effect.fail(noCredentials(context, strategy.name, detail))
+    )
 })
 
 const begun = (context: StrategyContext, options: Options | undefined) => ({

@@ -567,7 +567,7 @@ describe("rule 14: a session that must not be stored", () => {
       yield* manager.logout
       assert.strictEqual((yield* Effect.flip(manager.token))._tag, "NotAuthenticated")
       assert.isTrue(Option.isSome(yield* stored))
-      yield* manager.login(AuthStrategy.stored)
+      yield* manager.login(AuthStrategy.stored())
       yield* manager.token
     }).pipe(Effect.provide(setup())))
 })

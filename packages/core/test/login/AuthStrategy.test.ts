@@ -127,8 +127,9 @@ describe("token", () => {
 
   it.effect("that the IAM does not know, or that can be seen to be none, is refused", () =>
     Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
       for (const text of ["unknown", "a b", "a\r\nb", "", "  "]) {
-        const error = yield* Effect.flip(obtain(AuthStrategy.token(Redacted.make(text))))
+        const error = yield* Effect.flip(auth.login(AuthStrategy.token(Redacted.make(text))))
         assert.strictEqual(error._tag, "InvalidCredentials", JSON.stringify(text))
       }
       assert.strictEqual(yield* iam.use((scripted) => scripted.count("whoami")), 1)
@@ -153,21 +154,21 @@ describe("stored", () => {
   it.effect("is the session of an earlier login, as it is", () =>
     Effect.gen(function*() {
       const before = yield* Effect.flatMap(sibling, (other) => other.login(passwordLogin))
-      const session = yield* obtain(AuthStrategy.stored)
+      const session = yield* obtain(AuthStrategy.stored())
       assert.strictEqual(TokenStorage.encode(session), TokenStorage.encode(before))
       assert.strictEqual((yield* iam.use((scripted) => scripted.calls)).length, 1)
     }).pipe(Effect.provide(setup())))
 
   it.effect("is nothing where nothing is stored, or nothing that can still produce a token", () =>
     Effect.gen(function*() {
-      const reasonOf = Effect.map(Effect.flip(obtain(AuthStrategy.stored)), (error) => {
+      const reasonOf = Effect.map(Effect.flip(obtain(AuthStrategy.stored())), (error) => {
         assert.strictEqual(error._tag, "NoCredentials")
         return error._tag === "NoCredentials" ? error.tried[0]?.reason : undefined
       })
       assert.strictEqual(yield* reasonOf, "no session in memory")
       const session = yield* obtain(passwordLogin)
       const exchangeable = yield* leave(Session.update(session, { grant: { _tag: "ExchangeAccessToken" } }))
-      assert.strictEqual((yield* obtain(AuthStrategy.stored)).generation, exchangeable.generation)
+      assert.strictEqual((yield* obtain(AuthStrategy.stored())).generation, exchangeable.generation)
       yield* TestClock.setTime(Duration.toMillis("1 hour"))
       assert.match(
         (yield* reasonOf) ?? "",
@@ -176,7 +177,7 @@ describe("stored", () => {
       yield* leave(Session.update(session, { grant: { _tag: "None" } }))
       assert.include(yield* reasonOf, "nothing can renew it")
       yield* leave(session)
-      assert.strictEqual((yield* obtain(AuthStrategy.stored)).grant._tag, "RefreshToken")
+      assert.strictEqual((yield* obtain(AuthStrategy.stored())).grant._tag, "RefreshToken")
     }).pipe(Effect.provide(setup())))
 
   it.effect("is nothing where the document is damaged, and an error where it is newer or cannot be read", () =>
@@ -185,16 +186,18 @@ describe("stored", () => {
       const failing = (reason: TokenStorageError.TokenStorageError["reason"]) =>
         Effect.gen(function*() {
           const storage = yield* TokenStorage.TokenStorage
-          return yield* Effect.flip(AuthStrategy.stored.obtain({
-            key,
-            selection: Selection.none,
-            iam: yield* IamClient.IamClient,
-            storage: {
-              ...storage,
-              get: () =>
-                Effect.fail(new TokenStorageError.TokenStorageError({ storage: "files", method: "get", reason }))
-            }
-          }))
+          return yield* Effect.flip(
+            AuthStrategy.stored().obtain({
+              key,
+              selection: Selection.none,
+              iam: yield* IamClient.IamClient,
+              storage: {
+                ...storage,
+                get: () =>
+                  Effect.fail(new TokenStorageError.TokenStorageError({ storage: "files", method: "get", reason }))
+              }
+            })
+          )
         })
       const corrupt = yield* failing(
         new TokenStorageError.StorageCorrupt({ detail: "a.json is not a session document" })
@@ -218,7 +221,7 @@ describe("environment", () => {
       const one = yield* iam.use((scripted) => scripted.issue)
       const two = yield* iam.use((scripted) => scripted.issue)
       const from = (env: Record<string, string>) =>
-        Effect.map(obtain(AuthStrategy.environment), current).pipe(Effect.provide(variables(env)))
+        Effect.map(obtain(AuthStrategy.environment()), current).pipe(Effect.provide(variables(env)))
       const [first, second] = [Redacted.value(one), Redacted.value(two)]
       assert.strictEqual(yield* from({ FIRST_TOKEN: first, SECOND_TOKEN: second }), first)
       assert.strictEqual(yield* from({ SECOND_TOKEN: second }), second)
@@ -230,14 +233,14 @@ describe("environment", () => {
     Effect.gen(function*() {
       const given = Redacted.value(yield* iam.use((scripted) => scripted.issue))
       const env = variables({ access_token: given, ACCESS_TOKEN: given, TOKEN: given, DATALAYER_ACCESS_TOKEN: given })
-      const error = yield* Effect.flip(Effect.provide(obtain(AuthStrategy.environment), env))
+      const error = yield* Effect.flip(Effect.provide(obtain(AuthStrategy.environment()), env))
       assert.strictEqual(error._tag, "NoCredentials")
       assert.include(error.message, "environment: FIRST_TOKEN and SECOND_TOKEN are not set")
     }).pipe(Effect.provide(setup(names))))
 
   it.effect("has nothing to try where the dialect names none", () =>
     Effect.gen(function*() {
-      const error = yield* Effect.flip(obtain(AuthStrategy.environment))
+      const error = yield* Effect.flip(obtain(AuthStrategy.environment()))
       assert.include(error.message, "environment: this IAM names no variables")
     }).pipe(Effect.provide(setup({ environment: [] }))))
 
@@ -245,7 +248,7 @@ describe("environment", () => {
     Effect.gen(function*() {
       const given = yield* iam.use((scripted) => scripted.issue)
       const session = yield* Effect.provide(
-        obtain(AuthStrategy.environment),
+        obtain(AuthStrategy.environment()),
         variables({ FIRST_TOKEN: Redacted.value(given) })
       )
       assert.isFalse(session.durable)
@@ -257,7 +260,7 @@ describe("environment", () => {
     Effect.gen(function*() {
       const good = Redacted.value(yield* iam.use((scripted) => scripted.issue))
       const error = yield* Effect.flip(Effect.provide(
-        obtain(AuthStrategy.environment),
+        obtain(AuthStrategy.environment()),
         variables({ FIRST_TOKEN: "bad", SECOND_TOKEN: good })
       ))
       assert.strictEqual(error._tag, "InvalidCredentials")
@@ -267,7 +270,7 @@ describe("environment", () => {
   it.effect("tells an environment that cannot be read", () =>
     Effect.gen(function*() {
       const broken = ConfigProvider.make(() => Effect.fail(new ConfigProvider.SourceError({ message: "no access" })))
-      const error = yield* Effect.flip(Effect.provide(obtain(AuthStrategy.environment), ConfigProvider.layer(broken)))
+      const error = yield* Effect.flip(Effect.provide(obtain(AuthStrategy.environment()), ConfigProvider.layer(broken)))
       assert.strictEqual(error._tag, "InvalidCredentials")
       assert.include(error.message, "FIRST_TOKEN cannot be read")
     }).pipe(Effect.provide(setup(names))))
@@ -278,7 +281,8 @@ describe("firstOf", () => {
     name,
     obtain: (context: AuthStrategy.StrategyContext) => Effect.fail(error(context))
   })
-  const nothing = (name: string) => failing(name, (context) => AuthStrategy.nothing(context, name, `no ${name} here`))
+  const nothing = (name: string) =>
+    failing(name, (context) => AuthStrategy.noCredentials(context, name, `no ${name} here`))
 
   it.effect("moves on only where there is nothing to try", () =>
     Effect.gen(function*() {
@@ -293,11 +297,29 @@ describe("firstOf", () => {
       assert.strictEqual(yield* iam.use((scripted) => scripted.count("login")), 2)
     }).pipe(Effect.provide(setup())))
 
+  it.effect("with something to do between two says what was skipped and what is next, and fails with it", () =>
+    Effect.gen(function*() {
+      const said: Array<string> = []
+      const saying = AuthStrategy.firstOfWith({
+        onSkipped: ({ tried }, next) =>
+          Effect.sync(() => {
+            said.push(...tried.map(({ reason }) => `${reason}: ${next.name}`))
+          })
+      })
+      yield* obtain(saying(nothing("file"), nothing("cloud"), passwordLogin, nothing("never")))
+      assert.deepStrictEqual(said, ["no file here: cloud", "no cloud here: password"])
+      const stopped = AuthStrategy.firstOfWith({
+        onSkipped: ({ key }) => Effect.fail(new AuthError.NotAuthenticated({ key }))
+      })
+      const error = yield* Effect.flip(obtain(stopped(nothing("file"), passwordLogin)))
+      assert.strictEqual(error._tag, "NotAuthenticated")
+    }).pipe(Effect.provide(setup())))
+
   it.effect("lists each strategy with its reason when none has anything, also nested ones", () =>
     Effect.gen(function*() {
       const strategy = AuthStrategy.firstOf(
         nothing("cloud"),
-        AuthStrategy.firstOf(nothing("file"), AuthStrategy.stored)
+        AuthStrategy.firstOf(nothing("file"), AuthStrategy.stored())
       )
       assert.strictEqual(strategy.name, "cloud, file, stored")
       const error = yield* Effect.flip(obtain(strategy))
@@ -336,6 +358,20 @@ describe("a program's own strategy", () => {
       assert.isTrue(yield* auth.isAuthenticated)
     }).pipe(Effect.provide(setup())))
 
+  it.effect("whose credentials the IAM refuses fails as ours do, and ends a combination", () =>
+    Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
+      const own: AuthStrategy.AuthStrategy = {
+        name: "own",
+        obtain: ({ iam }) => Effect.fail(new IamError.IamError({ issuer: iam.issuer, method: "own", reason: refused }))
+      }
+      for (const strategy of [own, AuthStrategy.firstOf(own, passwordLogin)]) {
+        const error = yield* Effect.flip(auth.login(strategy))
+        assert.strictEqual(error._tag, "InvalidCredentials")
+        assert.include(error.message, refused.detail)
+      }
+    }).pipe(Effect.provide(setup())))
+
   it.effect("may read its own configuration", () =>
     Effect.gen(function*() {
       const auth = yield* AuthManager.AuthManager
@@ -343,7 +379,7 @@ describe("a program's own strategy", () => {
         name: "configured",
         obtain: (context) =>
           Effect.matchEffect(Config.Redacted("MY_PASSWORD"), {
-            onFailure: () => Effect.fail(AuthStrategy.nothing(context, "configured", "MY_PASSWORD is not set")),
+            onFailure: () => Effect.fail(AuthStrategy.noCredentials(context, "configured", "MY_PASSWORD is not set")),
             onSuccess: (password) => AuthStrategy.password({ handle: "ada", password }).obtain(context)
           })
       }

@@ -405,7 +405,7 @@ describe("several logins at once", () => {
       yield* Effect.forkScoped(Effect.provide(auth.login(InteractiveStrategy.browser()), layer))
       yield* TestClock.adjust("1 second")
       assert.include(log, "open")
-      const strategy = AuthStrategy.firstOf<Needs>(AuthStrategy.stored, InteractiveStrategy.browser())
+      const strategy = AuthStrategy.firstOf(AuthStrategy.stored(), InteractiveStrategy.browser())
       const second = yield* Effect.forkScoped(Effect.provide(auth.login(strategy), layer))
       yield* TestClock.adjust("1 second")
       assert.isDefined(second.pollUnsafe())

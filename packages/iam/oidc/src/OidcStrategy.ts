@@ -4,7 +4,6 @@
  *
  * @since 0.1.0
  */
-import { InvalidCredentials } from "@effect-authn/core/AuthError"
 import type { AuthStrategy } from "@effect-authn/core/login/AuthStrategy"
 import * as Session from "@effect-authn/core/session/Session"
 import * as Effect from "effect/Effect"
@@ -17,17 +16,12 @@ import { OidcIam } from "./OidcIam.ts"
  * @category strategies
  * @since 0.1.0
  */
-export const clientCredentials: AuthStrategy<OidcIam> = {
+export const clientCredentials = (): AuthStrategy<OidcIam> => ({
   name: "client credentials",
   obtain: (context) =>
-    OidcIam.use((oidc) => oidc.clientCredentials(context.selection)).pipe(
-      Effect.map((issued) =>
+    Effect.map(
+      OidcIam.use((oidc) => oidc.clientCredentials(context.selection)),
+      (issued) =>
         Session.fromResponse(context.key, issued, { strategy: "client credentials", selection: context.selection })
-      ),
-      Effect.catchReason(
-        "IamError",
-        "CredentialsRefused",
-        ({ detail }) => Effect.fail(new InvalidCredentials({ key: context.key, detail }))
-      )
     )
-}
+})

@@ -208,7 +208,7 @@ it.effect("a login that nobody finishes says so, and how to go on", () =>
     const told: Array<LoginPrompt.Notice> = []
     const error = yield* Effect.gen(function*() {
       const auth = yield* AuthManager.AuthManager
-      const login = yield* Effect.forkChild(Effect.flip(auth.login(InteractiveStrategy.device)))
+      const login = yield* Effect.forkChild(Effect.flip(auth.login(InteractiveStrategy.device())))
       yield* TestClock.adjust("10 minutes")
       return yield* Fiber.join(login)
     }).pipe(
@@ -255,7 +255,7 @@ describe("against the certified provider, through faults", () => {
         fail: ["token:html502:1", "token:drop:1", "token:503:1", "token:slow_down:1"]
       })
       yield* Effect.forkChild(withCode(answers))
-      const session = yield* auth.login(InteractiveStrategy.device)
+      const session = yield* auth.login(InteractiveStrategy.device())
       assert.isAbove(tokenOf(session).length, 20)
       const polls = (yield* proxy.ledger).filter(({ route }) => route === "token")
       assert.deepStrictEqual(polls.map(({ note, status }) => note ?? status), [
@@ -278,7 +278,7 @@ describe("against the certified provider, through faults", () => {
       const { proxy } = yield* OidcProvider.OidcProvider
       yield* proxy.setKnobs({ interval: 1 })
       yield* Effect.forkChild(withCode({ abort: "yes" }))
-      const error = yield* Effect.flip(auth.login(InteractiveStrategy.device))
+      const error = yield* Effect.flip(auth.login(InteractiveStrategy.device()))
       assert.strictEqual(error._tag, "InvalidCredentials")
     }).pipe(Effect.provide(setup())))
 })

@@ -28,7 +28,7 @@ for (const [name, { acts, strategy }] of Object.entries(logins)) {
 
         const other = Effect.gen(function*() {
           const auth = yield* AuthManager.AuthManager
-          const stored = yield* auth.login(AuthStrategy.stored)
+          const stored = yield* auth.login(AuthStrategy.stored())
           assert.strictEqual(tokenOf(stored), tokenOf(second))
           const third = yield* auth.refresh()
           assert.notStrictEqual(refreshTokenOf(third), refreshTokenOf(second))
@@ -68,7 +68,9 @@ describe("client credentials", () => {
       Effect.gen(function*() {
         const auth = yield* AuthManager.AuthManager
         const { resource } = yield* OidcProvider.OidcProvider
-        const first = yield* auth.login(OidcStrategy.clientCredentials, { selection: { resource, scope: "api:read" } })
+        const first = yield* auth.login(OidcStrategy.clientCredentials(), {
+          selection: { resource, scope: "api:read" }
+        })
         assert.strictEqual(first.grant._tag, "Reissue")
         const { aud, scope } = claimsOf(tokenOf(first))
         assert.deepStrictEqual([aud, scope], [resource, "api:read"])
@@ -86,7 +88,7 @@ describe("client credentials", () => {
   it.live("that are wrong are Misconfigured, and the secret is in no message", () =>
     Effect.gen(function*() {
       const auth = yield* AuthManager.AuthManager
-      const error = yield* Effect.flip(auth.login(OidcStrategy.clientCredentials))
+      const error = yield* Effect.flip(auth.login(OidcStrategy.clientCredentials()))
       assert.strictEqual(error._tag === "IamError" ? error.reason._tag : error._tag, "Misconfigured")
       assert.include(error.message, "invalid_client")
       assert.notInclude(`${error.stack}`, "not/the+secret")

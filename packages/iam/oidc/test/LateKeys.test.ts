@@ -34,7 +34,7 @@ describe("a renewal under strict rotation goes on, and so does the next one,", (
         yield* proxy.forget
         yield* Effect.gen(function*() {
           const auth = yield* AuthManager.AuthManager
-          yield* auth.login(AuthStrategy.stored)
+          yield* auth.login(AuthStrategy.stored())
           const second = yield* auth.refresh()
           assert.deepStrictEqual((yield* proxy.ledger).map(({ route }) => route), ["discovery", "token", "jwks"])
           assert.notStrictEqual(refreshTokenOf(second), refreshTokenOf(first))

@@ -39,7 +39,7 @@ const sessions: ReadonlyArray<{
   })),
   {
     name: "client credentials",
-    strategy: OidcStrategy.clientCredentials,
+    strategy: OidcStrategy.clientCredentials(),
     acts: Effect.void,
     of: ofPrograms,
     renewal: "client_credentials",

@@ -183,8 +183,8 @@ const play = Effect.fnUntraced(function*(
       ["refresh", auth.refresh()],
       ["whoami", auth.whoami],
       ["logout", auth.logout],
-      ["device", auth.login(InteractiveStrategy.device)],
-      ["program", auth.login(OidcStrategy.clientCredentials)],
+      ["device", auth.login(InteractiveStrategy.device())],
+      ["program", auth.login(OidcStrategy.clientCredentials())],
       ["renewal", iam.renew(session, Selection.none)],
       ["user", iam.whoami(session)],
       ["revocation", iam.revoke(session)]

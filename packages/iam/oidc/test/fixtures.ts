@@ -121,7 +121,7 @@ export const logins: Record<string, {
   readonly acts: Effect.Effect<unknown, Error, Person>
 }> = {
   browser: { strategy: InteractiveStrategy.browser(), acts: Effect.void },
-  device: { strategy: InteractiveStrategy.device, acts: enterCode },
+  device: { strategy: InteractiveStrategy.device(), acts: enterCode },
   manual: { strategy: InteractiveStrategy.manual(), acts: pasteCallback }
 }
 
