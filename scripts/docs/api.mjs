@@ -39,7 +39,8 @@ const page = ({ name, modules }) => {
   return [generated, `# @effect-authn/${name}`, index.join("\n"), ...sections].join("\n\n") + "\n"
 }
 
-const undocumentedIn = ({ name, modules }) =>
+/** The modules, exports and members of services of a package that have no text of their own. */
+export const undocumentedIn = ({ modules, name }) =>
   modules.flatMap((module) => [
     ...(module.text === "" ? [`${name}/${module.name}`] : []),
     ...module.exports.flatMap((one) => [
@@ -63,5 +64,5 @@ export const pages = () => ({
   ...Object.fromEntries(read.map((one) => [`docs/api/${one.name}.md`, page(one)]))
 })
 
-/** The modules, exports and members of services without a text of their own. */
+/** The same, of all packages. */
 export const undocumented = () => read.flatMap(undocumentedIn).sort()

@@ -88,37 +88,43 @@ const sections = [
     title: "What callers branch on",
     text: "`auth.token`, `auth.login` and their siblings fail with `AuthError`, the union of these and of `IamError`, `TokenStorageError` and `JwtError` below.",
     errors: callers,
-    wrap: itself
+    wrap: itself,
+    ends: true
   },
   {
     title: "IamError",
-    text: "An `IamClient` could not do what it was asked. `reason` says why, `issuer` and `method` where. The dialect classifies; no program needs to read a status code.",
+    text: "An `IamClient` could not do what it was asked. `reason` says why, `issuer` and `method` where. The dialect classifies; no program needs to read a status code. `authn` ends with 2 where `Misconfigured` comes from its own settings (`method` is `configure`).",
     errors: iamReasons,
-    wrap: iam
+    wrap: iam,
+    ends: true
   },
   {
     title: "TokenStorageError",
     text: "A `TokenStorage` could not do what it was asked. `reason` says why, `storage` where.",
     errors: storageReasons,
-    wrap: store
+    wrap: store,
+    ends: true
   },
   {
     title: "JwtError",
     text: "A token could not be read, verified or signed. No message shows a token or a key.",
     errors: jwtReasons,
-    wrap: jwt
+    wrap: jwt,
+    ends: true
   },
   {
     title: "Logins with a person",
     text: "A strategy meets these and turns them into another way, or into the failure of the login.",
     errors: loginErrors,
-    wrap: itself
+    wrap: itself,
+    ends: false
   },
   {
     title: "The errors of a server",
     text: "`BearerAuth` fails with these; each is an answer of your API.",
     errors: serverErrors,
-    wrap: itself
+    wrap: itself,
+    ends: false
   }
 ]
 
@@ -167,9 +173,11 @@ export const pages = () => {
       `## ${section.title}`,
       section.text,
       [
-        `| ${section.wrap === itself ? "error" : "reason"} | when | what to do | exit code |`,
-        "| --- | --- | --- | --- |",
-        ...described.map(({ advice, exitCode, name, when }) => `| \`${name}\` | ${cell(when)} | ${advice} | ${exitCode} |`)
+        `| ${section.wrap === itself ? "error" : "reason"} | when | what to do |${section.ends ? " exit code |" : ""}`,
+        `| --- | --- | --- |${section.ends ? " --- |" : ""}`,
+        ...described.map(({ advice, exitCode, name, when }) =>
+          `| \`${name}\` | ${cell(when)} | ${advice} |${section.ends ? ` ${exitCode} |` : ""}`
+        )
       ].join("\n"),
       "Their fields, and an example of each message:",
       ["| | fields | message |", "| --- | --- | --- |", ...described.map(({ fields, message, name }) =>

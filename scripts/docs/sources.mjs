@@ -89,9 +89,8 @@ const membersOf = (source, kind, from, to) => {
   return { isService: isPlain, members: isPlain ? membersIn(source, opens) : [] }
 }
 
-/** The module in a file: what is said of it, and each of its exports. */
-const readModule = (file, name) => {
-  const source = fs.readFileSync(file, "utf8")
+/** The module that a text is: what is said of it, and each of its exports. */
+export const readModule = (source, name) => {
   const header = /^\/\*\*(?:(?!\*\/)[\s\S])*\*\//.exec(source)
   const declarations = [...source.matchAll(declaration)]
   const exports = new Map()
@@ -117,5 +116,5 @@ export const modulesOf = ({ directory }) => {
     .map((file) => file.replaceAll("\\", "/"))
     .filter((file) => /^(?:[a-z]\w*\/)?[A-Z]\w*\.ts$/.test(file) && !file.includes("internal/"))
     .sort()
-    .map((file) => readModule(path.join(source, file), file.slice(0, -3)))
+    .map((file) => readModule(fs.readFileSync(path.join(source, file), "utf8"), file.slice(0, -3)))
 }
