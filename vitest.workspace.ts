@@ -1,40 +1,86 @@
+// What `npm test` runs, and beside it, as projects of their own whose names end in ":long", what `npm run test:long` runs.
 import * as path from "node:path"
 import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config"
+import { BaseSequencer, type TestSpecification } from "vitest/node"
 
 const root = import.meta.dirname
 
-const project = (
-  directory: string,
-  test: TestProjectInlineConfiguration["test"] = {}
-): TestProjectInlineConfiguration => ({
+type Test = NonNullable<TestProjectInlineConfiguration["test"]>
+
+/** How many random histories SessionModel plays, unless the caller says. */
+const histories = (count: number) => ({ EFFECT_AUTHN_MODEL_RUNS: process.env["EFFECT_AUTHN_MODEL_RUNS"] ?? `${count}` })
+
+const project = (directory: string, test: Test): TestProjectInlineConfiguration => ({
   root: path.join(root, directory),
   resolve: { tsconfigPaths: true },
   test: {
-    name: directory.replace("packages/", ""),
-    include: ["test/**/*.test.ts"],
     setupFiles: [path.join(root, "vitest.setup.ts")],
     sequence: { concurrent: true },
     // A limit is there for what hangs, not for what is slow.
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     ...test
   }
 })
+
+/** The tests of a directory that take seconds. */
+const quick = (directory: string, test: Test = {}) =>
+  project(directory, {
+    name: nameOf(directory),
+    include: ["test/**/*.test.ts"],
+    exclude: ["test/**/*.long.test.ts"],
+    ...test
+  })
+
+/** Those that start real servers, browsers and other runtimes, or play long. They start processes: only two at a time. */
+const long = (directory: string, test: Test = {}) =>
+  project(directory, {
+    name: `${nameOf(directory)}:long`,
+    include: ["test/**/*.long.test.ts"],
+    maxConcurrency: 2,
+    ...test
+  })
+
+const nameOf = (directory: string) => directory.replace("packages/", "")
+
+/** For tests that keep nothing in their process: what they import is loaded once. */
+const shared: Test = { isolate: false }
+
+const bundle: Test = { globalSetup: path.join(root, "packages/cli/test/bundle.ts") }
+
+const longest = /Session(Model|Scale)\.test/
+
+/** The longest files come first, so that no worker waits at the end for one that began late. */
+class LongestFirst extends BaseSequencer {
+  override async sort(files: Array<TestSpecification>): Promise<Array<TestSpecification>> {
+    const sorted = await super.sort(files)
+    const isLongest = ({ moduleId }: TestSpecification) => longest.test(moduleId)
+    return [...sorted.filter(isLongest), ...sorted.filter((file) => !isLongest(file))]
+  }
+}
 
 export default defineConfig({
   test: {
     // Most tests wait for processes and servers: Vitest's one worker on two cores would leave one of them idle.
     maxWorkers: "100%",
+    sequence: { sequencer: LongestFirst },
     projects: [
-      project("packages/cli", { globalSetup: path.join(root, "packages/cli/test/bundle.ts") }),
-      project("packages/core"),
-      project("packages/iam/datalayer"),
-      project("packages/iam/genomcore"),
-      project("packages/iam/oidc"),
-      project("packages/platform/node"),
-      project("packages/storage/keyring"),
-      project("packages/testing"),
-      project("scripts")
+      quick("packages/cli", bundle),
+      quick("packages/core", { ...shared, env: histories(1000) }),
+      quick("packages/iam/datalayer", shared),
+      quick("packages/iam/genomcore", shared),
+      quick("packages/iam/oidc", shared),
+      quick("packages/platform/node"),
+      quick("packages/storage/keyring"),
+      quick("packages/testing", shared),
+      quick("scripts", shared),
+      long("packages/cli", bundle),
+      long("packages/core", { include: ["test/keeper/SessionModel.test.ts"], env: histories(3000) }),
+      long("packages/iam/oidc"),
+      long("packages/platform/node"),
+      long("packages/storage/keyring"),
+      long("packages/testing"),
+      long("scripts")
     ],
     coverage: {
       provider: "v8",

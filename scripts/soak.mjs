@@ -25,10 +25,11 @@ const { status } = spawnSync(
     "--reporter=default",
     "--reporter=json",
     `--outputFile.json=${report}`,
+    ...["platform/node", "platform/node:long", "core", "iam/oidc", "iam/oidc:long"].map((name) => `--project=${name}`),
     "packages/platform/node/test/",
     "packages/core/test/keeper/SessionKeeper.test.ts",
     "packages/core/test/keeper/SessionModel.test.ts",
-    "packages/iam/oidc/test/Renewal.test.ts"
+    "packages/iam/oidc/test/RenewalProcesses.long.test.ts"
   ],
   {
     cwd: root,
@@ -37,7 +38,7 @@ const { status } = spawnSync(
     env: {
       ...process.env,
       EFFECT_AUTHN_ROUNDS: String(rounds),
-      EFFECT_AUTHN_MODEL_RUNS: String(rounds * 10),
+      EFFECT_AUTHN_MODEL_RUNS: String(rounds * 20),
       EFFECT_AUTHN_MEASURES: measures
     }
   }
@@ -52,7 +53,7 @@ const proved = [
   [`${rounds} kills -9 while saving in a loop`, "0 torn files", /^killed at any moment/],
   ["killed at each call of the file system", "the old session or the new one", /^killed before or inside any call/],
   ["wall clock +3 h and -3 h", "renewed at the next call; no loop", /^a jump forward renews/],
-  [`the model, ${rounds * 10} random histories`, "every promise holds", /^the promises hold in/],
+  [`the model, ${rounds * 20} random histories`, "every promise holds", /^the promises hold in/],
   ["16 processes of an OpenID client, rotation, 3 times", "1 request, grant alive", /^send one request, when they are sixt/],
   ["4 of them with the lock taken out, 3 times", "the grant is revoked", /^show that it is the lock: without it, the prov/]
 ].map(([name, bar, title]) => {

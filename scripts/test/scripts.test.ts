@@ -28,12 +28,14 @@ const stage = (script: string, programs: Record<string, string>) =>
       fs.copyFileSync(path.join(scripts, script), path.join(root, "scripts", script))
       write("scripts/services.mjs", "export const ensureServices = () => true")
       return {
+        path: root,
         write,
         read,
         provide,
-        run: run(process.execPath, [path.join(root, "scripts", script)], {
-          env: { PATH: `${path.join(root, "bin")}${path.delimiter}${process.env["PATH"]}` }
-        })
+        run: (args: ReadonlyArray<string> = [], env: Record<string, string> = {}) =>
+          run(process.execPath, [path.join(root, "scripts", script), ...args], {
+            env: { PATH: `${path.join(root, "bin")}${path.delimiter}${process.env["PATH"]}`, ...env }
+          })
       }
     }
   )
@@ -45,17 +47,17 @@ describe.skipIf(process.platform === "win32")("setup.mjs", () => {
     Effect.gen(function*() {
       const root = yield* stage("setup.mjs", { npx: installs })
       for (const manifest of ["pnpm-lock.yaml", "pnpm-workspace.yaml", "package.json"]) root.write(manifest, "one")
-      const first = yield* root.run
+      const first = yield* root.run()
       assert.deepStrictEqual([first.code, first.stdout], [0, ""])
       assert.match(root.read("installs"), /^--yes pnpm@[\d.]+ install --frozen-lockfile\n$/)
 
       const before = performance.now()
-      assert.strictEqual((yield* root.run).code, 0)
+      assert.strictEqual((yield* root.run()).code, 0)
       assert.isBelow(performance.now() - before, 5000)
       assert.strictEqual(root.read("installs").split("\n").length, 2)
 
       root.write("pnpm-lock.yaml", "two")
-      yield* root.run
+      yield* root.run()
       assert.strictEqual(root.read("installs").split("\n").length, 3)
     }))
 
@@ -63,11 +65,11 @@ describe.skipIf(process.platform === "win32")("setup.mjs", () => {
     Effect.gen(function*() {
       const root = yield* stage("setup.mjs", { npx: `${installs}; exit 7` })
       for (const manifest of ["pnpm-lock.yaml", "pnpm-workspace.yaml", "package.json"]) root.write(manifest, "one")
-      const failed = yield* root.run
+      const failed = yield* root.run()
       assert.strictEqual(failed.code, 7)
       assert.match(failed.stderr, /needs Node 20 or newer, npm, and the npm registry/)
       root.provide("npx", installs)
-      assert.strictEqual((yield* root.run).code, 0)
+      assert.strictEqual((yield* root.run()).code, 0)
       assert.strictEqual(root.read("installs").split("\n").length, 3)
     }))
 })
@@ -75,7 +77,8 @@ describe.skipIf(process.platform === "win32")("setup.mjs", () => {
 describe.skipIf(process.platform === "win32")("test.mjs", () => {
   const npm = `echo "$3" >> steps`
   const vitest = (passed: number, failed: number, code = failed === 0 ? 0 : 1, covered = 99) =>
-    `for argument in "$@"; do case $argument in --outputFile.json=*) report=\${argument#*=};; esac; done
+    `echo "vitest $*" >> steps
+    for argument in "$@"; do case $argument in --outputFile.json=*) report=\${argument#*=};; esac; done
     mkdir -p "$(dirname "$report")"
     echo '{"numPassedTests":${passed},"numFailedTests":${failed}}' > "$report"
     figures='{"total":100,"covered":${covered}}'
@@ -83,25 +86,32 @@ describe.skipIf(process.platform === "win32")("test.mjs", () => {
     exit ${code}`
   const last = (text: string) => text.trimEnd().split("\n").at(-1)
 
+  // Vitest runs twice: for core, and for the others.
   for (
     const [title, programs, line, code] of [
-      ["all is well", { npm, vitest: vitest(12, 0) }, "12 passed, 0 failed", 0],
-      ["core is not covered as promised", { npm, vitest: vitest(12, 0, 0, 95) }, "12 passed, 1 failed", 1],
-      ["a test fails", { npm, vitest: vitest(11, 1) }, "11 passed, 1 failed", 1],
+      ["all is well", { npm, vitest: vitest(12, 0) }, "24 passed, 0 failed", 0],
+      ["core is not covered as promised", { npm, vitest: vitest(12, 0, 0, 95) }, "24 passed, 1 failed", 1],
+      ["a test fails", { npm, vitest: vitest(11, 1) }, "22 passed, 2 failed", 1],
       [
         "a test file cannot be loaded",
         { npm, vitest: vitest(11, 0, 1) },
-        "11 passed, 1 failed",
+        "22 passed, 1 failed",
         1
       ],
-      ["there are no tests", { npm, vitest: vitest(0, 0) }, "0 passed, 0 failed", 1],
-      ["a step before the tests fails", { npm: `${npm}; exit 3`, vitest: vitest(12, 0) }, "0 passed, 1 failed", 1]
+      ["there are no tests", { npm, vitest: vitest(0, 0) }, "0 passed, 1 failed", 1],
+      ["a step before the tests fails", { npm: `${npm}; exit 3`, vitest: vitest(12, 0) }, "0 passed, 1 failed", 1],
+      [
+        "a step beside the tests fails",
+        { npm: `${npm}; test "$3" != knip`, vitest: vitest(12, 0) },
+        "24 passed, 1 failed",
+        1
+      ]
     ] as const
   ) {
     it.live(`ends with one line that counts: ${title}`, () =>
       Effect.gen(function*() {
         const root = yield* stage("test.mjs", programs)
-        const result = yield* root.run
+        const result = yield* root.run()
         assert.deepStrictEqual([last(result.stdout), result.code], [line, code], result.stdout + result.stderr)
       }))
   }
@@ -109,14 +119,53 @@ describe.skipIf(process.platform === "win32")("test.mjs", () => {
   it.live("a report of an earlier run does not count", () =>
     Effect.gen(function*() {
       const root = yield* stage("test.mjs", { npm, vitest: "exit 1" })
-      root.write("coverage/vitest.json", `{"numPassedTests":12,"numFailedTests":0}`)
-      assert.strictEqual(last((yield* root.run).stdout), "0 passed, 1 failed")
+      for (const report of [1, 2]) {
+        root.write(`coverage/vitest-${report}.json`, `{"numPassedTests":12,"numFailedTests":0}`)
+      }
+      assert.strictEqual(last((yield* root.run()).stdout), "0 passed, 1 failed")
     }))
 
-  it.live("lint, types, build, unused code, then the tests", () =>
+  it.live("build, types, then lint and unused code beside the tests", () =>
     Effect.gen(function*() {
-      const root = yield* stage("test.mjs", { npm, vitest: `echo tests >> steps; ${vitest(1, 0)}` })
-      yield* root.run
-      assert.deepStrictEqual(root.read("steps").trim().split("\n"), ["lint", "check", "build", "knip", "tests"])
+      const root = yield* stage("test.mjs", { npm, vitest: vitest(1, 0) })
+      yield* root.run()
+      const [first, second, ...others] = root.read("steps").trim().split("\n")
+      assert.deepStrictEqual([first, second], ["build", "check"])
+      const [knip, lint, core, rest] = others.sort()
+      assert.deepStrictEqual([knip, lint], ["knip", "lint"])
+      assert.include(core, "--coverage --project=core --project=iam/* --project=!*:long ")
+      assert.include(rest, "--project=!core --project=!iam/* --project=!*:long ")
+    }))
+
+  it.live("with arguments, only the tests that they name", () =>
+    Effect.gen(function*() {
+      const root = yield* stage("test.mjs", { npm, vitest: vitest(3, 0) })
+      const { stdout } = yield* root.run(["--project", "core"])
+      assert.strictEqual(last(stdout), "3 passed, 0 failed")
+      assert.match(root.read("steps"), /^vitest run .* --project=!\*:long --project core .*\n$/)
+    }))
+
+  it.live("the long ones after a build, and no others", () =>
+    Effect.gen(function*() {
+      const root = yield* stage("test.mjs", { npm, vitest: vitest(3, 0) })
+      const { stdout } = yield* root.run(["--long"])
+      assert.strictEqual(last(stdout), "3 passed, 0 failed")
+      assert.match(root.read("steps"), /^build\nvitest run .* --project=\*:long .*\n$/)
+    }))
+
+  it.live("several runs have one closing line, in which one that could not count is a failure", () =>
+    Effect.gen(function*() {
+      const root = yield* stage("test.mjs", { npm, vitest: vitest(3, 0) })
+      root.write("tally", "")
+      const file = path.join(root.path, "tally")
+      for (const args of [[], ["--long"]]) {
+        const { stdout } = yield* root.run(args, { EFFECT_AUTHN_TALLY: file })
+        assert.notMatch(stdout, /\d+ passed, /)
+      }
+      const tally = (runs: string) => run(process.execPath, [path.join(scripts, "tally.mjs"), file, runs])
+      const two = yield* tally("2")
+      assert.deepStrictEqual([two.stdout, two.code], ["\n9 passed, 0 failed\n", 0])
+      const three = yield* tally("3")
+      assert.deepStrictEqual([three.stdout, three.code], ["\n9 passed, 1 failed\n", 1])
     }))
 })

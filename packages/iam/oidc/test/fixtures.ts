@@ -16,7 +16,7 @@ import {
 import { OidcIam, type OidcOptions } from "@effect-authn/iam-oidc"
 import { FileTokenStorage, NodeCallbackServer } from "@effect-authn/platform-node"
 import { OidcProvider, ScriptedUserAgent } from "@effect-authn/testing"
-import { Context, DateTime, type Duration, Effect, Layer, Option, Queue, Redacted, Struct } from "effect"
+import { Context, DateTime, Duration, Effect, Layer, Option, Queue, Redacted, Struct } from "effect"
 import { FetchHttpClient } from "effect/http"
 import { spawn } from "node:child_process"
 import { join } from "node:path"
@@ -124,6 +124,11 @@ export const logins: Record<string, {
   device: { strategy: InteractiveStrategy.device(), acts: enterCode },
   manual: { strategy: InteractiveStrategy.manual(), acts: pasteCallback }
 }
+
+export const login = Effect.flatMap(AuthManager.AuthManager, (auth) => auth.login(InteractiveStrategy.browser()))
+
+/** For `age`: a minute ago. */
+export const expired = Duration.minutes(-1)
 
 /** Moves the end of the stored access tokens to `left` from now; they were issued an hour ago. The provider knows nothing of it. */
 export const age = Effect.fnUntraced(function*(left: Duration.Input) {

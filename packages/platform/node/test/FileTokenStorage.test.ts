@@ -97,7 +97,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("FileTokenStorage", (
           assert.lengthOf(filesIn(directory), 1)
         }
       }),
-    120_000 + rounds * 2_000
+    300_000 + rounds * 2_000
   )
 
   it.effect(

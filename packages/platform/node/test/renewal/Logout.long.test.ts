@@ -105,7 +105,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("renewal and logout",
               met: true
             })
           })),
-      120_000 + played * 200
+      300_000 + played * 200
     )
   })
 })

@@ -48,7 +48,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("the end of a program
             met: judged < bar
           })
           assert.isBelow(judged, within(bar))
-        }), 120_000 + played * 3_000)
+        }), 300_000 + played * 3_000)
 
       it.effect(
         `whose session is ${how} while it is renewed ends when the answer is durable`,

@@ -268,7 +268,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("encrypted files", (i
             assert.isAtLeast(generationOf(yield* use(directory, first, get())), last)
           }
         }).pipe(Effect.provide(NodeFileSystem.layer)),
-      120_000 + kills * 2_000
+      300_000 + kills * 2_000
     )
   })
 })

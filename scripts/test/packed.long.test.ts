@@ -24,7 +24,7 @@ const succeeds = (command: string, args: ReadonlyArray<string>, options: Paramet
   })
 
 /** The directory of a project that depends on the tarballs. */
-class Project extends Context.Service<Project, string>()("effect-authn/scripts/test/packed.test/Project") {}
+class Project extends Context.Service<Project, string>()("effect-authn/scripts/test/packed.long.test/Project") {}
 
 const project = Layer.effect(
   Project,

@@ -120,7 +120,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("renewal and kill -9"
           assert.isBelow(Math.max(...took), within(bar))
           if (/queue|before it asks/.test(name)) assert.strictEqual(lost, 0)
           if (/before it writes/.test(name)) assert.strictEqual(lost, played)
-        }), 120_000 + played * 3_000)
+        }), 300_000 + played * 3_000)
     }
   })
 })
