@@ -1,6 +1,6 @@
 // Says where its session lives, and moves it there from plain files. Run it with DATALAYER_IAM_URL set.
 import { AuthManager, AuthStrategy, StoragePolicy } from "@effect-authn/core"
-import { DatalayerIam, DatalayerLeftBehind } from "@effect-authn/iam-datalayer"
+import { DatalayerIam, DatalayerForeignSessions } from "@effect-authn/iam-datalayer"
 import { NodeAuth, NodeStorage } from "@effect-authn/platform-node"
 import { Keychain, KeychainKeySource } from "@effect-authn/storage-keyring"
 import { NodeFileSystem, NodeRuntime } from "@effect/platform-node"
@@ -12,7 +12,7 @@ const storage = NodeStorage.layer({ keychain: KeychainKeySource.layer })
 const takeOver = Effect.fn("takeOver")(function*(isWanted: (place: string) => Effect.Effect<boolean>) {
   const auth = yield* AuthManager.AuthManager
   const keychain = yield* Keychain.Keychain
-  const found = yield* DatalayerLeftBehind.find({ issuer: auth.key.issuer, keychain: keychain.get })
+  const found = yield* DatalayerForeignSessions.find({ issuer: auth.key.issuer, keychain: keychain.get })
   for (const { place, token } of found) {
     if (yield* isWanted(place)) return yield* auth.login(AuthStrategy.token(token))
   }

@@ -1,7 +1,7 @@
 // The tour (`npm start`): the authn command, and a program with the library, against real HTTP servers, at machines with an
 // empty home, with every claim read from a server's ledger or the file system. `npm start -- genomcore` plays one part of
 // it. Flags are handed to the servers: `npm start -- --fail whoami:503:1` and `--fail-provider token` fail.
-import { DatalayerIam } from "@effect-authn/iam-datalayer"
+import { DatalayerOptions } from "@effect-authn/iam-datalayer"
 import { NodeAuth } from "@effect-authn/platform-node"
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Console, Effect, References } from "effect"
@@ -76,7 +76,7 @@ const tour = Effect.gen(function*() {
   yield* Stage.say(Stage.dim(`an IAM is running at ${issuer} (process ${pid})`))
   const terminal = Terminal.make(main, path.join(directory, "first"))
   // The program with the library is at the same machine.
-  for (const name of [...DatalayerIam.environment, ...storageVariables]) delete process.env[name]
+  for (const name of [...DatalayerOptions.environment, ...storageVariables]) delete process.env[name]
   Object.assign(process.env, terminal.env)
   if (has("datalayer")) yield* Datalayer.tour(issuer, terminal)
   if (has("genomcore")) yield* Genomcore.tour(issuer, terminal, Terminal.make(main, path.join(directory, "second")))

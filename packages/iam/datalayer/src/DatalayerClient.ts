@@ -16,7 +16,6 @@ import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import type * as User from "@effect-authn/core/session/User"
 import type * as DateTime from "effect/DateTime"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
@@ -24,6 +23,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
+import * as DatalayerOptions from "./DatalayerOptions.ts"
 import * as DatalayerProfile from "./DatalayerProfile.ts"
 import * as Lenient from "./internal/lenient.ts"
 
@@ -97,18 +97,17 @@ export interface DatalayerClient {
 }
 
 /**
- * Makes a client of the IAM at `issuer`, in any of the ways in which its address is written. Each request may take
- * `timeLimit`, 30 seconds unless told.
+ * Makes a client of an IAM, whose address may be written in any of its ways. Each request may take the policy's
+ * `timeLimit`.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fnUntraced(function*(options: {
-  readonly issuer: string
-  readonly timeLimit?: Duration.Duration | undefined
-}): Effect.fn.Return<DatalayerClient, IamError, HttpClient.HttpClient> {
+export const make = Effect.fnUntraced(function*(
+  options: DatalayerOptions.DatalayerOptions
+): Effect.fn.Return<DatalayerClient, IamError, HttpClient.HttpClient> {
   const http = yield* HttpClient.HttpClient
-  const issuer = yield* Effect.fromResult(canonicalIssuer(options.issuer))
+  const { issuer, policy } = yield* DatalayerOptions.complete(options)
 
   const send = (
     request: HttpClientRequest.HttpClientRequest,
@@ -132,7 +131,7 @@ export const make = Effect.fnUntraced(function*(options: {
     issuer,
     method,
     secrets,
-    timeLimit: options.timeLimit
+    timeLimit: policy.timeLimit
   })
 
   const signIn = (
@@ -229,19 +228,6 @@ export const make = Effect.fnUntraced(function*(options: {
     })
   }
 })
-
-/**
- * The one way to write the address of an IAM: its users also write it with a trailing slash, with `/api/iam/v1`, with
- * its default port or with capitals. What is no such address is `Misconfigured`, with what to write.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const canonicalIssuer = (issuer: string): Result.Result<string, IamError> =>
-  Result.map(
-    IamHttp.endpoint(issuer),
-    (url) => url.origin + url.pathname.replace(/\/+$/, "").replace(/\/api\/iam\/v1$/, "").replace(/\/+$/, "")
-  )
 
 const isSuccess = ({ status }: IamHttp.Answer): boolean => status >= 200 && status < 300
 

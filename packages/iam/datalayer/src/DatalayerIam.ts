@@ -7,80 +7,42 @@
  *
  * @since 0.1.0
  */
-import type { BrowserLogin } from "@effect-authn/core/iam/BrowserLogin"
+import { BrowserLogin } from "@effect-authn/core/iam/BrowserLogin"
 import { adoptBearer, type Credentials, IamClient, presentBearer, Revocation } from "@effect-authn/core/iam/IamClient"
 import { GrantDead, type IamError, type IamErrorReason, Unsupported } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as SessionDocument from "@effect-authn/core/iam/SessionDocument"
 import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
-import * as RefreshPolicy from "@effect-authn/core/session/RefreshPolicy"
 import * as Selection from "@effect-authn/core/session/Selection"
 import type { TokenResponse } from "@effect-authn/core/session/Session"
 import * as Session from "@effect-authn/core/session/Session"
 import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as Config from "effect/Config"
+import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as HttpClient from "effect/http/HttpClient"
+import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
-import * as DatalayerBrowserLogin from "./DatalayerBrowserLogin.ts"
 import * as DatalayerClient from "./DatalayerClient.ts"
-
-export {
-  /**
-   * The one way to write the address of an IAM.
-   *
-   * @category constructors
-   * @since 0.1.0
-   */
-  canonicalIssuer
-} from "./DatalayerClient.ts"
+import * as DatalayerOptions from "./DatalayerOptions.ts"
+import * as DatalayerBrowserLogin from "./internal/browserLogin.ts"
 
 /**
- * - `issuer`: the IAM's address, with or without `/api/iam/v1`; https, or http to this machine.
- * - `policy`: what differs from the dialect's `policy`. `timeLimit` bounds every request.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Options {
-  readonly issuer: string
-  readonly policy?: Partial<RefreshPolicy.RefreshPolicy> | undefined
-}
-
-/**
- * The standard policy, except that a token without `exp` has no known end: it is presented until the IAM refuses it.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const policy: RefreshPolicy.RefreshPolicy = { ...RefreshPolicy.standard, defaultLifetime: Duration.infinity }
-
-/**
- * The variables in which the existing clients look for a token, in their order. `DATALAYER_EXTERNAL_TOKEN` is not among
- * them: it holds a token of another issuer.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const environment: ReadonlyArray<string> = ["DATALAYER_API_KEY", "DATALAYER_ACCESS_TOKEN"]
-
-/**
- * Makes the `IamClient`. An address that cannot be used is `Misconfigured`; nothing is sent.
+ * Makes the services of one IAM. An address that cannot be used is `Misconfigured`; nothing is sent.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const make = Effect.fnUntraced(function*(
-  options: Options
-): Effect.fn.Return<IamClient["Service"], IamError, HttpClient.HttpClient> {
-  const issuer = yield* Effect.fromResult(DatalayerClient.canonicalIssuer(options.issuer))
-  const merged = { ...policy, ...options.policy }
-  const client = yield* DatalayerClient.make({ issuer, timeLimit: merged.timeLimit })
+  options: DatalayerOptions.DatalayerOptions
+): Effect.fn.Return<Context.Context<IamClient | BrowserLogin>, IamError, HttpClient.HttpClient> {
+  const settings = yield* DatalayerOptions.complete(options)
+  const { issuer, policy } = settings
+  const client = yield* DatalayerClient.make(settings)
+  const http = yield* HttpClient.HttpClient
 
   const fail = (method: string, reason: IamErrorReason) => IamHttp.error({ issuer, method }, reason)
 
@@ -97,7 +59,7 @@ export const make = Effect.fnUntraced(function*(
       accessToken: login.token,
       receivedAt: login.receivedAt,
       serverTime: login.serverTime,
-      defaultLifetime: merged.defaultLifetime
+      defaultLifetime: policy.defaultLifetime
     }),
     grant: grantOf(login.token),
     user: login.user
@@ -109,11 +71,11 @@ export const make = Effect.fnUntraced(function*(
       () => fail(method, new Unsupported({ detail: "the session holds no access token" }))
     )
 
-  return {
+  const iam = IamClient.of({
     issuer,
     clientId: "datalayer",
-    policy: merged,
-    environment,
+    policy,
+    environment: DatalayerOptions.environment,
 
     login: Effect.fn("DatalayerIam.login")(
       function*({ handle, password }: Credentials, selection: Selection.Selection) {
@@ -158,34 +120,34 @@ export const make = Effect.fnUntraced(function*(
 
     document: SessionDocument.make({
       issuer,
-      isHost: (host) => Option.contains(Result.getSuccess(DatalayerClient.canonicalIssuer(host)), issuer),
+      isHost: (host) => Option.contains(Result.getSuccess(DatalayerOptions.canonicalIssuer(host)), issuer),
       grantOf
     })
-  }
+  })
+
+  return Context.make(IamClient, iam).pipe(Context.add(BrowserLogin, DatalayerBrowserLogin.make(iam, http)))
 })
 
 /**
- * The IAM at an address, with its browser login.
+ * The services of one IAM. Its sessions are named by the issuer and the client `datalayer`.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options: Options): Layer.Layer<IamClient | BrowserLogin, IamError, HttpClient.HttpClient> =>
-  Layer.provideMerge(DatalayerBrowserLogin.layer, Layer.effect(IamClient, make(options)))
+export const layer = (
+  options: DatalayerOptions.DatalayerOptions
+): Layer.Layer<IamClient | BrowserLogin, IamError, HttpClient.HttpClient> => Layer.effectContext(make(options))
 
 /**
- * The IAM that the configuration names; unless told otherwise, `DATALAYER_IAM_URL` has its address.
+ * The services of the IAM that the configuration names; `DatalayerOptions.fromEnvironment` unless told otherwise.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layerConfig = (
-  options: Config.Wrap<Options> = { issuer: Config.NonEmptyString("DATALAYER_IAM_URL") }
+  options: Config.Wrap<DatalayerOptions.DatalayerOptions> = DatalayerOptions.fromEnvironment
 ): Layer.Layer<IamClient | BrowserLogin, IamError | Config.ConfigError, HttpClient.HttpClient> =>
-  Layer.provideMerge(
-    DatalayerBrowserLogin.layer,
-    Layer.effect(IamClient, Effect.flatMap(Config.unwrap(options), make))
-  )
+  Layer.effectContext(Effect.flatMap(Config.unwrap(options), make))
 
 const isJwt = (token: Redacted.Redacted): boolean => Result.isSuccess(JwtCodec.decodeUnverified(Redacted.value(token)))
 

@@ -8,12 +8,12 @@ export * as DatalayerApi from "./DatalayerApi.ts"
 /**
  * @since 0.1.0
  */
-export * as DatalayerBrowserLogin from "./DatalayerBrowserLogin.ts"
+export * as DatalayerClient from "./DatalayerClient.ts"
 
 /**
  * @since 0.1.0
  */
-export * as DatalayerClient from "./DatalayerClient.ts"
+export * as DatalayerForeignSessions from "./DatalayerForeignSessions.ts"
 
 /**
  * @since 0.1.0
@@ -23,7 +23,7 @@ export * as DatalayerIam from "./DatalayerIam.ts"
 /**
  * @since 0.1.0
  */
-export * as DatalayerLeftBehind from "./DatalayerLeftBehind.ts"
+export * as DatalayerOptions from "./DatalayerOptions.ts"
 
 /**
  * @since 0.1.0

@@ -1,16 +1,16 @@
 import { IamClient, type IamError, Selection, Session, TokenSet } from "@effect-authn/core"
-import { DatalayerIam } from "@effect-authn/iam-datalayer"
+import { DatalayerIam, DatalayerOptions } from "@effect-authn/iam-datalayer"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, DateTime, Duration, Effect, Layer, Option, Redacted, Result } from "effect"
 import { FetchHttpClient, HttpClient, HttpClientRequest } from "effect/http"
 import { TestClock } from "effect/testing"
 import { answer, json, only, type Reply, type Seen, serve } from "./bareServer.ts"
-import { goodToken, jwt, password, profile, requests, sessionOf, signedIn } from "./fixtures.ts"
+import { goodToken, jwt, make, password, profile, requests, sessionOf, signedIn } from "./fixtures.ts"
 
 /** Sends nothing: whoever asks it fails the test. */
 const noNetwork = Layer.succeed(HttpClient.HttpClient)(HttpClient.make(() => Effect.die("a request was sent")))
 
-const offline = DatalayerIam.make({ issuer: "https://iam.test" })
+const offline = make({ issuer: "https://iam.test" })
 const credentials = IamClient.Credentials.cases.Password.make({ handle: "ada", password: Redacted.make(password) })
 const reasonOf = <A, R>(effect: Effect.Effect<A, IamError.IamError, R>) =>
   Effect.map(Effect.flip(effect), ({ reason }) => reason)
@@ -33,8 +33,8 @@ describe("the issuer", () => {
     ] as const
   ) {
     it(`${written} is ${canonical}`, () => {
-      assert.strictEqual(Result.getOrThrow(DatalayerIam.canonicalIssuer(written)), canonical)
-      assert.strictEqual(Result.getOrThrow(DatalayerIam.canonicalIssuer(canonical)), canonical)
+      assert.strictEqual(Result.getOrThrow(DatalayerOptions.canonicalIssuer(written)), canonical)
+      assert.strictEqual(Result.getOrThrow(DatalayerOptions.canonicalIssuer(canonical)), canonical)
     })
   }
 
@@ -224,7 +224,7 @@ describe("login", () => {
   it.live("waits no longer than the policy says", () =>
     Effect.gen(function*() {
       const server = yield* serve(() => ({ bytes: "", after: "hang" }))
-      const iam = yield* DatalayerIam.make({ issuer: server.origin, policy: { timeLimit: Duration.millis(50) } })
+      const iam = yield* make({ issuer: server.origin, policy: { timeLimit: Duration.millis(50) } })
       const error = yield* Effect.flip(iam.login(credentials, Selection.none))
       assert.match(error.message, /no answer within 50ms/)
     }).pipe(Effect.provide(FetchHttpClient.layer)))
@@ -340,10 +340,10 @@ describe("the rest of the dialect", () => {
 
   it.effect("names itself, its variables and its policy", () =>
     Effect.gen(function*() {
-      const iam = yield* DatalayerIam.make({ issuer: "https://iam.test", policy: { window: Duration.minutes(1) } })
+      const iam = yield* make({ issuer: "https://iam.test", policy: { window: Duration.minutes(1) } })
       assert.strictEqual(iam.clientId, "datalayer")
       assert.deepStrictEqual(iam.environment, ["DATALAYER_API_KEY", "DATALAYER_ACCESS_TOKEN"])
-      assert.deepStrictEqual(iam.policy, { ...DatalayerIam.policy, window: Duration.minutes(1) })
+      assert.deepStrictEqual(iam.policy, { ...DatalayerOptions.policy, window: Duration.minutes(1) })
       const issued = yield* iam.adopt(Redacted.make(jwt()))
       assert.isTrue(TokenSet.isValid(issued.tokens, DateTime.makeUnsafe("9999-01-01T00:00:00Z")))
     }).pipe(Effect.provide(noNetwork)))

@@ -1,8 +1,8 @@
 /** What the tests of the dialect share. */
 import { IamClient, Selection, Session, SessionKey } from "@effect-authn/core"
-import { DatalayerIam } from "@effect-authn/iam-datalayer"
+import { DatalayerIam, type DatalayerOptions } from "@effect-authn/iam-datalayer"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import { Duration, Effect, Option, Redacted } from "effect"
+import { Context, Duration, Effect, Option, Redacted } from "effect"
 import type { Layer } from "effect"
 import { FetchHttpClient, type HttpClient } from "effect/http"
 
@@ -51,9 +51,12 @@ export const sessionOf = (
     intent: Option.none()
   })
 
+export const make = (options: DatalayerOptions.DatalayerOptions) =>
+  Effect.map(DatalayerIam.make(options), Context.get(IamClient.IamClient))
+
 /** The dialect at an address, with a session that holds `token`. Requests have two seconds. */
 export const signedIn = Effect.fnUntraced(function*(issuer: string, token = goodToken) {
-  const iam = yield* DatalayerIam.make({ issuer, policy: { timeLimit: Duration.seconds(2) } })
+  const iam = yield* make({ issuer, policy: { timeLimit: Duration.seconds(2) } })
   return { iam, session: sessionOf(iam.issuer, yield* iam.adopt(Redacted.make(token))) }
 })
 

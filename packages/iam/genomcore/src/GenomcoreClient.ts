@@ -15,7 +15,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as GenomcoreClaims from "./GenomcoreClaims.ts"
-import type * as GenomcoreDialect from "./GenomcoreDialect.ts"
+import * as GenomcoreOptions from "./GenomcoreOptions.ts"
 
 /**
  * What a login sends. An absent project is the user's default project.
@@ -80,7 +80,7 @@ export interface GenomcoreClient {
 }
 
 /**
- * Makes the client of a dialect's host.
+ * Makes a client of an IAM. Wrong options are `Misconfigured`.
  *
  * A refusal counts as the IAM's own word only when it is JSON or empty. Then, on a login, 401 and 404 are
  * `CredentialsRefused`, in the same words, so that nobody learns which accounts exist; on a renewal, 401 is `GrantDead`
@@ -90,53 +90,54 @@ export interface GenomcoreClient {
  * @category constructors
  * @since 0.1.0
  */
-export const make = (
-  dialect: GenomcoreDialect.Dialect
-): Effect.Effect<GenomcoreClient, never, HttpClient.HttpClient> =>
-  Effect.map(HttpClient.HttpClient, (http) => {
-    const post = (path: string, call: IamHttp.Call, body: { readonly [name: string]: string }) =>
-      HttpClientRequest.post(`${dialect.host}${path}`).pipe(
-        HttpClientRequest.acceptJson,
-        HttpClientRequest.bodyJsonUnsafe(body),
-        (request) => IamHttp.execute(request, call),
-        Effect.provideService(HttpClient.HttpClient, http)
-      )
+export const make = Effect.fnUntraced(function*(
+  options: GenomcoreOptions.GenomcoreOptions
+): Effect.fn.Return<GenomcoreClient, IamError.IamError, HttpClient.HttpClient> {
+  const settings = yield* GenomcoreOptions.complete(options)
+  const http = yield* HttpClient.HttpClient
+  const post = (path: string, call: IamHttp.Call, body: { readonly [name: string]: string }) =>
+    HttpClientRequest.post(`${settings.host}${path}`).pipe(
+      HttpClientRequest.acceptJson,
+      HttpClientRequest.bodyJsonUnsafe(body),
+      (request) => IamHttp.execute(request, call),
+      Effect.provideService(HttpClient.HttpClient, http)
+    )
 
-    return {
-      login: Effect.fn("GenomcoreClient.login")(function*({ organization, password, project, username }: Login) {
-        const path = dialect.paths.login
-        const call = callOf(dialect, "login", [password])
-        const answer = yield* post(path, call, {
-          username,
-          password: Redacted.value(password),
-          organization,
-          ...(project && { project })
-        })
-        if (!isSuccess(answer)) return yield* refusal(answer, call, path, loginRefusals)
-        const { refreshToken, ...rest } = yield* read(answer, call)
-        if (refreshToken !== undefined) return { ...rest, refreshToken }
-        return yield* IamHttp.error(call, new IamError.Malformed({ detail: `${answer.shape} but no refresh token` }))
-      }),
-
-      refresh: Effect.fn("GenomcoreClient.refresh")(function*({ project, refreshToken, token }: Refresh) {
-        const path = dialect.paths.refresh
-        const call = callOf(dialect, "renew", [token, refreshToken])
-        const answer = yield* post(path, call, {
-          token: Redacted.value(token),
-          refreshToken: Redacted.value(refreshToken),
-          ...(project && { project })
-        })
-        if (isSuccess(answer)) return yield* read(answer, call)
-        return yield* refusal(answer, call, path, project ? scopedRefreshRefusals : refreshRefusals)
+  return {
+    login: Effect.fnUntraced(function*({ organization, password, project, username }: Login) {
+      const path = settings.paths.login
+      const call = callOf(settings, "login", [password])
+      const answer = yield* post(path, call, {
+        username,
+        password: Redacted.value(password),
+        organization,
+        ...(project && { project })
       })
-    }
-  })
+      if (!isSuccess(answer)) return yield* refusal(answer, call, path, loginRefusals)
+      const { refreshToken, ...rest } = yield* read(answer, call)
+      if (refreshToken !== undefined) return { ...rest, refreshToken }
+      return yield* IamHttp.error(call, new IamError.Malformed({ detail: `${answer.shape} but no refresh token` }))
+    }),
+
+    refresh: Effect.fnUntraced(function*({ project, refreshToken, token }: Refresh) {
+      const path = settings.paths.refresh
+      const call = callOf(settings, "renew", [token, refreshToken])
+      const answer = yield* post(path, call, {
+        token: Redacted.value(token),
+        refreshToken: Redacted.value(refreshToken),
+        ...(project && { project })
+      })
+      if (isSuccess(answer)) return yield* read(answer, call)
+      return yield* refusal(answer, call, path, project ? scopedRefreshRefusals : refreshRefusals)
+    })
+  }
+})
 
 const callOf = (
-  dialect: GenomcoreDialect.Dialect,
+  settings: GenomcoreOptions.Settings,
   method: string,
   secrets: ReadonlyArray<Redacted.Redacted>
-): IamHttp.Call => ({ issuer: dialect.host, method, secrets, timeLimit: dialect.policy.timeLimit })
+): IamHttp.Call => ({ issuer: settings.host, method, secrets, timeLimit: settings.policy.timeLimit })
 
 const isSuccess = ({ body, status }: IamHttp.Answer): boolean =>
   (status === 200 || status === 201) && Option.isSome(body)

@@ -7,9 +7,11 @@
 import * as IamClient from "@effect-authn/core/iam/IamClient"
 import * as IamError from "@effect-authn/core/iam/IamError"
 import type * as JwtError from "@effect-authn/core/jwt/JwtError"
+import type * as Selection from "@effect-authn/core/session/Selection"
 import * as Session from "@effect-authn/core/session/Session"
 import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as User from "@effect-authn/core/session/User"
+import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
@@ -20,8 +22,8 @@ import * as Redacted from "effect/Redacted"
 import * as Struct from "effect/Struct"
 import * as GenomcoreClaims from "./GenomcoreClaims.ts"
 import * as GenomcoreClient from "./GenomcoreClient.ts"
-import * as GenomcoreDialect from "./GenomcoreDialect.ts"
-import * as GenomcoreDocument from "./GenomcoreDocument.ts"
+import * as GenomcoreOptions from "./GenomcoreOptions.ts"
+import * as GenomcoreDocument from "./internal/document.ts"
 
 /**
  * What `GenomcoreIam.login` takes. Numeric ids are sent as text; an absent, null or empty project is the user's default.
@@ -57,13 +59,25 @@ export class GenomcoreIam extends Context.Service<GenomcoreIam, {
   readonly login: (input: LoginInput) => Effect.Effect<GenomcoreClient.Pair, IamError.IamError>
 }>()("@effect-authn/iam-genomcore/GenomcoreIam") {}
 
-const make = Effect.fnUntraced(function*(options: GenomcoreDialect.Options) {
-  const dialect = yield* GenomcoreDialect.make(options)
-  const client = yield* GenomcoreClient.make(dialect)
+/**
+ * Makes the services of one IAM. Nothing is sent; what is wrong with the options is `Misconfigured`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function*(
+  options: GenomcoreOptions.GenomcoreOptions
+): Effect.fn.Return<
+  Context.Context<IamClient.IamClient | GenomcoreIam>,
+  IamError.IamError,
+  HttpClient.HttpClient
+> {
+  const settings = yield* GenomcoreOptions.complete(options)
+  const client = yield* GenomcoreClient.make(settings)
   const fail = (method: string, reason: IamError.IamErrorReason) =>
-    Effect.fail(new IamError.IamError({ issuer: dialect.host, method, reason }))
+    Effect.fail(new IamError.IamError({ issuer: settings.host, method, reason }))
 
-  const login = Effect.fnUntraced(function*(input: GenomcoreClient.Login) {
+  const login = Effect.fn("GenomcoreIam.login")(function*(input: GenomcoreClient.Login) {
     if (input.username.trim() === "") {
       return yield* fail("login", new IamError.CredentialsRefused({ detail: "the username is blank: give one" }))
     }
@@ -85,18 +99,18 @@ const make = Effect.fnUntraced(function*(options: GenomcoreDialect.Options) {
     readonly tokenType: string
     readonly receivedAt: DateTime.Utc
     readonly serverTime: Option.Option<DateTime.Utc>
-  }) => TokenSet.fromAnswer({ ...answer, accessToken, defaultLifetime: dialect.policy.defaultLifetime })
+  }) => TokenSet.fromAnswer({ ...answer, accessToken, defaultLifetime: settings.policy.defaultLifetime })
 
   const iam = IamClient.IamClient.of({
-    issuer: dialect.host,
+    issuer: settings.host,
     clientId: "genomcore",
-    policy: dialect.policy,
+    policy: settings.policy,
     // The known programs read `TOKEN`: too common a name to send what it holds to somebody.
     environment: [],
 
     login: ({ handle, password }, { organization = "", project }) =>
       Effect.map(login({ username: handle, password, organization, project }), (answer) => ({
-        tokens: tokenSet(answer.token, { ...answer, tokenType: dialect.tokenType }),
+        tokens: tokenSet(answer.token, { ...answer, tokenType: settings.tokenType }),
         grant: grantOf(answer.refreshToken),
         user: answer.user.pipe(
           Option.orElse(() => GenomcoreClaims.userOf(answer.token)),
@@ -106,9 +120,9 @@ const make = Effect.fnUntraced(function*(options: GenomcoreDialect.Options) {
         serverTime: answer.serverTime
       })),
 
-    adopt: IamClient.adoptBearer({ issuer: dialect.host, tokenType: dialect.tokenType }),
+    adopt: IamClient.adoptBearer({ issuer: settings.host, tokenType: settings.tokenType }),
 
-    renew: Effect.fnUntraced(function*(session, target) {
+    renew: Effect.fn("GenomcoreIam.renew")(function*(session: Session.Session, target: Selection.Selection) {
       const { grant } = session
       if (grant._tag !== "RefreshToken") {
         return yield* fail(
@@ -116,7 +130,7 @@ const make = Effect.fnUntraced(function*(options: GenomcoreDialect.Options) {
           new IamError.Unsupported({ detail: "the session has no refresh token: sign in again" })
         )
       }
-      const named = dialect.stickyProject || target.project !== session.current.project ? target.project : undefined
+      const named = settings.stickyProject || target.project !== session.current.project ? target.project : undefined
       // An IAM that is not told the project may take it from the token that is sent.
       const own = named === undefined ? Session.tokenFor(session, target) : Option.none()
       const sent = Option.getOrUndefined(Option.orElse(own, () => newest(session)))
@@ -167,21 +181,21 @@ const make = Effect.fnUntraced(function*(options: GenomcoreDialect.Options) {
           "this IAM has no known route to sign out: only this side forgot the session, its tokens live until they expire"
       })),
 
-    document: GenomcoreDocument.make(dialect),
+    document: GenomcoreDocument.make(settings),
 
     present: IamClient.presentBearer
   })
 
   const genomcore = GenomcoreIam.of({
-    env: dialect.env,
-    host: dialect.host,
-    tokenType: dialect.tokenType,
+    env: settings.env,
+    host: settings.host,
+    tokenType: settings.tokenType,
     projectId: (of) => {
       const token = Redacted.isRedacted(of)
         ? Option.some(of)
         : Option.map(Session.currentToken(of), (tokens) => tokens.accessToken)
       return Option.isSome(token)
-        ? GenomcoreClaims.projectId(token.value, dialect.projectIdClaims)
+        ? GenomcoreClaims.projectId(token.value, settings.projectIdClaims)
         : Effect.fail(
           new GenomcoreClaims.ProjectIdError({
             reason: "MissingToken",
@@ -200,16 +214,29 @@ const make = Effect.fnUntraced(function*(options: GenomcoreDialect.Options) {
 })
 
 /**
- * A Genomcore-style IAM. Its sessions are named by its auth origin and the client `genomcore`. Building the layer sends
- * nothing; a wrong set-up is `Misconfigured`.
+ * The services of one IAM. Its sessions are named by its auth origin and the client `genomcore`.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layer = (
-  options: GenomcoreDialect.Options
+  options: GenomcoreOptions.GenomcoreOptions
 ): Layer.Layer<IamClient.IamClient | GenomcoreIam, IamError.IamError, HttpClient.HttpClient> =>
   Layer.effectContext(make(options))
+
+/**
+ * The services of the IAM that the configuration names; `GenomcoreOptions.fromEnvironment` unless told otherwise.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerConfig = (
+  options: Config.Wrap<GenomcoreOptions.GenomcoreOptions> = GenomcoreOptions.fromEnvironment
+): Layer.Layer<
+  IamClient.IamClient | GenomcoreIam,
+  IamError.IamError | Config.ConfigError,
+  HttpClient.HttpClient
+> => Layer.effectContext(Effect.flatMap(Config.unwrap(options), make))
 
 const grantOf = (refreshToken: Redacted.Redacted): Session.Grant =>
   Session.Grant.make({ _tag: "RefreshToken", refreshToken })

@@ -18,14 +18,9 @@ export * as GenomcoreClient from "./GenomcoreClient.ts"
 /**
  * @since 0.1.0
  */
-export * as GenomcoreDialect from "./GenomcoreDialect.ts"
-
-/**
- * @since 0.1.0
- */
-export * as GenomcoreDocument from "./GenomcoreDocument.ts"
-
-/**
- * @since 0.1.0
- */
 export * as GenomcoreIam from "./GenomcoreIam.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as GenomcoreOptions from "./GenomcoreOptions.ts"

@@ -1,5 +1,5 @@
 import { Selection, Session, type SessionDocument } from "@effect-authn/core"
-import { type GenomcoreDialect, GenomcoreDocument } from "@effect-authn/iam-genomcore"
+import type { GenomcoreOptions } from "@effect-authn/iam-genomcore"
 import { assert, describe, it } from "@effect/vitest"
 import { DateTime, Effect, Option, Redacted, Schema } from "effect"
 import { inspect } from "node:util"
@@ -13,10 +13,10 @@ const environments = {
   dev: "https://auth-dev.example.com"
 }
 
-const decode = (document: unknown, options: GenomcoreDialect.Options = {}) =>
+const decode = (document: unknown, options: GenomcoreOptions.GenomcoreOptions = {}) =>
   Effect.flatMap(
     dialect({ host: undefined, environments, ...options }),
-    (dialect) => GenomcoreDocument.make(dialect).decode(document)
+    ({ document: codec }) => codec.decode(document)
   )
 
 const restored = (imported: SessionDocument.Imported): Session.Session => session(imported, imported.selection)
@@ -31,8 +31,8 @@ describe("row 13 to_json", () => {
   it.effect("writes the seed's three keys and what goes with them", () =>
     Effect.gen(function*() {
       const here = yield* dialect()
-      const current = session(yield* GenomcoreDocument.make(here).decode(minimal), acmeIn("FD1"))
-      assert.deepStrictEqual(GenomcoreDocument.make(here).encode(current), {
+      const current = session(yield* here.document.decode(minimal), acmeIn("FD1"))
+      assert.deepStrictEqual(here.document.encode(current), {
         version: 1,
         token,
         refresh_token: "canary-refresh",
@@ -48,13 +48,13 @@ describe("row 13 to_json", () => {
   it.effect("leaves out what the session does not have", () =>
     Effect.gen(function*() {
       const here = yield* dialect()
-      const bare = restored(yield* GenomcoreDocument.make(here).decode({ token }))
+      const bare = restored(yield* here.document.decode({ token }))
       assert.deepStrictEqual(
-        Object.keys(GenomcoreDocument.make(here).encode(bare)).sort(),
+        Object.keys(here.document.encode(bare)).sort(),
         ["account", "env", "host", "token", "token_type", "version"]
       )
       assert.deepStrictEqual(
-        Object.keys(GenomcoreDocument.make(here).encode(Session.update(bare, { tokens: {} }))).sort(),
+        Object.keys(here.document.encode(Session.update(bare, { tokens: {} }))).sort(),
         ["account", "env", "host", "version"]
       )
     }))
@@ -99,17 +99,17 @@ describe("row 13 to_json", () => {
     ([refreshToken, account, selected]) =>
       Effect.gen(function*() {
         const here = yield* dialect({ tokenType: "JWT" })
-        const imported = yield* GenomcoreDocument.make(here).decode({ token, refreshToken, account, ...selected })
+        const imported = yield* here.document.decode({ token, refreshToken, account, ...selected })
         assert.strictEqual(refreshTokenOf(imported), refreshToken)
         assert.deepStrictEqual(imported.account, Option.some(account))
         assert.deepStrictEqual(imported.selection, Selection.make(selected))
 
-        const document = GenomcoreDocument.make(here).encode(restored(imported))
+        const document = here.document.encode(restored(imported))
         const text: unknown = JSON.parse(JSON.stringify(document))
         const { refresh_token, token_type, ...rest } = document
         const camelCase = { ...rest, refreshToken: refresh_token, tokenType: token_type }
         for (const variant of [document, text, camelCase]) {
-          const again = yield* GenomcoreDocument.make(here).decode(variant)
+          const again = yield* here.document.decode(variant)
           const { account: _, ...expected } = { ...imported }
           const { account: written, ...found } = again
           assert.deepStrictEqual(found, expected)

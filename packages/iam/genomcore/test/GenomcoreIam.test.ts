@@ -1,8 +1,8 @@
 import { IamClient, RefreshPolicy, Selection, Session, TokenSet } from "@effect-authn/core"
-import { type GenomcoreDialect, GenomcoreIam } from "@effect-authn/iam-genomcore"
+import { GenomcoreIam, type GenomcoreOptions } from "@effect-authn/iam-genomcore"
 import { assert, describe, it } from "@effect/vitest"
-import { DateTime, Duration, Effect, Layer, Option, Redacted } from "effect"
-import { HttpClientRequest } from "effect/http"
+import { Config, ConfigProvider, DateTime, Duration, Effect, Layer, Option, Redacted } from "effect"
+import { FetchHttpClient, HttpClientRequest } from "effect/http"
 import { inspect } from "node:util"
 import { bodyOf, json, serve } from "./bareServer.ts"
 import {
@@ -22,13 +22,13 @@ import {
 const host = "https://auth.example.com"
 const environments = { prod: host, dev: "https://auth-dev.example.com:8443" }
 
-const misconfigured = (options: GenomcoreDialect.Options) =>
+const misconfigured = (options: GenomcoreOptions.GenomcoreOptions) =>
   Effect.map(refusal(Layer.build(layer(options)), "hunter2"), (reason) => {
     assert.strictEqual(reason._tag, "Misconfigured")
     return reason.message
   })
 
-const adopt = (text: string, options: GenomcoreDialect.Options = {}) =>
+const adopt = (text: string, options: GenomcoreOptions.GenomcoreOptions = {}) =>
   IamClient.IamClient.use((iam) => iam.adopt(secret(text))).pipe(Effect.provide(layer({ host, ...options })))
 
 describe("row 1 constructor", () => {
@@ -85,6 +85,27 @@ describe("row 1 constructor", () => {
     }))
 })
 
+describe("layerConfig", () => {
+  const built = (layer: ReturnType<typeof GenomcoreIam.layerConfig>, variables: Record<string, string>) =>
+    Effect.provide(IamClient.IamClient, Layer.provide(layer, FetchHttpClient.layer)).pipe(
+      Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown(variables))
+    )
+
+  it.effect("takes the auth origin from GENOMCORE_HOST", () =>
+    Effect.gen(function*() {
+      const iam = yield* built(GenomcoreIam.layerConfig(), { GENOMCORE_HOST: `${host}/` })
+      assert.strictEqual(iam.issuer, host)
+      assert.strictEqual((yield* Effect.flip(built(GenomcoreIam.layerConfig(), {})))._tag, "ConfigError")
+    }))
+
+  it.effect("takes any option from where it is told", () =>
+    Effect.gen(function*() {
+      const options = { environments: Config.succeed(environments), env: Config.NonEmptyString("STAGE") }
+      const iam = yield* built(GenomcoreIam.layerConfig(options), { STAGE: "dev" })
+      assert.strictEqual(iam.issuer, "https://auth-dev.example.com:8443")
+    }))
+})
+
 describe("row 2 env", () => {
   it.effect("is the name that was given, and prod where none was", () =>
     Effect.gen(function*() {
@@ -115,13 +136,13 @@ describe("row 5 token_type", () => {
 describe("row 6 host", () => {
   it.effect("comes from the table, or is given", () =>
     Effect.gen(function*() {
-      assert.strictEqual((yield* dialect({ host: undefined, environments })).host, host)
+      assert.strictEqual((yield* dialect({ host: undefined, environments })).issuer, host)
       assert.strictEqual(
-        (yield* dialect({ host: undefined, environments, env: "dev" })).host,
+        (yield* dialect({ host: undefined, environments, env: "dev" })).issuer,
         "https://auth-dev.example.com:8443"
       )
       assert.strictEqual(
-        (yield* dialect({ host: "https://other.example", environments, env: "dev" })).host,
+        (yield* dialect({ host: "https://other.example", environments, env: "dev" })).issuer,
         "https://other.example"
       )
     }))
@@ -131,7 +152,7 @@ describe("row 6 host", () => {
       for (
         const address of ["https://auth.example.com/", "https://auth.example.com:443", "HTTPS://Auth.Example.com:443/"]
       ) {
-        assert.strictEqual((yield* dialect({ host: address })).host, host)
+        assert.strictEqual((yield* dialect({ host: address })).issuer, host)
       }
     }))
 
@@ -197,7 +218,11 @@ describe("row 12 refresh: which project, and which token", () => {
   const issued = { tokens: at(0, "t"), user: Option.none() }
   const own = { [Selection.id(acme)]: at(1, "default"), [Selection.id(acmeIn("A"))]: at(2, "a") }
 
-  const sent = (current: Session.Session, target: Selection.Selection, options: GenomcoreDialect.Options = {}) =>
+  const sent = (
+    current: Session.Session,
+    target: Selection.Selection,
+    options: GenomcoreOptions.GenomcoreOptions = {}
+  ) =>
     Effect.gen(function*() {
       const { origin, seen } = yield* server
       const layerHere = layer({ host: origin, ...options })

@@ -52,7 +52,7 @@ describe("row 13 to_json: edge", () => {
     version: Schema.Literal(1),
     token: Schema.Union([
       Schema.Record(Schema.String, Schema.Json).pipe(Schema.check(Schema.isMaxProperties(4))),
-      Schema.Literals(["opaque", "a.b.c", "x y"])
+      Schema.Literals(["opaque", "a.b.c", "x~y"])
     ]),
     refresh_token: Schema.optionalKey(Word),
     env: Schema.Literals(["prod", "dev"]),

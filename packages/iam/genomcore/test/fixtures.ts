@@ -1,5 +1,5 @@
 import { IamClient, type IamError, Selection, Session, SessionKey } from "@effect-authn/core"
-import { GenomcoreDialect, GenomcoreIam } from "@effect-authn/iam-genomcore"
+import { GenomcoreIam, type GenomcoreOptions } from "@effect-authn/iam-genomcore"
 import { assert } from "@effect/vitest"
 import { Effect, Layer, Option, Redacted } from "effect"
 import { FetchHttpClient } from "effect/http"
@@ -17,11 +17,11 @@ export const secret = (text: string, label?: string) => Redacted.make(text, { la
 export const refreshGrant = (text: string) =>
   Session.Grant.make({ _tag: "RefreshToken", refreshToken: secret(text, "refresh_token") })
 
-export const layer = (options: GenomcoreDialect.Options) =>
+export const layer = (options: GenomcoreOptions.GenomcoreOptions) =>
   GenomcoreIam.layer(options).pipe(Layer.provide(FetchHttpClient.layer))
 
-export const dialect = (options: GenomcoreDialect.Options = {}) =>
-  GenomcoreDialect.make({ host: "https://auth.example.com", ...options })
+export const dialect = (options: GenomcoreOptions.GenomcoreOptions = {}) =>
+  Effect.provide(IamClient.IamClient, layer({ host: "https://auth.example.com", ...options }))
 
 export const credentials = (password = "correct horse"): IamClient.Credentials => ({
   _tag: "Password",
@@ -80,7 +80,7 @@ export const against = <A, E>(
     readonly origin: string
     readonly seen: ReadonlyArray<Seen>
   }) => Effect.Effect<A, E, IamClient.IamClient | GenomcoreIam.GenomcoreIam>,
-  options: GenomcoreDialect.Options = {}
+  options: GenomcoreOptions.GenomcoreOptions = {}
 ) =>
   Effect.gen(function*() {
     const server = yield* serve(script)

@@ -8,7 +8,7 @@ import {
   type SessionLock,
   TokenStorage
 } from "@effect-authn/core"
-import { type GenomcoreDialect, GenomcoreIam } from "@effect-authn/iam-genomcore"
+import { GenomcoreIam, type GenomcoreOptions } from "@effect-authn/iam-genomcore"
 import { IamSimulator } from "@effect-authn/testing"
 import { Context, Effect, Layer, Redacted } from "effect"
 import { FetchHttpClient, HttpClient } from "effect/http"
@@ -33,7 +33,7 @@ export const renewing: Script = (_, index) => json("201 Created", renewed(index)
 
 /** The layers of a program, without the scheduler: only callers renew. */
 export const program = (
-  options: GenomcoreDialect.Options,
+  options: GenomcoreOptions.GenomcoreOptions,
   settings: {
     readonly http?: Layer.Layer<HttpClient.HttpClient>
     readonly storage?: Layer.Layer<TokenStorage.TokenStorage | SessionLock.SessionLock>
@@ -61,7 +61,7 @@ export const client = (...args: Parameters<typeof program>) =>
 /** A client of a bare server, at the time `T`. */
 export const bare = Effect.fnUntraced(function*(
   script: Script = renewing,
-  options: GenomcoreDialect.Options = {},
+  options: GenomcoreOptions.GenomcoreOptions = {},
   settings: Parameters<typeof program>[1] = {}
 ) {
   yield* TestClock.setTime(T * 1000)

@@ -1,3 +1,4 @@
+/** Readers of fields that come and go: what is odd, empty, null or missing is absent. */
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 

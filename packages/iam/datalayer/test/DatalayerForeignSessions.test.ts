@@ -1,4 +1,4 @@
-import { DatalayerLeftBehind } from "@effect-authn/iam-datalayer"
+import { DatalayerForeignSessions } from "@effect-authn/iam-datalayer"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, FileSystem, Formatter, Layer, Option, PlatformError, Redacted } from "effect"
 
@@ -18,14 +18,14 @@ const machine = (files: Record<string, string>, home: Record<string, string> = {
 const keychain = (entries: Record<string, string>) => (service: string, account: string) =>
   Effect.sync(() => Option.map(Option.fromNullishOr(entries[`${service} ${account}`]), (text) => Redacted.make(text)))
 
-const plain = Effect.map((found: ReadonlyArray<DatalayerLeftBehind.LeftBehind>) =>
+const plain = Effect.map((found: ReadonlyArray<DatalayerForeignSessions.ForeignSession>) =>
   found.map(({ isOfIssuer, place, token }) => [place, Redacted.value(token), isOfIssuer])
 )
 
 describe("what other clients left behind", () => {
   it.effect("is found in the keychain under the address as it was typed, and in the file", () =>
     Effect.gen(function*() {
-      const found = yield* plain(DatalayerLeftBehind.find({
+      const found = yield* plain(DatalayerForeignSessions.find({
         issuer: `${issuer}/api/iam/v1`,
         keychain: keychain({
           "https://prod1.example access_token": "one",
@@ -44,19 +44,19 @@ describe("what other clients left behind", () => {
   for (const text of ["", "{}", "[]", "null", "not JSON", "{\"access_token\":null}", "{\"access_token\":\"\"}"]) {
     it.effect(`is nothing in a file of ${text || "nothing"}`, () =>
       Effect.gen(function*() {
-        assert.deepStrictEqual(yield* DatalayerLeftBehind.find({ issuer }), [])
+        assert.deepStrictEqual(yield* DatalayerForeignSessions.find({ issuer }), [])
       }).pipe(Effect.provide(machine({ "/home/ada/.datalayer/auth.json": text }))))
   }
 
   it.effect("is nothing where there is no home, no file and no working keychain", () =>
     Effect.gen(function*() {
-      const found = yield* DatalayerLeftBehind.find({ issuer, keychain: () => Effect.fail({ message: "locked" }) })
+      const found = yield* DatalayerForeignSessions.find({ issuer, keychain: () => Effect.fail({ message: "locked" }) })
       assert.deepStrictEqual(found, [])
     }).pipe(Effect.provide(machine({}, {}))))
 
   it.effect("shows no token", () =>
     Effect.gen(function*() {
-      const found = yield* DatalayerLeftBehind.find({ issuer })
+      const found = yield* DatalayerForeignSessions.find({ issuer })
       assert.strictEqual(found.length, 1)
       assert.notInclude(`${Formatter.format(found)}${Formatter.formatJson(found)}`, "canary")
     }).pipe(Effect.provide(machine({ "/home/ada/.datalayer/auth.json": "{\"access_token\":\"canary-9a3\"}" }))))

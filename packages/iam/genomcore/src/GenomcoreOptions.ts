@@ -1,13 +1,14 @@
 /**
- * The parameters of the Genomcore-style dialect. Whatever is not known of the vendor's service is a parameter with a
- * default, so that a correction is data, not code.
+ * What a caller sets of a Genomcore-style IAM, checked, and where it comes from in the environment. Whatever is not known
+ * of the vendor's service is an option with a default, so that a correction is data, not code.
  *
  * @since 0.1.0
  */
-import { IamError, Misconfigured } from "@effect-authn/core/iam/IamError"
+import { type IamError, Misconfigured } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as RefreshPolicy from "@effect-authn/core/session/RefreshPolicy"
 import * as TokenSet from "@effect-authn/core/session/TokenSet"
+import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -23,8 +24,6 @@ import { projectIdClaims } from "./GenomcoreClaims.ts"
 export type Environments = { readonly [name: string]: string }
 
 /**
- * What a caller may set:
- *
  * - `environments`: the auth origin of each environment. None is built in.
  * - `env`: which of them; `prod` where absent, null or empty. Case matters.
  * - `host`: an auth origin that overrides the table.
@@ -38,7 +37,7 @@ export type Environments = { readonly [name: string]: string }
  * @category models
  * @since 0.1.0
  */
-export interface Options {
+export interface GenomcoreOptions {
   readonly environments?: Environments | undefined
   readonly env?: string | null | undefined
   readonly host?: string | undefined
@@ -50,27 +49,10 @@ export interface Options {
 }
 
 /**
- * The parameters, complete and checked. `host` is an origin.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Dialect {
-  readonly environments: Environments
-  readonly env: string
-  readonly host: string
-  readonly tokenType: string
-  readonly paths: { readonly login: string; readonly refresh: string }
-  readonly projectIdClaims: ReadonlyArray<string>
-  readonly stickyProject: boolean
-  readonly policy: RefreshPolicy.RefreshPolicy
-}
-
-/**
  * Renews strictly under 15 minutes before expiry, and before the token is handed out. A token without `exp` has no known
  * end.
  *
- * @category constructors
+ * @category constants
  * @since 0.1.0
  */
 export const policy: RefreshPolicy.RefreshPolicy = {
@@ -81,15 +63,37 @@ export const policy: RefreshPolicy.RefreshPolicy = {
 }
 
 /**
- * Completes and checks the parameters; what is wrong is `Misconfigured`.
+ * The options of the environment: `GENOMCORE_HOST` has the auth origin.
  *
- * @category constructors
+ * @category configuration
  * @since 0.1.0
  */
-export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Dialect, IamError> {
+export const fromEnvironment: Config.Config<GenomcoreOptions> = Config.all({
+  host: Config.NonEmptyString("GENOMCORE_HOST")
+})
+
+/**
+ * The options, complete and checked. `host` is an origin.
+ *
+ * @internal
+ */
+export interface Settings {
+  readonly environments: Environments
+  readonly env: string
+  readonly host: string
+  readonly tokenType: string
+  readonly paths: { readonly login: string; readonly refresh: string }
+  readonly projectIdClaims: ReadonlyArray<string>
+  readonly stickyProject: boolean
+  readonly policy: RefreshPolicy.RefreshPolicy
+}
+
+/** @internal */
+export const complete = Effect.fnUntraced(function*(options: GenomcoreOptions): Effect.fn.Return<Settings, IamError> {
   const env = options.env || "prod"
   const environments = options.environments ?? {}
-  const refuse = (detail: string) => misconfigured(`the environment "${env}"`, "configure", detail)
+  const refuse = (detail: string) =>
+    IamHttp.error({ issuer: `the environment "${env}"`, method: "configure" }, new Misconfigured({ detail }))
 
   const address = options.host ?? Option.getOrUndefined(environment(environments, env))
   if (address === undefined) {
@@ -127,8 +131,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
 /**
  * The auth origin of an environment, from the table's own names only.
  *
- * @category accessors
- * @since 0.1.0
+ * @internal
  */
 export const environment = (environments: Environments, name: string): Option.Option<string> =>
   Object.hasOwn(environments, name) ? Option.fromUndefinedOr(environments[name]) : Option.none()
@@ -136,8 +139,7 @@ export const environment = (environments: Environments, name: string): Option.Op
 /**
  * The names of a table of environments, for a message.
  *
- * @category accessors
- * @since 0.1.0
+ * @internal
  */
 export const knownNames = (environments: Environments): string =>
   Object.keys(environments).length === 0
@@ -148,20 +150,10 @@ export const knownNames = (environments: Environments): string =>
  * Reads an address as an origin: scheme, host and port, with a trailing slash and the scheme's own port dropped. `None`
  * for an address with a path, query, fragment or user, and for plain http to a host that is not loopback.
  *
- * @category constructors
- * @since 0.1.0
+ * @internal
  */
 export const origin = (address: string): Option.Option<string> =>
   Result.getSuccess(IamHttp.endpoint(address)).pipe(
     Option.filter((url) => url.pathname === "/"),
     Option.map((url) => url.origin)
   )
-
-/**
- * The error of a wrong set-up; `detail` says what to change.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const misconfigured = (issuer: string, method: string, detail: string): IamError =>
-  new IamError({ issuer, method, reason: new Misconfigured({ detail }) })

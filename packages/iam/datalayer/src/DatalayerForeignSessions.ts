@@ -1,5 +1,5 @@
 /**
- * The sessions that other clients of the IAM left on this machine.
+ * The sessions that other clients of the IAM left on this machine, for a login to offer.
  *
  * @since 0.1.0
  */
@@ -11,7 +11,7 @@ import * as Option from "effect/Option"
 import * as UserDirectories from "effect/persistence/UserDirectories"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
-import * as DatalayerClient from "./DatalayerClient.ts"
+import * as DatalayerOptions from "./DatalayerOptions.ts"
 
 /**
  * A token that was found, and where, in words for people. `isOfIssuer` is false where the place does not tell which IAM the
@@ -20,7 +20,7 @@ import * as DatalayerClient from "./DatalayerClient.ts"
  * @category models
  * @since 0.1.0
  */
-export interface LeftBehind {
+export interface ForeignSession {
   readonly place: string
   readonly token: Redacted.Redacted
   readonly isOfIssuer: boolean
@@ -48,9 +48,9 @@ export const find = Effect.fnUntraced(function*(options: {
     service: string,
     account: string
   ) => Effect.Effect<Option.Option<Redacted.Redacted>, { readonly message: string }>
-}): Effect.fn.Return<ReadonlyArray<LeftBehind>, IamError, FileSystem.FileSystem> {
+}): Effect.fn.Return<ReadonlyArray<ForeignSession>, IamError, FileSystem.FileSystem> {
   const fs = yield* FileSystem.FileSystem
-  const issuer = yield* Effect.fromResult(DatalayerClient.canonicalIssuer(options.issuer))
+  const issuer = yield* Effect.fromResult(DatalayerOptions.canonicalIssuer(options.issuer))
   const keychain = options.keychain ?? (() => Effect.succeedNone)
 
   const inKeychain = (service: string) =>
@@ -73,10 +73,10 @@ export const find = Effect.fnUntraced(function*(options: {
 
   // an address was taken as it was typed, but for the path of the API
   const found = yield* Effect.all([inKeychain(issuer), inKeychain(`${issuer}/`), inFile])
-  return found.flatMap((left) =>
-    Option.match(Option.flatMap(left, usable), { onNone: () => [], onSome: (one) => [one] })
+  return found.flatMap((place) =>
+    Option.match(Option.flatMap(place, usable), { onNone: () => [], onSome: (one) => [one] })
   )
 })
 
-const usable = (left: LeftBehind): Option.Option<LeftBehind> =>
-  Option.map(TokenSet.accessTokenFrom(Redacted.value(left.token)), (token) => ({ ...left, token }))
+const usable = (found: ForeignSession): Option.Option<ForeignSession> =>
+  Option.map(TokenSet.accessTokenFrom(Redacted.value(found.token)), (token) => ({ ...found, token }))
