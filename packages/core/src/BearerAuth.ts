@@ -80,6 +80,16 @@ export class KeysUnavailable
 /**
  * The value of `WWW-Authenticate` (RFC 6750, section 3) for a refusal.
  *
+ * **Example** (A refusal for want of a scope)
+ *
+ * ```ts import.meta.vitest
+ * import { BearerAuth } from "@effect-authn/core"
+ *
+ * const refusal = new BearerAuth.InsufficientScope({ scope: "notes:write", description: "may only read" })
+ * const written = BearerAuth.challenge(refusal)
+ * written // => 'Bearer error="insufficient_scope", error_description="may only read", scope="notes:write"'
+ * ```
+ *
  * @category errors
  * @since 0.1.0
  */
@@ -154,6 +164,26 @@ export class Identity
 /**
  * The middleware that lets only valid tokens pass, and gives the handlers an `Identity`.
  *
+ * **Example** (Protecting a group of endpoints)
+ *
+ * ```ts
+ * import { BearerAuth } from "@effect-authn/core"
+ * import { Effect, Schema } from "effect"
+ * import { HttpApi, HttpApiBuilder, HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
+ *
+ * const Api = HttpApi.make("notes").add(
+ *   HttpApiGroup.make("notes").add(
+ *     HttpApiEndpoint.get("mine", "/notes", { success: Schema.String })
+ *   ).middleware(BearerAuth.BearerAuth)
+ * )
+ *
+ * export const handlers = HttpApiBuilder.group(
+ *   Api,
+ *   "notes",
+ *   (handlers) => handlers.handle("mine", () => Effect.map(BearerAuth.Identity, ({ claims }) => `notes of ${claims.sub}`))
+ * )
+ * ```
+ *
  * @category services
  * @since 0.1.0
  */
@@ -164,6 +194,15 @@ export class BearerAuth extends HttpApiMiddleware.Service<BearerAuth, { provides
 
 /**
  * The scope that a token must have: an annotation of an endpoint or a group. Several words are all required.
+ *
+ * **Example** (An endpoint that only some tokens may call)
+ *
+ * ```ts
+ * import { BearerAuth } from "@effect-authn/core"
+ * import { HttpApiEndpoint } from "effect/http-api"
+ *
+ * export const remove = HttpApiEndpoint.delete("remove", "/notes").annotate(BearerAuth.RequiredScope, "notes:write admin")
+ * ```
  *
  * @category references
  * @since 0.1.0
@@ -203,6 +242,35 @@ export interface Implementation<Provides> {
 /**
  * Implements a middleware of your own: `identify` makes its identity of a token that was verified. It is the place to
  * refuse a token that was revoked (`Unauthorized` with a `description`) or is for another project (`InsufficientScope`).
+ *
+ * **Example** (An identity of your own)
+ *
+ * ```ts
+ * import { BearerAuth, Jwks } from "@effect-authn/core"
+ * import { Context, Effect, Layer } from "effect"
+ * import { HttpApiMiddleware } from "effect/http-api"
+ *
+ * class Tenant extends Context.Service<Tenant, { readonly name: string }>()("my-api/Tenant") {}
+ *
+ * class TenantAuth extends HttpApiMiddleware.Service<TenantAuth, { provides: Tenant }>()("my-api/TenantAuth", {
+ *   security: BearerAuth.security,
+ *   error: BearerAuth.errors
+ * }) {}
+ *
+ * export const layer = Layer.unwrap(
+ *   Effect.map(Jwks.remote("https://idp.example.com/jwks"), (jwks) =>
+ *     BearerAuth.layerFor(TenantAuth, Tenant, {
+ *       realm: "notes",
+ *       jwks,
+ *       algorithms: ["RS256"],
+ *       issuer: "https://idp.example.com",
+ *       identify: ({ payload }) =>
+ *         typeof payload["tenant"] === "string"
+ *           ? Effect.succeed({ name: payload["tenant"] })
+ *           : Effect.fail(new BearerAuth.InsufficientScope({ description: "the token names no tenant" }))
+ *     }))
+ * )
+ * ```
  *
  * @category layers
  * @since 0.1.0
@@ -252,6 +320,26 @@ export const layerFor = <Id, IdentityId, A, R, S extends Schema.ConstraintDecode
 
 /**
  * Implements `BearerAuth`. `validate` may refuse a token that was verified, for example one that was revoked.
+ *
+ * **Example** (Tokens of one issuer for one audience)
+ *
+ * ```ts
+ * import { BearerAuth, Jwks, JwtCodec } from "@effect-authn/core"
+ * import { Effect, Layer } from "effect"
+ * import { FetchHttpClient } from "effect/http"
+ *
+ * export const layer = Layer.unwrap(
+ *   Effect.map(Jwks.remote("https://idp.example.com/jwks"), (jwks) =>
+ *     BearerAuth.layer({
+ *       realm: "notes",
+ *       jwks,
+ *       algorithms: ["RS256", "ES256"],
+ *       issuer: "https://idp.example.com",
+ *       audience: "https://api.example.com",
+ *       requiredClaims: ["exp", "sub"]
+ *     }))
+ * ).pipe(Layer.provide([JwtCodec.layer, FetchHttpClient.layer]))
+ * ```
  *
  * @category layers
  * @since 0.1.0

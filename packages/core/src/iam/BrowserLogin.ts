@@ -49,19 +49,28 @@ export interface BeginOptions {
 }
 
 /**
- * Signs in by way of a page of the IAM.
+ * Signs in by way of a page of the IAM (RFC 6749, section 4.1, where the IAM speaks OAuth).
  *
- * - `begin` answers with the address to open, and with what `complete` needs. Nothing is open or waiting after it.
- * - `complete` takes the address to which the IAM sent the browser. A callback that does not belong to the pending login
- *   (another `state` or issuer, a second use, an answer made for somebody else) is `CredentialsRefused`, as is a person
- *   who said no.
+ * **When to use**
+ *
+ * Use it in a program that receives the callback itself, such as a web page. A program with a browser of its own signs in
+ * with `InteractiveStrategy.browser`.
  *
  * @category services
  * @since 0.1.0
  */
 export class BrowserLogin extends Context.Service<BrowserLogin, {
+  /**
+   * Begins a login: the address to open, and what `complete` needs. Nothing is open or waiting after it. Fails with
+   * `Misconfigured` for a redirect URI that the IAM cannot use, and with `Unsupported` where it has no such page.
+   */
   readonly begin: (
     options: BeginOptions
   ) => Effect.Effect<{ readonly url: string; readonly pending: PendingLogin }, IamError>
+  /**
+   * Completes a login with the address to which the IAM sent the browser. Fails with `CredentialsRefused` for a callback
+   * that does not belong to the pending login (another `state` or issuer, a second use, an answer made for somebody
+   * else), and for a person who said no.
+   */
   readonly complete: (pending: PendingLogin, callbackUrl: string) => Effect.Effect<TokenResponse, IamError>
 }>()("@effect-authn/core/iam/BrowserLogin") {}

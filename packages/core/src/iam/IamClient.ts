@@ -57,49 +57,95 @@ export const Revocation = Schema.TaggedUnion({
 export type Revocation = typeof Revocation.Type
 
 /**
- * One IAM, spoken to in its dialect. Only the keeper calls `renew`.
+ * One IAM, spoken to in its dialect.
  *
- * - `issuer` and `clientId` name the sessions; a dialect whose users write its address in several ways canonicalises it.
- * - `policy` is the dialect's default; a layer option may override it.
- * - `environment` names the variables that may hold a token, the first one set wins.
- * - `login` signs in. It is sent once: a second try could lock the account.
- * - `adopt` says what a token obtained elsewhere amounts to (its end, its grant), without a request. A token that can
- *   be seen to be of no use (expired, not yet valid, not a header value) is `CredentialsRefused`. `adoptBearer` makes it.
- * - `renew` makes a new access token for `target` from the session's grant.
- * - `whoami` says who the session belongs to: from a route, the login answer or the claims.
- * - `revoke` tells the IAM that the session ended, or why it was not told.
- * - `present` puts a token on a request for an API; `presentBearer` is the one for bearer tokens.
- * - `document` writes and reads the plain document in which a session travels between clients.
+ * **When to use**
+ *
+ * Use when you write a dialect: `docs/extending.md` makes one in eighty lines, and `IamClientSuite` of
+ * `@effect-authn/testing` tries it. A program uses `AuthManager`.
+ *
+ * **Gotchas**
+ *
+ * No member repeats a request that carries a password or a refresh token, and none writes a session: the keeper decides
+ * both.
  *
  * @category services
  * @since 0.1.0
  */
 export class IamClient extends Context.Service<IamClient, {
+  /** The canonical address of the IAM: the name under which its sessions are kept. */
   readonly issuer: string
+  /** The client that signs in, as the IAM knows it (RFC 6749, section 2.2). It is a part of a session's key. */
   readonly clientId: string
+  /** The dialect's renewal policy, which an option of its layer may override. */
   readonly policy: RefreshPolicy.RefreshPolicy
+  /** The environment variables that may hold a token. The first one that is set wins; none for most dialects. */
   readonly environment: ReadonlyArray<string>
+  /**
+   * Signs in. It is sent once: a second try could lock the account. Fails with `CredentialsRefused` for a wrong name or
+   * password, and with `Unsupported` where the IAM has no passwords.
+   */
   readonly login: (
     credentials: Credentials,
     selection: Selection.Selection
   ) => Effect.Effect<Session.TokenResponse, IamError>
+  /**
+   * Says what a token obtained elsewhere amounts to (its end, its grant), without a request. Fails with
+   * `CredentialsRefused` for a token that can be seen to be of no use: expired, not yet valid, not a header value.
+   * `adoptBearer` is the one for bearer tokens.
+   */
   readonly adopt: (token: Redacted.Redacted) => Effect.Effect<Session.TokenResponse, IamError>
+  /**
+   * Makes a new access token for `target` from the session's grant (RFC 6749, section 6). Fails with `GrantDead` when the
+   * grant has ended for good, and with `Unavailable` otherwise, which says whether the request may have been sent. Only
+   * the keeper calls it.
+   */
   readonly renew: (
     session: Session.Session,
     target: Selection.Selection
   ) => Effect.Effect<Session.TokenResponse, IamError>
+  /**
+   * Says who the session belongs to: from a route, the login answer or the claims. Fails with `CredentialsRefused` when
+   * the IAM refuses the token, and with `Unsupported` where it has no way to tell.
+   */
   readonly whoami: (session: Session.Session) => Effect.Effect<User.User, IamError>
+  /** Tells the IAM that the session ended (RFC 7009), or says why it was not told. */
   readonly revoke: (session: Session.Session) => Effect.Effect<Revocation, IamError>
+  /**
+   * Puts a token on a request for an API. `presentBearer` is the one for bearer tokens; a dialect whose tokens are bound
+   * to a key adds its proof here.
+   */
   readonly present: (
     bearer: Session.Bearer,
     request: HttpClientRequest.HttpClientRequest
   ) => Effect.Effect<HttpClientRequest.HttpClientRequest>
+  /** Writes and reads the plain document in which a session travels between clients. */
   readonly document: SessionDocument
 }>()("@effect-authn/core/iam/IamClient") {}
 
 /**
  * Puts a bearer token on a request, in its `Authorization` header (RFC 6750, section 2.1): the `present` of every IAM
  * whose tokens need no proof of a key.
+ *
+ * **Example** (The header of a request)
+ *
+ * ```ts import.meta.vitest
+ * import { IamClient, TokenSet } from "@effect-authn/core"
+ * import { DateTime, Effect, Option, Redacted } from "effect"
+ * import { HttpClientRequest } from "effect/http"
+ *
+ * const tokens = TokenSet.TokenSet.make({
+ *   accessToken: Redacted.make("at-1"),
+ *   tokenType: "Bearer",
+ *   issuedAt: DateTime.makeUnsafe(0),
+ *   expiresAt: Option.some(DateTime.makeUnsafe(3_600_000)),
+ *   idToken: Option.none(),
+ *   scope: Option.none()
+ * })
+ * const request = HttpClientRequest.get("https://api.example.com/notes")
+ * const presented = await Effect.runPromise(IamClient.presentBearer({ tokens, login: 0 }, request))
+ * presented.headers["authorization"] // => "Bearer at-1"
+ * ```
  *
  * @category requests
  * @since 0.1.0
@@ -116,6 +162,17 @@ export const presentBearer: IamClient["Service"]["present"] = ({ tokens }, reque
  *
  * `CredentialsRefused` are: what no header can carry, a token that has expired, and one whose `nbf` or `iat` lies ahead
  * of this machine's clock by more than `TokenSet.clockTolerance`.
+ *
+ * **Example** (A token that no header can carry)
+ *
+ * ```ts import.meta.vitest
+ * import { IamClient } from "@effect-authn/core"
+ * import { Effect, Redacted } from "effect"
+ *
+ * const adopt = IamClient.adoptBearer({ issuer: "https://iam.example.com" })
+ * const refused = await Effect.runPromise(Effect.flip(adopt(Redacted.make("two words"))))
+ * refused.reason._tag // => "CredentialsRefused"
+ * ```
  *
  * @category constructors
  * @since 0.1.0

@@ -74,6 +74,17 @@ export const error = (call: Pick<Call, "issuer" | "method">, reason: IamErrorRea
  * Reads the address of an IAM: https, or http to this machine (`localhost`, 127.0.0.0/8, `::1`), without user, query or
  * fragment. Anything else is `Misconfigured`, with what to write instead.
  *
+ * **Example** (Addresses of an IAM)
+ *
+ * ```ts import.meta.vitest
+ * import { IamHttp } from "@effect-authn/core"
+ * import { Result } from "effect"
+ *
+ * Result.isSuccess(IamHttp.endpoint("https://iam.example.com")) // => true
+ * Result.isSuccess(IamHttp.endpoint("http://127.0.0.1:4000")) // => true
+ * Result.isSuccess(IamHttp.endpoint("http://iam.example.com")) // => false
+ * ```
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -105,6 +116,21 @@ export const endpoint = (issuer: string): Result.Result<URL, IamError> => {
  * - A certificate that is not trusted is `Misconfigured`.
  *
  * What remains is the IAM's answer: 2xx or 4xx.
+ *
+ * **Example** (A route of a dialect)
+ *
+ * ```ts
+ * import { IamHttp } from "@effect-authn/core"
+ * import { Effect, Option } from "effect"
+ * import { HttpClientRequest } from "effect/http"
+ *
+ * export const name = Effect.fnUntraced(function*(issuer: string) {
+ *   const call = { issuer, method: "whoami", secrets: [] }
+ *   const answer = yield* IamHttp.execute(HttpClientRequest.get(`${issuer}/me`), call)
+ *   const name = Option.flatMapNullishOr(answer.body, (body) => body["name"])
+ *   return Option.isSome(name) ? name.value : yield* IamHttp.unexpected(answer, call)
+ * })
+ * ```
  *
  * @category requests
  * @since 0.1.0
@@ -294,6 +320,16 @@ const serverMessage = (body: Schema.JsonObject, secrets: ReadonlyArray<Redacted.
 /**
  * What others wrote, fit for one of our messages: one line of at most 200 characters, without `secrets` and without
  * anything that looks like a JWT.
+ *
+ * **Example** (What a server echoed)
+ *
+ * ```ts import.meta.vitest
+ * import { IamHttp } from "@effect-authn/core"
+ * import { Redacted } from "effect"
+ *
+ * const said = IamHttp.quote("wrong password:\nhunter2", [Redacted.make("hunter2")])
+ * said.includes("hunter2") // => false
+ * ```
  *
  * @category errors
  * @since 0.1.0

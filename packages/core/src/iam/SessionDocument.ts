@@ -69,6 +69,35 @@ const decodeFields = Schema.decodeUnknownEffect(Schema.Struct({
  * `tokenType` is what a document means that names none, and `grantOf` says what a token without a refresh token can do
  * (default: nothing).
  *
+ * **Example** (Writing a session and reading it)
+ *
+ * ```ts import.meta.vitest
+ * import { Selection, Session, SessionDocument, SessionKey, TokenSet } from "@effect-authn/core"
+ * import { DateTime, Effect, Option, Redacted } from "effect"
+ *
+ * const key = SessionKey.SessionKey.make({ issuer: "https://idp.example.com", clientId: "my-app", account: "default" })
+ * const tokens = TokenSet.TokenSet.make({
+ *   accessToken: Redacted.make("at-1"),
+ *   tokenType: "Bearer",
+ *   issuedAt: DateTime.makeUnsafe(0),
+ *   expiresAt: Option.some(DateTime.makeUnsafe(3_600_000)),
+ *   idToken: Option.none(),
+ *   scope: Option.none()
+ * })
+ * const grant = Session.Grant.cases.RefreshToken.make({ refreshToken: Redacted.make("rt-1") })
+ * const session = Session.fromResponse(key, { tokens, grant, user: Option.none() }, {
+ *   strategy: "password",
+ *   selection: Selection.make({ project: "apollo" })
+ * })
+ *
+ * const document = SessionDocument.make({ issuer: "https://idp.example.com" })
+ * const written = document.encode(session)
+ * written["token"] // => "at-1"
+ * written["project"] // => "apollo"
+ * const imported = await Effect.runPromise(document.decode(written))
+ * Selection.id(imported.selection) // => "project=apollo"
+ * ```
+ *
  * @category constructors
  * @since 0.1.0
  */

@@ -20,6 +20,25 @@ import { JwtError, type JwtErrorReason } from "./JwtError.ts"
 /**
  * A key set that is at hand. Only its public keys count; where several fit a token, each is tried.
  *
+ * **Example** (A set of one key)
+ *
+ * ```ts import.meta.vitest
+ * import { Jwks } from "@effect-authn/core"
+ * import { Effect } from "effect"
+ *
+ * const { publicKey } = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"])
+ * const key = { ...(await crypto.subtle.exportKey("jwk", publicKey)), kty: "EC", kid: "2026" }
+ *
+ * const find = (kid: string) =>
+ *   Jwks.local({ keys: [key] }).pipe(
+ *     Effect.flatMap((jwks) => jwks.find({ alg: "ES256", kid })),
+ *     Effect.map((keys) => keys.length),
+ *     Effect.catchReason("JwtError", "UnknownKey", () => Effect.succeed(0))
+ *   )
+ * await Effect.runPromise(find("2026")) // => 1
+ * await Effect.runPromise(find("2025")) // => 0
+ * ```
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -36,6 +55,21 @@ export const local = (jwks: { readonly keys: ReadonlyArray<Jwk> }): Effect.Effec
  * - `timeLimit`: how long one fetch may take; 5 seconds.
  *
  * Whoever needs the set while it is being fetched waits for that one fetch. Redirects are not followed.
+ *
+ * **Example** (Verifying tokens of an issuer)
+ *
+ * ```ts
+ * import { Jwks, JwtCodec } from "@effect-authn/core"
+ * import { Effect, Redacted } from "effect"
+ *
+ * export const verifier = Effect.gen(function*() {
+ *   const codec = yield* JwtCodec.JwtCodec
+ *   // Make it once: it keeps what it has fetched.
+ *   const jwks = yield* Jwks.remote("https://idp.example.com/jwks")
+ *   return (token: Redacted.Redacted) =>
+ *     codec.verify(token, { jwks, algorithms: ["RS256"], issuer: "https://idp.example.com" })
+ * })
+ * ```
  *
  * @category constructors
  * @since 0.1.0

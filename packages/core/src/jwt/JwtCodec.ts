@@ -57,6 +57,16 @@ export interface Jwt<out Claims> {
  * object there. Times are epoch seconds. Extend it with
  * `Schema.Struct({ ...JwtCodec.Claims.fields, projectId: Schema.Int })`.
  *
+ * **Example** (Claims of your own)
+ *
+ * ```ts import.meta.vitest
+ * import { JwtCodec } from "@effect-authn/core"
+ * import { Schema } from "effect"
+ *
+ * const Claims = Schema.Struct({ ...JwtCodec.Claims.fields, projectId: Schema.Int })
+ * Schema.decodeSync(Claims)({ sub: "ada", projectId: 7 }) // => { sub: "ada", projectId: 7 }
+ * ```
+ *
  * @category models
  * @since 0.1.0
  */
@@ -142,6 +152,23 @@ type KeySource =
 /**
  * Reads a token **without verifying it**: anybody could have written what it says, and it may have expired.
  *
+ * **When to use**
+ *
+ * Use for display and routing, never to decide what somebody may do. `JwtCodec.verify` is for that.
+ *
+ * **Example** (What a token says of itself)
+ *
+ * ```ts import.meta.vitest
+ * import { JwtCodec } from "@effect-authn/core"
+ * import { Result } from "effect"
+ * import { Base64Url } from "effect/encoding"
+ *
+ * const part = (json: object) => Base64Url.encode(JSON.stringify(json))
+ * const token = `${part({ alg: "none" })}.${part({ sub: "ada", projectId: 7 })}.`
+ * Result.getOrThrow(JwtCodec.decodeUnverified(token)).claims // => { sub: "ada", projectId: 7 }
+ * Result.isFailure(JwtCodec.decodeUnverified("no token")) // => true
+ * ```
+ *
  * @category decoding
  * @since 0.1.0
  */
@@ -153,26 +180,57 @@ export const decodeUnverified = (token: string): Result.Result<Decoded, JwtError
 const malformed = (detail: string) => Result.fail(fail({ _tag: "Malformed", detail }))
 
 /**
- * Reads, verifies and signs tokens.
+ * Reads, verifies and signs tokens in their compact form (RFC 7515, section 3.1).
  *
- * - `decode` reads a token **without verifying it**: anybody could have written what it says, and it may have expired.
- *   It is for display and routing, never to decide what somebody may do.
- * - `verify` answers with a token's claims only if its signature, its times and everything asked for hold.
- * - `sign` makes a token with the algorithm of the key (a JWK's `alg`, or what its kind implies). The header has the
- *   JWK's `kid`, or the one that is given.
+ * **Example** (Signing a token and verifying it)
+ *
+ * ```ts import.meta.vitest
+ * import { Jwks, JwtCodec } from "@effect-authn/core"
+ * import { Effect } from "effect"
+ *
+ * const { privateKey, publicKey } = await crypto.subtle.generateKey(
+ *   { name: "ECDSA", namedCurve: "P-256" },
+ *   true,
+ *   ["sign", "verify"]
+ * )
+ * const jwk = { ...(await crypto.subtle.exportKey("jwk", publicKey)), kty: "EC", alg: "ES256", kid: "2026" }
+ *
+ * const program = Effect.gen(function*() {
+ *   const codec = yield* JwtCodec.JwtCodec
+ *   const token = yield* codec.sign({ iss: "https://idp.example.com", sub: "ada" }, privateKey, { kid: "2026" })
+ *   const jwks = yield* Jwks.local({ keys: [jwk] })
+ *   const { claims } = yield* codec.verify(token, { jwks, algorithms: ["ES256"], issuer: "https://idp.example.com" })
+ *   return claims.sub
+ * })
+ *
+ * await Effect.runPromise(Effect.provide(program, JwtCodec.layer)) // => "ada"
+ * ```
  *
  * @category services
  * @since 0.1.0
  */
 export class JwtCodec extends Context.Service<JwtCodec, {
+  /**
+   * Reads a token **without verifying it**: anybody could have written what it says, and it may have expired. It is for
+   * display and routing, never to decide what somebody may do. Fails with `Malformed`, or with `InvalidClaims` where the
+   * claims do not fit their schema.
+   */
   readonly decode: <S extends Schema.ConstraintDecoder<unknown> = typeof Claims>(
     token: Redacted.Redacted,
     claims?: S
   ) => Effect.Effect<Jwt<S["Type"]>, JwtError>
+  /**
+   * Answers with a token's claims only if its signature (RFC 7515), its times and everything asked for hold. Fails with
+   * the first thing that does not, in the reasons of `JwtError`.
+   */
   readonly verify: <S extends Schema.ConstraintDecoder<unknown> = typeof Claims>(
     token: Redacted.Redacted,
     options: VerifyOptions<S>
   ) => Effect.Effect<Jwt<S["Type"]>, JwtError>
+  /**
+   * Makes a token with the algorithm of the key: a JWK's `alg`, or what its kind implies. The header has the JWK's `kid`,
+   * or the one that is given. Fails with `KeyNotUsable`.
+   */
   readonly sign: (
     claims: Schema.JsonObject,
     key: CryptoKey | Redacted.Redacted<Jwk>,

@@ -49,6 +49,19 @@ export type JwtErrorReason = typeof JwtErrorReason.Type
  * Why a token could not be read, verified or signed. No message shows a token, a key, or what a token claims beyond its
  * times.
  *
+ * **Example** (Telling an expired token from a wrong one)
+ *
+ * ```ts import.meta.vitest
+ * import { JwtError } from "@effect-authn/core"
+ * import { Effect } from "effect"
+ *
+ * const expired = Effect.fail(new JwtError.JwtError({ reason: { _tag: "Expired", at: 0 } }))
+ * const answer = Effect.catchReason(expired, "JwtError", "Expired", ({ at }) => Effect.succeed(`ended at ${at}`))
+ *
+ * await Effect.runPromise(answer) // => "ended at 0"
+ * new JwtError.JwtError({ reason: { _tag: "BadSignature" } }).message // => "the signature does not match: the token was changed, or signed with another key"
+ * ```
+ *
  * @category errors
  * @since 0.1.0
  */

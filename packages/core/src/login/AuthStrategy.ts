@@ -64,6 +64,30 @@ export type Services<Strategy> = Strategy extends AuthStrategy<infer R> ? R : ne
 /**
  * The failure of a strategy that has nothing to try, with the reason in a few words.
  *
+ * **When to use**
+ *
+ * Use when a strategy of your own has nothing to offer here. `firstOf` moves on to the next one; any other failure ends
+ * the login.
+ *
+ * **Example** (A strategy of your own)
+ *
+ * ```ts
+ * import { AuthStrategy } from "@effect-authn/core"
+ * import { Effect, FileSystem, Redacted } from "effect"
+ *
+ * export const tokenFile = (path: string): AuthStrategy.AuthStrategy<FileSystem.FileSystem> => ({
+ *   name: "token file",
+ *   obtain: Effect.fnUntraced(function*(context) {
+ *     const fs = yield* FileSystem.FileSystem
+ *     const text = yield* Effect.mapError(
+ *       fs.readFileString(path),
+ *       () => AuthStrategy.noCredentials(context, "token file", `${path} cannot be read`)
+ *     )
+ *     return yield* AuthStrategy.token(Redacted.make(text.trim())).obtain(context)
+ *   })
+ * })
+ * ```
+ *
  * @category errors
  * @since 0.1.0
  */
@@ -73,6 +97,27 @@ export const noCredentials = (context: StrategyContext, strategy: string, reason
 /**
  * Signs in with a handle (or whatever the IAM calls a name) and a password. `organization` and `project` narrow the
  * selection of the login.
+ *
+ * **When to use**
+ *
+ * Use at an IAM with a password route. OpenID providers have none: use `InteractiveStrategy.interactive`.
+ *
+ * **Gotchas**
+ *
+ * It is sent once, whatever the IAM answers: a second try could lock the account.
+ *
+ * **Example** (Signing in to an organization)
+ *
+ * ```ts
+ * import { AuthManager, AuthStrategy } from "@effect-authn/core"
+ * import { Config, Effect } from "effect"
+ *
+ * export const login = Effect.gen(function*() {
+ *   const auth = yield* AuthManager.AuthManager
+ *   const password = yield* Config.Redacted("IAM_PASSWORD")
+ *   return yield* auth.login(AuthStrategy.password({ handle: "ada", password, organization: "acme" }))
+ * })
+ * ```
  *
  * @category strategies
  * @since 0.1.0
@@ -104,6 +149,20 @@ export const password = (options: {
 /**
  * Presents a token that was obtained elsewhere. It is checked by asking the IAM whose it is, and stored as it was given.
  *
+ * **Example** (Signing in with a token of another program)
+ *
+ * ```ts
+ * import { AuthManager, AuthStrategy } from "@effect-authn/core"
+ * import { Effect, Redacted } from "effect"
+ *
+ * export const login = (accessToken: string) =>
+ *   Effect.gen(function*() {
+ *     const auth = yield* AuthManager.AuthManager
+ *     const session = yield* auth.login(AuthStrategy.token(Redacted.make(accessToken)), { store: false })
+ *     return session.user
+ *   })
+ * ```
+ *
  * @category strategies
  * @since 0.1.0
  */
@@ -118,6 +177,23 @@ export const token = (accessToken: Redacted.Redacted): AuthStrategy<never, IamEr
 /**
  * Presents the token that the first of the IAM's environment variables holds, through the program's `ConfigProvider`. It
  * is never stored, exchanged or revoked.
+ *
+ * **When to use**
+ *
+ * Use for jobs of continuous integration, which get a token from their runner. `IamClient.environment` names the variables.
+ *
+ * **Example** (A token of the environment, else the stored session)
+ *
+ * ```ts
+ * import { AuthManager, AuthStrategy } from "@effect-authn/core"
+ * import { Effect } from "effect"
+ *
+ * // This is also what `login()` does without a strategy.
+ * export const login = Effect.gen(function*() {
+ *   const auth = yield* AuthManager.AuthManager
+ *   return yield* auth.login(AuthStrategy.firstOf(AuthStrategy.environment(), AuthStrategy.stored()))
+ * })
+ * ```
  *
  * @category strategies
  * @since 0.1.0
@@ -157,6 +233,21 @@ export const environment = (): AuthStrategy => ({
 /**
  * Takes up the session of an earlier login, if it can still produce a token. It sends nothing.
  *
+ * **Example** (Going on only where somebody is signed in)
+ *
+ * ```ts
+ * import { AuthManager, AuthStrategy } from "@effect-authn/core"
+ * import { Effect } from "effect"
+ *
+ * export const isSignedIn = Effect.gen(function*() {
+ *   const auth = yield* AuthManager.AuthManager
+ *   return yield* auth.login(AuthStrategy.stored()).pipe(
+ *     Effect.as(true),
+ *     Effect.catchTag("NoCredentials", () => Effect.succeed(false))
+ *   )
+ * })
+ * ```
+ *
  * @category strategies
  * @since 0.1.0
  */
@@ -184,6 +275,27 @@ export const stored = (): AuthStrategy => ({
  * Tries strategies in order and takes the first that has something to try. If none has, `NoCredentials` lists each with
  * its reason.
  *
+ * **Details**
+ *
+ * It asks for the services that all of them need. What comes before the first strategy with a person is tried before
+ * anybody waits for their turn.
+ *
+ * **Gotchas**
+ *
+ * Only `NoCredentials` moves on. A password that is refused, or an IAM that is down, ends the login.
+ *
+ * **Example** (The stored session, else a person)
+ *
+ * ```ts
+ * import { AuthManager, AuthStrategy, InteractiveStrategy } from "@effect-authn/core"
+ * import { Effect } from "effect"
+ *
+ * export const login = Effect.gen(function*() {
+ *   const auth = yield* AuthManager.AuthManager
+ *   return yield* auth.login(AuthStrategy.firstOf(AuthStrategy.stored(), InteractiveStrategy.interactive()))
+ * })
+ * ```
+ *
  * @category combinators
  * @since 0.1.0
  */
@@ -194,6 +306,17 @@ export const firstOf = <Services extends ReadonlyArray<unknown>>(
 /**
  * `firstOf` with something to do between two strategies: `onSkipped` runs when a strategy had nothing to try, with why it
  * had nothing and with the strategy that is tried next.
+ *
+ * **Example** (Saying why a strategy was skipped)
+ *
+ * ```ts
+ * import { AuthStrategy, InteractiveStrategy } from "@effect-authn/core"
+ * import { Effect } from "effect"
+ *
+ * export const strategy = AuthStrategy.firstOfWith({
+ *   onSkipped: (skipped, next) => Effect.logInfo(`${skipped.message}; trying ${next.name}`)
+ * })(AuthStrategy.stored(), InteractiveStrategy.device())
+ * ```
  *
  * @category combinators
  * @since 0.1.0
@@ -231,6 +354,25 @@ const combined = <R>(
 
 /**
  * Gives a strategy the services that it needs.
+ *
+ * **Example** (A strategy that needs nothing any more)
+ *
+ * ```ts
+ * import { AuthStrategy, InteractiveStrategy, LoginPrompt } from "@effect-authn/core"
+ * import { Context, Effect } from "effect"
+ *
+ * const prompt = LoginPrompt.LoginPrompt.of({
+ *   obstacle: Effect.succeedNone,
+ *   show: (notice) => Effect.logInfo(LoginPrompt.text(notice)),
+ *   ask: () => Effect.succeedNone
+ * })
+ *
+ * // What is left to provide is `DeviceLogin`, which the dialect's layer brings.
+ * export const strategy = AuthStrategy.provide(
+ *   InteractiveStrategy.device(),
+ *   Context.make(LoginPrompt.LoginPrompt, prompt)
+ * )
+ * ```
  *
  * @category combinators
  * @since 0.1.0

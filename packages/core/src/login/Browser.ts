@@ -27,17 +27,21 @@ export class BrowserNotOpened
 }
 
 /**
- * Opens pages.
- *
- * - `obstacle` is why a page that opens here would not be in front of the person, as far as can be told; `None` if
- *   nothing is in the way.
- * - `open` shows an http or https page. That it succeeds says that a browser was started, not that anybody looks at it.
+ * Opens pages in front of the person. `NodeBrowser` of `@effect-authn/platform-node` starts the browser of the system.
  *
  * @category services
  * @since 0.1.0
  */
 export class Browser extends Context.Service<Browser, {
+  /**
+   * Why a page that opens here would not be in front of the person, in words for people; `None` if nothing is known to
+   * be in the way. `environmentObstacle` reads it from the environment.
+   */
   readonly obstacle: Effect.Effect<Option.Option<string>>
+  /**
+   * Shows an http or https page. Success says that a browser was started, not that anybody looks at it. Fails with
+   * `BrowserNotOpened` when none could be started.
+   */
   readonly open: (url: string) => Effect.Effect<void, BrowserNotOpened>
 }>()("@effect-authn/core/login/Browser") {}
 
@@ -53,6 +57,20 @@ const elsewhere: ReadonlyArray<readonly [names: ReadonlyArray<string>, where: st
  * Why a browser that opens on this machine would not be in front of the person, by the environment variables that SSH,
  * Codespaces, development containers and the like set, read through the program's `ConfigProvider`. `needsDisplay` is for
  * systems whose windows need `DISPLAY` or `WAYLAND_DISPLAY` (not macOS, not Windows).
+ *
+ * **Example** (A session over SSH)
+ *
+ * ```ts import.meta.vitest
+ * import { Browser } from "@effect-authn/core"
+ * import { ConfigProvider, Effect, Option } from "effect"
+ *
+ * const env = { SSH_CONNECTION: "10.0.0.1 51234 10.0.0.2 22" }
+ * const obstacle = Browser.environmentObstacle({ needsDisplay: true }).pipe(
+ *   Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env })))
+ * )
+ *
+ * Option.getOrThrow(await Effect.runPromise(obstacle)) // => "this is an SSH session (SSH_CONNECTION is set)"
+ * ```
  *
  * @category detection
  * @since 0.1.0

@@ -9,7 +9,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 
 /**
- * No place for callbacks could be had; `detail` says why and what to do.
+ * No place for callbacks could be opened; `detail` says why and what to do.
  *
  * @category errors
  * @since 0.1.0
@@ -26,35 +26,44 @@ export class CallbackUnavailable
 }
 
 /**
- * A browser that has come back. `url` is the address with which it came; `finish` shows it how the login went, and
- * returns when it has the page.
+ * A browser that has come back from the IAM.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Received {
+  /** The whole address with which it came, with the code in its query. It belongs in no log. */
   readonly url: string
+  /** Shows the browser how the login went, and returns when it has the page. */
   readonly finish: (outcome: "success" | "failure") => Effect.Effect<void>
 }
 
 /**
- * An open place for callbacks. `receive` waits for the first browser that comes to `redirectUri` with that `state` in its
- * query; whatever else comes is answered and does not disturb it.
+ * An open place for callbacks.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Callback {
+  /** Where the IAM has to send the browser: the redirect URI of the login (RFC 6749, section 3.1.2; RFC 8252, 7.3). */
   readonly redirectUri: string
+  /**
+   * Waits for the first browser that comes to `redirectUri` with that `state` in its query. Whatever else comes is
+   * answered and does not disturb it. It waits for ever: whoever asks sets the time limit.
+   */
   readonly receive: (state: string) => Effect.Effect<Received>
 }
 
 /**
- * Receives the callbacks of browser logins. What `open` opens is closed with its scope, with every connection to it.
+ * Receives the callbacks of browser logins. `NodeCallbackServer` of `@effect-authn/platform-node` listens on this machine.
  *
  * @category services
  * @since 0.1.0
  */
 export class CallbackServer extends Context.Service<CallbackServer, {
+  /**
+   * Opens a place for one login. It is closed with its scope, with every connection to it. Fails with
+   * `CallbackUnavailable` when no place can be opened, for example because every allowed port is taken.
+   */
   readonly open: Effect.Effect<Callback, CallbackUnavailable, Scope.Scope>
 }>()("@effect-authn/core/login/CallbackServer") {}

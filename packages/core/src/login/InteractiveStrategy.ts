@@ -41,6 +41,19 @@ export interface Options {
  * Opens the IAM's page in the browser of this machine, and waits for the browser to come back. When no browser opens, the
  * person is shown the address. A page that is never finished ends in `LoginTimedOut`.
  *
+ * **Example** (Signing in with the browser of this machine)
+ *
+ * ```ts
+ * import { AuthManager, InteractiveStrategy } from "@effect-authn/core"
+ * import { NodeLogin } from "@effect-authn/platform-node"
+ * import { Effect } from "effect"
+ *
+ * export const login = Effect.gen(function*() {
+ *   const auth = yield* AuthManager.AuthManager
+ *   return yield* auth.login(InteractiveStrategy.browser({ timeLimit: "2 minutes" }))
+ * }).pipe(Effect.provide(NodeLogin.layer()))
+ * ```
+ *
  * @category strategies
  * @since 0.1.0
  */
@@ -92,6 +105,23 @@ const atBrowser = (options: Options | undefined, onNotOpened: NotOpened): AuthSt
  * Shows a code that the person enters on any device, and waits for the IAM to say that it was done. Where the IAM has no
  * such flow there is nothing to try.
  *
+ * **When to use**
+ *
+ * Use where no browser is at hand: servers, containers, televisions (RFC 8628).
+ *
+ * **Example** (Signing in on a server)
+ *
+ * ```ts
+ * import { AuthManager, InteractiveStrategy } from "@effect-authn/core"
+ * import { NodeLogin } from "@effect-authn/platform-node"
+ * import { Effect } from "effect"
+ *
+ * export const login = Effect.gen(function*() {
+ *   const auth = yield* AuthManager.AuthManager
+ *   return yield* auth.login(InteractiveStrategy.device())
+ * }).pipe(Effect.provide(NodeLogin.layer()))
+ * ```
+ *
  * @category strategies
  * @since 0.1.0
  */
@@ -125,6 +155,23 @@ export const device = (): AuthStrategy<DeviceLogin | LoginPrompt> => ({
  * Shows an address that the person opens in any browser, also on another machine, and asks for the address where that
  * browser ends, which this machine cannot receive. `redirectUri` is where that is: nothing should listen there, and the
  * IAM has to know it; `http://127.0.0.1:49321/callback` unless told.
+ *
+ * **When to use**
+ *
+ * Use where neither a browser nor device codes are at hand, for example in a remote shell at an IAM without device codes.
+ *
+ * **Example** (Signing in by pasting an address)
+ *
+ * ```ts
+ * import { AuthManager, InteractiveStrategy } from "@effect-authn/core"
+ * import { NodeLogin } from "@effect-authn/platform-node"
+ * import { Effect } from "effect"
+ *
+ * export const login = Effect.gen(function*() {
+ *   const auth = yield* AuthManager.AuthManager
+ *   return yield* auth.login(InteractiveStrategy.manual({ redirectUri: "http://127.0.0.1:8765/callback" }))
+ * }).pipe(Effect.provide(NodeLogin.layer()))
+ * ```
  *
  * @category strategies
  * @since 0.1.0
@@ -171,6 +218,23 @@ export const manual = (
  * which, and why not the one before; if none is possible, `NoCredentials` says why.
  *
  * `DeviceLogin` is used where the dialect has one.
+ *
+ * **When to use**
+ *
+ * Use in a program that runs on a laptop today and over SSH tomorrow.
+ *
+ * **Example** (Whatever way is possible here)
+ *
+ * ```ts
+ * import { AuthManager, InteractiveStrategy } from "@effect-authn/core"
+ * import { NodeLogin } from "@effect-authn/platform-node"
+ * import { Effect } from "effect"
+ *
+ * export const login = Effect.gen(function*() {
+ *   const auth = yield* AuthManager.AuthManager
+ *   return yield* auth.login(InteractiveStrategy.interactive())
+ * }).pipe(Effect.provide(NodeLogin.layer()))
+ * ```
  *
  * @category strategies
  * @since 0.1.0

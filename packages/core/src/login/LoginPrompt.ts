@@ -42,23 +42,59 @@ export const Notice = Schema.TaggedUnion({
 export type Notice = typeof Notice.Type
 
 /**
- * Shows notices and asks for answers.
+ * Shows notices to the person who signs in and asks them for answers. `TerminalLoginPrompt` of
+ * `@effect-authn/platform-node` is the one for terminals.
  *
- * - `obstacle` is why nobody could answer a question here; `None` if somebody can.
- * - `show` tells something and does not wait.
- * - `ask` shows a notice and waits for one line; `None` when the person leaves.
+ * **When to use**
+ *
+ * Use your own in a program with a window, or to put the words into another language.
+ *
+ * **Example** (Collecting notices, for a window or a test)
+ *
+ * ```ts import.meta.vitest
+ * import { LoginPrompt } from "@effect-authn/core"
+ * import { Effect, Layer, Option } from "effect"
+ *
+ * const shown: Array<LoginPrompt.Notice["_tag"]> = []
+ * const layer = Layer.succeed(LoginPrompt.LoginPrompt, {
+ *   obstacle: Effect.succeedSome("nobody looks at this window"),
+ *   show: (notice) => Effect.sync(() => void shown.push(notice._tag)),
+ *   ask: () => Effect.succeedNone
+ * })
+ *
+ * const program = Effect.gen(function*() {
+ *   const prompt = yield* LoginPrompt.LoginPrompt
+ *   yield* prompt.show(LoginPrompt.Notice.cases.OpenBrowser.make({ url: "https://idp.example.com/authorize" }))
+ *   return yield* prompt.obstacle
+ * })
+ *
+ * Option.getOrThrow(await Effect.runPromise(Effect.provide(program, layer))) // => "nobody looks at this window"
+ * shown // => ["OpenBrowser"]
+ * ```
  *
  * @category services
  * @since 0.1.0
  */
 export class LoginPrompt extends Context.Service<LoginPrompt, {
+  /** Why nobody could answer a question here, in words for people; `None` if somebody can. */
   readonly obstacle: Effect.Effect<Option.Option<string>>
+  /** Tells something, and does not wait for the person. */
   readonly show: (notice: Notice) => Effect.Effect<void>
+  /** Shows a notice and waits for one line, which may hold a secret; `None` when the person leaves. */
   readonly ask: (notice: Notice) => Effect.Effect<Option.Option<Redacted.Redacted>>
 }>()("@effect-authn/core/login/LoginPrompt") {}
 
 /**
  * A notice in English, as plain text for a terminal. What the IAM wrote is stripped of control characters.
+ *
+ * **Example** (What a terminal shows)
+ *
+ * ```ts import.meta.vitest
+ * import { LoginPrompt } from "@effect-authn/core"
+ *
+ * const notice = LoginPrompt.Notice.cases.Chosen.make({ strategy: "device", reason: "there is no display" })
+ * LoginPrompt.text(notice) // => "Signing in by device: there is no display."
+ * ```
  *
  * @category formatting
  * @since 0.1.0

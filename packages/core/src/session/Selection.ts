@@ -49,6 +49,16 @@ const members = ["organization", "project", "resource", "scope"] as const
  * Makes a `Selection`. Empty strings count as absent; the words of `scope` are put in order, so that their order makes
  * no difference.
  *
+ * **Example** (Selections that are equal)
+ *
+ * ```ts import.meta.vitest
+ * import { Selection } from "@effect-authn/core"
+ *
+ * const selection = Selection.make({ organization: "acme", project: "", scope: "write read" })
+ * Selection.id(selection) // => "organization=acme&scope=read%20write"
+ * Selection.id(Selection.none) // => ""
+ * ```
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -76,6 +86,16 @@ export const id = (self: Selection): SelectionId =>
 /**
  * Reads `asked` on top of a session's `current` selection: the organization stays unless another is asked for; project,
  * resource and scope are taken from `asked` alone.
+ *
+ * **Example** (Another project of the same organization)
+ *
+ * ```ts import.meta.vitest
+ * import { Selection } from "@effect-authn/core"
+ *
+ * const current = Selection.make({ organization: "acme", project: "apollo" })
+ * Selection.id(Selection.refine(current, { project: "gemini" })) // => "organization=acme&project=gemini"
+ * Selection.id(Selection.refine(current, {})) // => "organization=acme"
+ * ```
  *
  * @category combinators
  * @since 0.1.0

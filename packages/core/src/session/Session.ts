@@ -190,6 +190,31 @@ export const canRenew = (self: Session, now: DateTime.Utc): boolean => {
 /**
  * Whether the session can still produce an access token at `now`: it holds a valid one, or can renew.
  *
+ * **Example** (A session without a grant)
+ *
+ * ```ts import.meta.vitest
+ * import { Selection, Session, SessionKey, TokenSet } from "@effect-authn/core"
+ * import { DateTime, Option, Redacted } from "effect"
+ *
+ * const key = SessionKey.SessionKey.make({ issuer: "https://idp.example.com", clientId: "my-app", account: "default" })
+ * const tokens = TokenSet.TokenSet.make({
+ *   accessToken: Redacted.make("at-1"),
+ *   tokenType: "Bearer",
+ *   issuedAt: DateTime.makeUnsafe(0),
+ *   expiresAt: Option.some(DateTime.makeUnsafe(3_600_000)),
+ *   idToken: Option.none(),
+ *   scope: Option.none()
+ * })
+ * const grant = Session.Grant.cases.None.make({})
+ * const session = Session.fromResponse(key, { tokens, grant, user: Option.none() }, {
+ *   strategy: "token",
+ *   selection: Selection.none
+ * })
+ * Session.isAlive(session, DateTime.makeUnsafe(0)) // => true
+ * Session.canRenew(session, DateTime.makeUnsafe(0)) // => false
+ * Session.isAlive(session, DateTime.makeUnsafe(3_600_000)) // => false
+ * ```
+ *
  * @category guards
  * @since 0.1.0
  */

@@ -51,6 +51,19 @@ const decodeLifetime = Schema.decodeUnknownOption(Lifetime)
  * Reads a token answer's `expires_in` (RFC 6749, section 5.1) in seconds: a positive number, also as text, capped at ten
  * years, in whole milliseconds. Everything else is `None`.
  *
+ * **Example** (Answers of different servers)
+ *
+ * ```ts import.meta.vitest
+ * import { TokenSet } from "@effect-authn/core"
+ * import { Duration, Option } from "effect"
+ *
+ * const seconds = (expiresIn: unknown) =>
+ *   Option.getOrUndefined(Option.map(TokenSet.lifetimeFrom(expiresIn), Duration.toSeconds))
+ * seconds(3600) // => 3600
+ * seconds("3600") // => 3600
+ * seconds(-1) // => undefined
+ * ```
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -78,6 +91,24 @@ export const clockOffset = (serverTime: Option.Option<DateTime.Utc>, receivedAt:
  *
  * The end of the token's life is `expiresIn` from its receipt; else the `exp` claim of a JWT, corrected by the offset of
  * the issuer's clock; else `defaultLifetime`; an infinite `defaultLifetime` means that the token has no known end.
+ *
+ * **Example** (An answer with expires_in)
+ *
+ * ```ts import.meta.vitest
+ * import { TokenSet } from "@effect-authn/core"
+ * import { DateTime, Duration, Option, Redacted } from "effect"
+ *
+ * const tokens = TokenSet.fromAnswer({
+ *   accessToken: Redacted.make("at-1"),
+ *   expiresIn: 60,
+ *   receivedAt: DateTime.makeUnsafe(0),
+ *   serverTime: Option.none(),
+ *   defaultLifetime: Duration.hours(1)
+ * })
+ * TokenSet.isValid(tokens, DateTime.makeUnsafe(59_999)) // => true
+ * TokenSet.isValid(tokens, DateTime.makeUnsafe(60_000)) // => false
+ * String(TokenSet.authorization(tokens)) // => "<redacted:authorization>"
+ * ```
  *
  * @category constructors
  * @since 0.1.0
@@ -133,6 +164,16 @@ export const timeClaim = (accessToken: Redacted.Redacted, name: string): Option.
 /**
  * Reads an access token as people hand it on: a leading `Bearer ` is dropped. `None` for what no header can carry as one
  * token: it is visible ASCII without a space (RFC 6750, section 2.1, allows some of that only; some IAMs use more).
+ *
+ * **Example** (A token that was pasted)
+ *
+ * ```ts import.meta.vitest
+ * import { TokenSet } from "@effect-authn/core"
+ * import { Option, Redacted } from "effect"
+ *
+ * Option.map(TokenSet.accessTokenFrom("Bearer at-1"), Redacted.value) // => Option.some("at-1")
+ * Option.isNone(TokenSet.accessTokenFrom("two words")) // => true
+ * ```
  *
  * @category constructors
  * @since 0.1.0

@@ -128,6 +128,22 @@ const layerCodec = Layer.effect(TokenStorage.Codec, makeCodec).pipe(
  *
  * The storage has to write with `TokenStorage.Codec`, or building it dies.
  *
+ * **Example** (Memory that holds no token in clear)
+ *
+ * ```ts import.meta.vitest
+ * import { EncryptedTokenStorage, EncryptionKeys, TokenStorage } from "@effect-authn/core"
+ * import { ConfigProvider, Effect, Layer } from "effect"
+ *
+ * const variables = ConfigProvider.layer(ConfigProvider.fromEnv({ env: { EFFECT_AUTHN_KEY: "A".repeat(43) } }))
+ * const storage = EncryptedTokenStorage.layer(TokenStorage.layerMemory).pipe(
+ *   Layer.provide(EncryptionKeys.layerEnvironment()),
+ *   Layer.provide(variables)
+ * )
+ *
+ * const atRest = TokenStorage.TokenStorage.use(({ guarantees }) => Effect.succeed(guarantees.atRest))
+ * await Effect.runPromise(Effect.provide(atRest, storage)) // => "encrypted"
+ * ```
+ *
  * @category layers
  * @since 0.1.0
  */

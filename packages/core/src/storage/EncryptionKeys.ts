@@ -35,20 +35,24 @@ export interface Key {
 /**
  * Where the key of encrypted sessions comes from. Nothing is asked for a key before a session is read or written.
  *
- * - `current`: the key to encrypt with. A source that makes its own keys makes the first one here.
- * - `named`: the key that has encrypted something, if the source has it; older keys stay readable.
- * - `available`: whether the source works, found out by using it.
- * - `atRest`: what a storage with this key may call itself.
- * - `description` is for people: `a key from EFFECT_AUTHN_KEY`, `a key in the macOS Keychain`.
+ * **When to use**
+ *
+ * Use `layerEnvironment`, `layerFile` or `layerPassphrase`, or `KeychainKeySource` of `@effect-authn/storage-keyring`; write
+ * your own for a key that lives elsewhere, such as a key management service.
  *
  * @category services
  * @since 0.1.0
  */
 export class EncryptionKeys extends Context.Service<EncryptionKeys, {
+  /** Where the key is, for people: `a key from EFFECT_AUTHN_KEY`, `a key in the macOS Keychain`. */
   readonly description: string
+  /** What a storage with this key may call itself. */
   readonly atRest: "encrypted" | "keychain"
+  /** Whether the source works, found out by using it. Fails with the reason. */
   readonly available: Effect.Effect<void, StorageKeyUnavailable>
+  /** The key to encrypt with. A source that makes its own keys makes the first one here. */
   readonly current: Effect.Effect<Key, StorageKeyUnavailable>
+  /** The key of that name, which has encrypted something; `None` if the source does not have it. */
   readonly named: (name: string) => Effect.Effect<Option.Option<Key>, StorageKeyUnavailable>
 }>()("@effect-authn/core/storage/EncryptionKeys") {}
 
@@ -63,6 +67,17 @@ export const keyLength = 32
 /**
  * The keys in a text: each 32 bytes as Base64 or Base64url, one a line or separated by commas. The first one encrypts, the
  * others only read. `openssl rand -base64 32` makes one. The error says what is wrong with the text and shows none of it.
+ *
+ * **Example** (Two keys, and a text that is none)
+ *
+ * ```ts import.meta.vitest
+ * import { EncryptionKeys } from "@effect-authn/core"
+ * import { Redacted, Result } from "effect"
+ *
+ * const text = Redacted.make(`${"A".repeat(43)}=, ${"B".repeat(43)}=`)
+ * Result.getOrThrow(EncryptionKeys.parse(text)).length // => 2
+ * Result.isFailure(EncryptionKeys.parse(Redacted.make("secret"))) // => true
+ * ```
  *
  * @category constructors
  * @since 0.1.0
@@ -143,6 +158,22 @@ const fromText = (
 /**
  * Keys from a variable of the environment (default `EFFECT_AUTHN_KEY`), written as `parse` says: for CI.
  *
+ * **Gotchas**
+ *
+ * It reads the variable when the layer is built, and says that it is not set when a session is first read or written.
+ *
+ * **Example** (Encrypted files in continuous integration)
+ *
+ * ```ts
+ * import { EncryptedTokenStorage, EncryptionKeys } from "@effect-authn/core"
+ * import { FileTokenStorage } from "@effect-authn/platform-node"
+ * import { Layer } from "effect"
+ *
+ * export const storage = EncryptedTokenStorage.layer(FileTokenStorage.layer()).pipe(
+ *   Layer.provide(EncryptionKeys.layerEnvironment("CI_SESSION_KEY"))
+ * )
+ * ```
+ *
  * @category layers
  * @since 0.1.0
  */
@@ -162,6 +193,18 @@ export const layerEnvironment = (variable = "EFFECT_AUTHN_KEY"): Layer.Layer<Enc
 
 /**
  * Keys from a file, written as `parse` says: a mounted secret, a file that only this user may read. It is never written.
+ *
+ * **Example** (Encrypted files with a mounted secret)
+ *
+ * ```ts
+ * import { EncryptedTokenStorage, EncryptionKeys } from "@effect-authn/core"
+ * import { FileTokenStorage } from "@effect-authn/platform-node"
+ * import { Layer } from "effect"
+ *
+ * export const storage = EncryptedTokenStorage.layer(FileTokenStorage.layer()).pipe(
+ *   Layer.provide(EncryptionKeys.layerFile("/run/secrets/session-key"))
+ * )
+ * ```
  *
  * @category layers
  * @since 0.1.0
@@ -187,6 +230,21 @@ const mostIterations = 10_000_000
  * lie beside what is encrypted. A derivation takes a fraction of a second, once per salt and program; new sessions take the
  * salt of one that was read. The passphrase is asked for when it is first needed, and again if that fails. `previous` ones
  * still read.
+ *
+ * **Example** (A passphrase that a person types)
+ *
+ * ```ts
+ * import { EncryptedTokenStorage, EncryptionKeys } from "@effect-authn/core"
+ * import { FileTokenStorage } from "@effect-authn/platform-node"
+ * import { Config, Effect, Layer } from "effect"
+ *
+ * export const storage = EncryptedTokenStorage.layer(FileTokenStorage.layer()).pipe(
+ *   Layer.provide(Layer.unwrap(Config.map(
+ *     Config.all([Config.Redacted("PASSPHRASE"), Config.Redacted("OLD_PASSPHRASE")]),
+ *     ([passphrase, old]) => EncryptionKeys.layerPassphrase(Effect.succeed(passphrase), { previous: [old] })
+ *   )))
+ * )
+ * ```
  *
  * @category layers
  * @since 0.1.0

@@ -11,7 +11,7 @@ import * as Semaphore from "effect/Semaphore"
 import { SessionKey } from "../session/SessionKey.ts"
 
 /**
- * The lock of a session could not be had: not in time, because `holder` has it, or not at all.
+ * The lock of a session could not be taken: not in time, because `holder` has it, or not at all.
  *
  * @category errors
  * @since 0.1.0
@@ -44,12 +44,20 @@ export type Purpose = "renew" | "login"
 
 /**
  * Mutual exclusion per session and purpose among all that share a storage: a kernel lock, Web Locks, a lease or a
- * semaphore. It is not re-entrant. Waiting is bounded and longer than a request may take; the error names the holder.
+ * semaphore.
+ *
+ * **Gotchas**
+ *
+ * It is not re-entrant: whoever holds a lock and asks for it again waits for themselves.
  *
  * @category services
  * @since 0.1.0
  */
 export class SessionLock extends Context.Service<SessionLock, {
+  /**
+   * Runs an effect while this fiber alone holds the lock. Waiting for it is bounded and longer than a request may take;
+   * then it fails with `SessionLockError`, which names the holder where it is known.
+   */
   readonly withLock: (
     key: SessionKey,
     purpose: Purpose
@@ -68,6 +76,30 @@ export const Holder = Context.Reference<string>("@effect-authn/core/storage/Sess
 
 /**
  * A lock among the fibers of this process: for storages that no other process shares.
+ *
+ * **Example** (One fiber at a time)
+ *
+ * ```ts import.meta.vitest
+ * import { SessionKey, SessionLock } from "@effect-authn/core"
+ * import { Effect } from "effect"
+ *
+ * const key = SessionKey.SessionKey.make({ issuer: "https://idp.example.com", clientId: "my-app", account: "default" })
+ * const order: Array<string> = []
+ * const step = (name: string) =>
+ *   Effect.gen(function*() {
+ *     order.push(`${name} begins`)
+ *     yield* Effect.yieldNow
+ *     order.push(`${name} ends`)
+ *   })
+ *
+ * const program = Effect.gen(function*() {
+ *   const { withLock } = yield* SessionLock.SessionLock
+ *   yield* Effect.forEach(["a", "b"], (name) => withLock(key, "renew")(step(name)), { concurrency: "unbounded" })
+ * })
+ *
+ * await Effect.runPromise(Effect.provide(program, SessionLock.layerInProcess))
+ * order // => ["a begins", "a ends", "b begins", "b ends"]
+ * ```
  *
  * @category layers
  * @since 0.1.0

@@ -44,25 +44,41 @@ export interface Guarantees {
 /**
  * A store of sessions with compare and set.
  *
- * - `put` and `remove` take the generation that the caller read (0: absent) and fail with `StorageConflict` when the
- *   stored one is another: the fence where a lock is a lease. Removing what is absent succeeds.
- * - `get` fails with `StorageCorrupt` for a document that is no session, after moving it aside where it can (the next
- *   `get` finds nothing), and with `StorageNewerVersion` for one of a newer version, which nothing overwrites.
- * - Where sessions are encrypted, everything can also fail with `StorageKeyUnavailable` (no key now) and `StorageKeyMismatch`
- *   (another key), and then changes nothing. A storage that keeps text writes and reads it with `Codec`.
- * - `changes` are hints, and may be lost or doubled: whoever hears one reads again.
- * - `description` is for people: `macOS Keychain`, `files in …`.
+ * **When to use**
+ *
+ * Use when you write a storage: `docs/extending.md` makes one over a key-value store, and `TokenStorageSuite` of
+ * `@effect-authn/testing` tries it. A program takes a layer: `layerMemory`, or `NodeStorage.layer`.
+ *
+ * **Gotchas**
+ *
+ * Where sessions are encrypted, everything can also fail with `StorageKeyUnavailable` (no key now) and
+ * `StorageKeyMismatch` (another key), and then changes nothing. A storage that keeps text writes and reads it with
+ * `Codec`.
  *
  * @category services
  * @since 0.1.0
  */
 export class TokenStorage extends Context.Service<TokenStorage, {
+  /** Where the sessions are, for people: `memory`, `files in …`. */
   readonly description: string
+  /** What this storage promises. */
   readonly guarantees: Guarantees
+  /**
+   * Reads a session; `None` where there is none. Fails with `StorageCorrupt` for a document that is no session, after
+   * moving it aside where it can (the next `get` finds nothing), and with `StorageNewerVersion` for one of a newer
+   * version, which nothing overwrites.
+   */
   readonly get: (key: SessionKey) => Effect.Effect<Option.Option<Session>, TokenStorageError>
+  /**
+   * Writes `next` if the stored generation is `expected`, the one that the caller read (0: absent). Fails with
+   * `StorageConflict` when it is another: the fence where a lock is a lease.
+   */
   readonly put: (key: SessionKey, next: Session, expected: number) => Effect.Effect<void, TokenStorageError>
+  /** Removes a session if its generation is `expected`, as `put` writes one. Removing what is absent succeeds. */
   readonly remove: (key: SessionKey, expected: number) => Effect.Effect<void, TokenStorageError>
+  /** The keys of all sessions that are stored. */
   readonly keys: Effect.Effect<ReadonlyArray<SessionKey>, TokenStorageError>
+  /** The keys of sessions that were written or removed, as hints, which may be lost or doubled: read again. */
   readonly changes: Stream.Stream<SessionKey>
 }>()("@effect-authn/core/storage/TokenStorage") {}
 
@@ -96,6 +112,16 @@ export const encode = (session: Session): string => encodeDocument({ version: do
 
 /**
  * Reads what `encode` wrote: the session, or why it is none. `place` names the document in the error.
+ *
+ * **Example** (A document of a newer version)
+ *
+ * ```ts import.meta.vitest
+ * import { TokenStorage } from "@effect-authn/core"
+ * import { Result } from "effect"
+ *
+ * const read = TokenStorage.decode('{ "version": 2 }', "session.json")
+ * Result.getOrThrow(Result.flip(read))._tag // => "StorageNewerVersion"
+ * ```
  *
  * @category documents
  * @since 0.1.0
@@ -148,6 +174,27 @@ export const Codec = Context.Reference<Codec>("@effect-authn/core/storage/TokenS
 
 /**
  * Sessions in this process's memory, with the lock that goes with them. They end with the layer.
+ *
+ * **When to use**
+ *
+ * Use in services that sign in at each start, and in tests. It does not outlive the program, and no other program sees it.
+ *
+ * **Example** (A manager whose sessions end with the program)
+ *
+ * ```ts
+ * import { AuthManager, SessionKeeper, TokenStorage } from "@effect-authn/core"
+ * import { OidcIam } from "@effect-authn/iam-oidc"
+ * import { Layer } from "effect"
+ * import { FetchHttpClient } from "effect/http"
+ *
+ * const iam = OidcIam.layer({ issuer: "https://idp.example.com", clientId: "my-app" })
+ *
+ * export const layer = AuthManager.layer().pipe(
+ *   Layer.provideMerge(SessionKeeper.layer),
+ *   Layer.provideMerge([iam, TokenStorage.layerMemory]),
+ *   Layer.provideMerge(FetchHttpClient.layer)
+ * )
+ * ```
  *
  * @category layers
  * @since 0.1.0

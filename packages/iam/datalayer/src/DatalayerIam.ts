@@ -131,6 +131,20 @@ export const make = Effect.fnUntraced(function*(
 /**
  * The services of one IAM. Its sessions are named by the issuer and the client `datalayer`.
  *
+ * **Example** (Signing in with a password)
+ *
+ * ```ts
+ * import { AuthManager, AuthStrategy } from "@effect-authn/core"
+ * import { DatalayerIam } from "@effect-authn/iam-datalayer"
+ * import { NodeAuth } from "@effect-authn/platform-node"
+ * import { Config, Effect } from "effect"
+ *
+ * export const login = Effect.gen(function*() {
+ *   const auth = yield* AuthManager.AuthManager
+ *   return yield* auth.login(AuthStrategy.password({ handle: "ada", password: yield* Config.Redacted("PASSWORD") }))
+ * }).pipe(Effect.provide(NodeAuth.layer(DatalayerIam.layer({ issuer: "https://iam.example.com" }))))
+ * ```
+ *
  * @category layers
  * @since 0.1.0
  */

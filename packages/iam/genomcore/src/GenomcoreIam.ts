@@ -41,21 +41,24 @@ export interface LoginInput {
 /**
  * What this dialect has besides an `IamClient`.
  *
- * - `env`, `host`, `tokenType`: the environment's name, its auth origin, the word before the token.
- * - `projectId`: the integer project id that the current token of a session, or a token, names. No request, nothing
- *   verified; it need not resemble the name by which the project was asked for.
- * - `login`: the bare pair. It touches no session; to sign in and stay signed in, use `AuthManager.login`.
- *
  * @category services
  * @since 0.1.0
  */
 export class GenomcoreIam extends Context.Service<GenomcoreIam, {
+  /** The name of the environment, for example `prod`. */
   readonly env: string
+  /** Its auth origin, which names its sessions. */
   readonly host: string
+  /** The word that stands before the token in an `Authorization` header. */
   readonly tokenType: string
+  /**
+   * The integer project id that the current token of a session, or a token, names. No request, nothing verified; it need
+   * not resemble the name by which the project was asked for.
+   */
   readonly projectId: (
     of: Session.Session | Redacted.Redacted
   ) => Effect.Effect<number, JwtError.JwtError | GenomcoreClaims.ProjectIdError>
+  /** Answers with the bare pair of tokens. It touches no session: to stay signed in, use `AuthManager.login`. */
   readonly login: (input: LoginInput) => Effect.Effect<GenomcoreClient.Pair, IamError.IamError>
 }>()("@effect-authn/iam-genomcore/GenomcoreIam") {}
 
@@ -215,6 +218,21 @@ export const make = Effect.fnUntraced(function*(
 
 /**
  * The services of one IAM. Its sessions are named by its auth origin and the client `genomcore`.
+ *
+ * **Example** (Signing in to an organization)
+ *
+ * ```ts
+ * import { AuthManager, AuthStrategy } from "@effect-authn/core"
+ * import { GenomcoreIam } from "@effect-authn/iam-genomcore"
+ * import { NodeAuth } from "@effect-authn/platform-node"
+ * import { Config, Effect } from "effect"
+ *
+ * export const login = Effect.gen(function*() {
+ *   const auth = yield* AuthManager.AuthManager
+ *   const password = yield* Config.Redacted("PASSWORD")
+ *   return yield* auth.login(AuthStrategy.password({ handle: "ada", password, organization: "acme" }))
+ * }).pipe(Effect.provide(NodeAuth.layer(GenomcoreIam.layer({ host: "https://auth.example.com" }))))
+ * ```
  *
  * @category layers
  * @since 0.1.0

@@ -36,17 +36,20 @@ import * as OidcOptions from "./OidcOptions.ts"
 /**
  * What this dialect has besides an `IamClient`.
  *
- * - `clientCredentials` makes a token for the client itself (RFC 6749, section 4.4); `OidcStrategy.clientCredentials`
- *   keeps a session of it.
- * - `endSessionUrl` is the page that signs the person out at the provider too (RP-initiated logout), to be opened in
- *   their browser; `None` where the provider has none. `logout` opens no page: it revokes the tokens, and forgets the
- *   session, so take the address before. It holds the id_token, and belongs in no log.
- *
  * @category services
  * @since 0.1.0
  */
 export class OidcIam extends Context.Service<OidcIam, {
+  /**
+   * Makes a token for the client itself (RFC 6749, section 4.4). `OidcStrategy.clientCredentials` signs in with it. Fails
+   * with `CredentialsRefused` when the provider refuses the client.
+   */
   readonly clientCredentials: (selection: Selection.Selection) => Effect.Effect<TokenResponse, IamError>
+  /**
+   * The page that signs the person out at the provider too (OpenID Connect RP-Initiated Logout 1.0), to be opened in their
+   * browser; `None` where the provider has none. `logout` opens no page: it revokes the tokens and forgets the session, so
+   * take the address before. It holds the id_token, and belongs in no log.
+   */
   readonly endSessionUrl: (
     session: Session.Session,
     options?: { readonly postLogoutRedirectUri?: string | undefined; readonly state?: string | undefined }
@@ -240,6 +243,26 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
 
 /**
  * The services of one provider. Its sessions are named by the issuer and the client id.
+ *
+ * **Example** (A public client of a provider)
+ *
+ * ```ts
+ * import { AuthManager, InteractiveStrategy } from "@effect-authn/core"
+ * import { OidcIam } from "@effect-authn/iam-oidc"
+ * import { NodeAuth, NodeLogin } from "@effect-authn/platform-node"
+ * import { Effect } from "effect"
+ *
+ * const iam = OidcIam.layer({
+ *   issuer: "https://idp.example.com",
+ *   clientId: "my-app",
+ *   resource: "https://api.example.com"
+ * })
+ *
+ * export const login = Effect.gen(function*() {
+ *   const auth = yield* AuthManager.AuthManager
+ *   return yield* auth.login(InteractiveStrategy.interactive())
+ * }).pipe(Effect.provide([NodeAuth.layer(iam), NodeLogin.layer()]))
+ * ```
  *
  * @category layers
  * @since 0.1.0

@@ -20,23 +20,27 @@ import * as Helper from "./internal/helper.ts"
  * service and an account, which is how its own window shows it.
  *
  * Every failure is `StorageKeyUnavailable` and says why: no keychain, a locked one, no answer in time, no native binding.
- * `available` writes an entry, reads it back and deletes it.
  *
  * @category services
  * @since 0.1.0
  */
 export class Keychain extends Context.Service<Keychain, {
+  /** Which keychain this is, for people: `the macOS Keychain`. */
   readonly description: string
+  /** Whether the keychain works: it writes an entry, reads it back and deletes it. Fails with the reason. */
   readonly available: Effect.Effect<void, StorageKeyUnavailable>
+  /** Reads the secret of an entry; `None` where there is no such entry. */
   readonly get: (
     service: string,
     account: string
   ) => Effect.Effect<Option.Option<Redacted.Redacted>, StorageKeyUnavailable>
+  /** Writes the secret of an entry, of at most 2,560 bytes, in the place of an earlier one. */
   readonly set: (
     service: string,
     account: string,
     secret: Redacted.Redacted
   ) => Effect.Effect<void, StorageKeyUnavailable>
+  /** Removes an entry. Removing what is absent succeeds. */
   readonly remove: (service: string, account: string) => Effect.Effect<void, StorageKeyUnavailable>
 }>()("@effect-authn/storage-keyring/Keychain") {}
 

@@ -102,6 +102,18 @@ export const layerNoDeps = (
 /**
  * `layerNoDeps` with the keychain of this machine.
  *
+ * **Example** (Sessions encrypted with a key in the keychain)
+ *
+ * ```ts
+ * import { DatalayerIam } from "@effect-authn/iam-datalayer"
+ * import { NodeAuth, NodeStorage } from "@effect-authn/platform-node"
+ * import { KeychainKeySource } from "@effect-authn/storage-keyring"
+ *
+ * export const layer = NodeAuth.layer(DatalayerIam.layerConfig(), {
+ *   storage: NodeStorage.layer({ keychain: KeychainKeySource.layer })
+ * })
+ * ```
+ *
  * @category layers
  * @since 0.1.0
  */
