@@ -24,7 +24,7 @@ import type { TokenStorageError } from "./storage/TokenStorageError.ts"
 export class NotAuthenticated
   extends Schema.TaggedError<NotAuthenticated>("@effect-authn/core/AuthError/NotAuthenticated")(
     "NotAuthenticated",
-    { key: SessionKey, detail: Schema.optionalKey(Schema.String) }
+    { key: SessionKey, detail: Schema.optional(Schema.String) }
   )
 {
   override get message(): string {

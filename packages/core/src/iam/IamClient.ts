@@ -12,11 +12,11 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as RefreshPolicy from "../session/RefreshPolicy.ts"
-import type * as Selection from "../session/Selection.ts"
+import * as Selection from "../session/Selection.ts"
 import * as Session from "../session/Session.ts"
 import * as TokenSet from "../session/TokenSet.ts"
 import type * as User from "../session/User.ts"
-import { CredentialsRefused, IamError } from "./IamError.ts"
+import { CredentialsRefused, IamError, Unsupported } from "./IamError.ts"
 import type { SessionDocument } from "./SessionDocument.ts"
 
 /**
@@ -220,3 +220,39 @@ export const adoptBearer = (options: {
       user: Option.none()
     }
   })
+
+/**
+ * Refuses a selection as `Unsupported`, for an IAM that has none.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const unselected = (
+  call: { readonly issuer: string; readonly method: string },
+  selection: Selection.Selection
+): Effect.Effect<void, IamError> =>
+  Selection.id(selection) === "" ? Effect.void : unsupported(
+    call,
+    "this IAM has no organizations, projects, resources or scopes, one token is for everything: leave the selection out"
+  )
+
+/**
+ * The access token of a session's current selection, for a dialect's own requests, whether or not it is still valid. A
+ * session that has none is `Unsupported`.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const accessToken = (
+  call: { readonly issuer: string; readonly method: string },
+  session: Session.Session
+): Effect.Effect<Redacted.Redacted, IamError> =>
+  Option.match(Session.currentToken(session), {
+    onNone: () => unsupported(call, "the session holds no access token: sign in again"),
+    onSome: ({ accessToken }) => Effect.succeed(accessToken)
+  })
+
+const unsupported = (
+  { issuer, method }: { readonly issuer: string; readonly method: string },
+  detail: string
+): Effect.Effect<never, IamError> => Effect.fail(new IamError({ issuer, method, reason: new Unsupported({ detail }) }))

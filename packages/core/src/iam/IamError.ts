@@ -15,6 +15,10 @@ export class GrantDead extends Schema.TaggedError<GrantDead>("@effect-authn/core
   "GrantDead",
   { detail: Schema.String }
 ) {
+  get isRetryable(): boolean {
+    return false
+  }
+
   override get message(): string {
     return `the grant was refused: ${this.detail}`
   }
@@ -32,6 +36,10 @@ export class CredentialsRefused
     { detail: Schema.String }
   )
 {
+  get isRetryable(): boolean {
+    return false
+  }
+
   override get message(): string {
     return this.detail
   }
@@ -49,6 +57,10 @@ export class SelectionRefused
     { detail: Schema.String }
   )
 {
+  get isRetryable(): boolean {
+    return false
+  }
+
   override get message(): string {
     return `the selection was refused: ${this.detail}`
   }
@@ -63,8 +75,12 @@ export class SelectionRefused
  */
 export class Unavailable extends Schema.TaggedError<Unavailable>("@effect-authn/core/iam/IamError/Unavailable")(
   "Unavailable",
-  { sent: Schema.Literals(["no", "maybe"]), detail: Schema.String, retryAfter: Schema.optionalKey(Schema.Duration) }
+  { sent: Schema.Literals(["no", "maybe"]), detail: Schema.String, retryAfter: Schema.optional(Schema.Duration) }
 ) {
+  get isRetryable(): boolean {
+    return true
+  }
+
   override get message(): string {
     return `the IAM is not available: ${this.detail}; try again later`
   }
@@ -80,6 +96,10 @@ export class Misconfigured extends Schema.TaggedError<Misconfigured>("@effect-au
   "Misconfigured",
   { detail: Schema.String }
 ) {
+  get isRetryable(): boolean {
+    return false
+  }
+
   override get message(): string {
     return this.detail
   }
@@ -95,6 +115,10 @@ export class Malformed extends Schema.TaggedError<Malformed>("@effect-authn/core
   "Malformed",
   { detail: Schema.String }
 ) {
+  get isRetryable(): boolean {
+    return false
+  }
+
   override get message(): string {
     return `the answer could not be understood: ${this.detail}; is this the address of an IAM of this dialect?`
   }
@@ -110,6 +134,10 @@ export class Unsupported extends Schema.TaggedError<Unsupported>("@effect-authn/
   "Unsupported",
   { detail: Schema.String }
 ) {
+  get isRetryable(): boolean {
+    return false
+  }
+
   override get message(): string {
     return this.detail
   }
@@ -138,7 +166,8 @@ export const IamErrorReason = Schema.Union([
 export type IamErrorReason = typeof IamErrorReason.Type
 
 /**
- * A failure of an `IamClient`.
+ * A failure of an `IamClient`. `isRetryable` says whether the same call may succeed later, with nothing changed: only where
+ * the IAM is `Unavailable`.
  *
  * @category errors
  * @since 0.1.0
@@ -148,6 +177,10 @@ export class IamError extends Schema.TaggedError<IamError>("@effect-authn/core/i
   method: Schema.String,
   reason: IamErrorReason
 }) {
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+
   override get message(): string {
     return `${this.method} at ${this.issuer}: ${this.reason.message}`
   }

@@ -2,8 +2,9 @@
  * The tools with which a REST dialect speaks to its IAM: an address that is safe to send a password to, a request that
  * follows no redirect, and the sorting of everything that can go wrong on the way into the reasons of an `IamError`.
  *
- * A dialect builds a request, calls `execute`, and reads the `Answer`: it decides what a 2xx body means and which of
- * the IAM's own refusals are about the credentials or the grant. Whatever it does not decide goes to `unexpected`.
+ * A dialect builds a request and says to `ask` what a good answer looks like and what the IAM's refusals mean. Where an
+ * IAM says it in other ways, the dialect calls `execute` and reads the `Answer` itself; whatever it does not decide goes
+ * to `refused`, or to `unexpected`.
  *
  * @since 0.1.0
  */
@@ -59,6 +60,16 @@ export interface Answer {
   readonly message: Option.Option<string>
   readonly serverTime: Option.Option<DateTime.Utc>
   readonly receivedAt: DateTime.Utc
+}
+
+/**
+ * What the IAM's refusals mean, by status. `detail` is what the IAM says about it, safe to show.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Refusals {
+  readonly [status: number]: (detail: string) => IamErrorReason
 }
 
 /**
@@ -161,6 +172,42 @@ export const execute = (
 }
 
 /**
+ * Sends a request that carries a credential, once, and reads the answer that the IAM should give: 2xx with a JSON object
+ * that `answer` decodes. An answer that is another is `refused`. What can go wrong besides says `execute`.
+ *
+ * @category requests
+ * @since 0.1.0
+ */
+export const ask = <S extends Schema.ConstraintDecoder<unknown>>(
+  request: HttpClientRequest.HttpClientRequest,
+  call: Call,
+  options: { readonly answer: S; readonly refusals: Refusals }
+): Effect.Effect<Omit<Answer, "body"> & { readonly body: S["Type"] }, IamError, HttpClient.HttpClient> =>
+  Effect.flatMap(execute(request, call), (answer) => {
+    const body = answer.status < 300
+      ? Option.flatMap(answer.body, Schema.decodeUnknownOption(options.answer))
+      : Option.none()
+    return Option.isSome(body)
+      ? Effect.succeed({ ...answer, body: body.value })
+      : Effect.fail(refused(answer, call, options.refusals))
+  })
+
+/**
+ * The error for an answer that is not the one that was asked for: what `refusals` has for its status, else `unexpected`.
+ *
+ * A refusal counts only where it is a JSON object, and so the IAM's own word: the 401 of a proxy has a page.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const refused = (answer: Answer, call: Call, refusals: Refusals): IamError => {
+  const reason = Option.isSome(answer.body) ? refusals[answer.status] : undefined
+  return reason === undefined
+    ? unexpected(answer, call)
+    : error(call, reason(Option.getOrElse(answer.message, () => answer.shape)))
+}
+
+/**
  * The error for an answer in which a dialect finds neither what it asked for nor a refusal: a route that is not there is
  * `Misconfigured`; a 4xx that is not the IAM's own word (a proxy's page) is `Unavailable`, since the IAM may have said
  * otherwise; everything else is `Malformed`.
@@ -210,7 +257,7 @@ const read = (
         new Unavailable({
           sent: status === 425 || status === 429 || status === 503 ? "no" : "maybe",
           detail: Option.match(message, { onNone: () => shape, onSome: (message) => `status ${status}: ${message}` }),
-          ...retryAfter(headers, Option.getOrElse(serverTime, () => receivedAt))
+          retryAfter: retryAfter(headers, Option.getOrElse(serverTime, () => receivedAt))
         })
       )
     }
@@ -230,11 +277,11 @@ const redirected = (response: HttpClientResponse.HttpClientResponse, call: Call)
 }
 
 // A date is meant in the clock of the server that wrote it.
-const retryAfter = (headers: Headers.Headers, serverNow: DateTime.Utc): { readonly retryAfter?: Duration.Duration } => {
+const retryAfter = (headers: Headers.Headers, serverNow: DateTime.Utc): Duration.Duration | undefined => {
   const parsed = Headers.parseRetryAfter(headers["retry-after"] ?? "")
   return Result.isFailure(parsed)
-    ? {}
-    : { retryAfter: Headers.retryAfterDelay(parsed.success, DateTime.toEpochMillis(serverNow)) }
+    ? undefined
+    : Headers.retryAfterDelay(parsed.success, DateTime.toEpochMillis(serverNow))
 }
 
 // Names of the failures in which nothing was sent. Only codes are read: a message could show a header.

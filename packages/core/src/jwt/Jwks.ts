@@ -177,5 +177,5 @@ const select = (document: unknown): Effect.Effect<KeySet, string> =>
 // A key id comes from the token: it is shown only if it looks like one.
 const reasonOf = (cause: unknown, { alg, kid }: { readonly alg: string; readonly kid?: string }): JwtErrorReason =>
   cause instanceof jose.errors.JWKSNoMatchingKey
-    ? { _tag: "UnknownKey", ...(kid !== undefined && /^[\w.:/@+=-]{1,80}$/.test(kid) ? { kid } : {}) }
+    ? { _tag: "UnknownKey", kid: kid !== undefined && /^[\w.:/@+=-]{1,80}$/.test(kid) ? kid : undefined }
     : { _tag: "KeyNotUsable", detail: `one of the key set does not work with ${alg}` }

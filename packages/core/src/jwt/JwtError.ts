@@ -34,7 +34,7 @@ export const JwtErrorReason = Schema.TaggedUnion({
   WrongAudience: { expected: Schema.Array(Schema.String) },
   MissingClaim: { claim: Schema.String },
   InvalidClaims: { detail: Schema.String },
-  UnknownKey: { kid: Schema.optionalKey(Schema.String) },
+  UnknownKey: { kid: Schema.optional(Schema.String) },
   KeyNotUsable: { detail: Schema.String },
   JwksUnavailable: { url: Schema.String, detail: Schema.String }
 })

@@ -3,11 +3,16 @@
  *
  * @since 0.1.0
  */
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+
+const text = Schema.OptionFromOptionalKey(Schema.NonEmptyString).pipe(
+  Schema.withConstructorDefault(Effect.succeedNone)
+)
 
 /**
  * A person or a program, in the terms that all dialects share. `id` is the issuer's stable name for it (`sub` in OpenID
- * Connect); everything else may be absent. `profile` is the issuer's own answer, whole and redacted: it can hold
+ * Connect); everything else may be absent, and is left out where a dialect does not know it. `profile` is the issuer's own answer, whole and redacted: it can hold
  * anything, a dialect reads it with a schema of its own.
  *
  * @category models
@@ -15,12 +20,12 @@ import * as Schema from "effect/Schema"
  */
 export class User extends Schema.Class<User>("@effect-authn/core/session/User")({
   id: Schema.NonEmptyString,
-  handle: Schema.OptionFromOptionalKey(Schema.NonEmptyString),
-  displayName: Schema.OptionFromOptionalKey(Schema.NonEmptyString),
-  firstName: Schema.OptionFromOptionalKey(Schema.NonEmptyString),
-  lastName: Schema.OptionFromOptionalKey(Schema.NonEmptyString),
-  email: Schema.OptionFromOptionalKey(Schema.NonEmptyString),
-  avatarUrl: Schema.OptionFromOptionalKey(Schema.NonEmptyString),
-  roles: Schema.Array(Schema.String),
+  handle: text,
+  displayName: text,
+  firstName: text,
+  lastName: text,
+  email: text,
+  avatarUrl: text,
+  roles: Schema.Array(Schema.String).pipe(Schema.withConstructorDefault(Effect.succeed([]))),
   profile: Schema.RedactedFromValue(Schema.Record(Schema.String, Schema.Json))
 }) {}

@@ -22,7 +22,7 @@ export class SessionLockError
     {
       key: SessionKey,
       purpose: Schema.Literals(["renew", "login"]),
-      holder: Schema.optionalKey(Schema.String),
+      holder: Schema.optional(Schema.String),
       detail: Schema.String
     }
   )

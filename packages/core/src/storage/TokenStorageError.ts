@@ -17,6 +17,10 @@ export class StorageUnavailable
     { detail: Schema.String }
   )
 {
+  get isRetryable(): boolean {
+    return true
+  }
+
   override get message(): string {
     return this.detail
   }
@@ -31,9 +35,13 @@ export class StorageUnavailable
 export class StorageCorrupt
   extends Schema.TaggedError<StorageCorrupt>("@effect-authn/core/storage/TokenStorageError/StorageCorrupt")(
     "StorageCorrupt",
-    { detail: Schema.String, quarantine: Schema.optionalKey(Schema.String) }
+    { detail: Schema.String, quarantine: Schema.optional(Schema.String) }
   )
 {
+  get isRetryable(): boolean {
+    return false
+  }
+
   override get message(): string {
     const moved = this.quarantine === undefined ? "" : `; it was moved to ${this.quarantine}`
     return `the stored session is damaged: ${this.detail}${moved}; sign in again`
@@ -52,6 +60,10 @@ export class StorageNewerVersion
     { found: Schema.Finite, supported: Schema.Finite, place: Schema.String }
   )
 {
+  get isRetryable(): boolean {
+    return false
+  }
+
   override get message(): string {
     return `${this.place} holds a session of version ${this.found}, this program reads version ${this.supported}: ` +
       `update this program, or remove the file`
@@ -70,6 +82,10 @@ export class StorageConflict
     { expected: Schema.Natural, found: Schema.Natural }
   )
 {
+  get isRetryable(): boolean {
+    return true
+  }
+
   override get message(): string {
     return `another process changed the session first (generation ${this.found}, expected ${this.expected})`
   }
@@ -87,6 +103,10 @@ export class StorageKeyUnavailable extends Schema.TaggedError<StorageKeyUnavaila
   "StorageKeyUnavailable",
   { detail: Schema.String }
 ) {
+  get isRetryable(): boolean {
+    return true
+  }
+
   override get message(): string {
     return `the key of the stored sessions is not to be had: ${this.detail}`
   }
@@ -105,6 +125,10 @@ export class StorageKeyMismatch
     { place: Schema.String, detail: Schema.String }
   )
 {
+  get isRetryable(): boolean {
+    return false
+  }
+
   override get message(): string {
     return `${this.place} ${this.detail}`
   }
@@ -126,7 +150,8 @@ export const TokenStorageErrorReason = Schema.Union([
 ])
 
 /**
- * A failure of a `TokenStorage`. `storage` is its description.
+ * A failure of a `TokenStorage`. `storage` is its description. `isRetryable` says whether the same call may succeed later,
+ * with nothing changed in what is stored.
  *
  * @category errors
  * @since 0.1.0
@@ -137,6 +162,10 @@ export class TokenStorageError
     { storage: Schema.String, method: Schema.String, reason: TokenStorageErrorReason }
   )
 {
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+
   override get message(): string {
     return `${this.storage}: ${this.reason.message}`
   }

@@ -8,12 +8,20 @@
  * @since 0.1.0
  */
 import { BrowserLogin } from "@effect-authn/core/iam/BrowserLogin"
-import { adoptBearer, type Credentials, IamClient, presentBearer, Revocation } from "@effect-authn/core/iam/IamClient"
+import {
+  accessToken,
+  adoptBearer,
+  type Credentials,
+  IamClient,
+  presentBearer,
+  Revocation,
+  unselected
+} from "@effect-authn/core/iam/IamClient"
 import { GrantDead, type IamError, type IamErrorReason, Unsupported } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as SessionDocument from "@effect-authn/core/iam/SessionDocument"
 import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
-import * as Selection from "@effect-authn/core/session/Selection"
+import type * as Selection from "@effect-authn/core/session/Selection"
 import type { TokenResponse } from "@effect-authn/core/session/Session"
 import * as Session from "@effect-authn/core/session/Session"
 import * as TokenSet from "@effect-authn/core/session/TokenSet"
@@ -46,14 +54,6 @@ export const make = Effect.fnUntraced(function*(
 
   const fail = (method: string, reason: IamErrorReason) => IamHttp.error({ issuer, method }, reason)
 
-  const unselected = (method: string, selection: Selection.Selection) =>
-    Selection.id(selection) === ""
-      ? Effect.void
-      : fail(
-        method,
-        new Unsupported({ detail: "a Datalayer-style IAM has one token for everything: leave the selection out" })
-      )
-
   const issued = (login: DatalayerClient.Login): TokenResponse => ({
     tokens: TokenSet.fromAnswer({
       accessToken: login.token,
@@ -65,12 +65,6 @@ export const make = Effect.fnUntraced(function*(
     user: login.user
   })
 
-  const accessToken = (session: Session.Session, method: string) =>
-    Effect.fromOption(
-      Session.currentToken(session),
-      () => fail(method, new Unsupported({ detail: "the session holds no access token" }))
-    )
-
   const iam = IamClient.of({
     issuer,
     clientId: "datalayer",
@@ -79,7 +73,7 @@ export const make = Effect.fnUntraced(function*(
 
     login: Effect.fn("DatalayerIam.login")(
       function*({ handle, password }: Credentials, selection: Selection.Selection) {
-        yield* unselected("login", selection)
+        yield* unselected({ issuer, method: "login" }, selection)
         return issued(yield* client.login({ handle, password }))
       }
     ),
@@ -87,22 +81,22 @@ export const make = Effect.fnUntraced(function*(
     adopt: adoptBearer({ issuer, grantOf }),
 
     renew: Effect.fn("DatalayerIam.renew")(function*(session: Session.Session, target: Selection.Selection) {
-      yield* unselected("renew", target)
+      yield* unselected({ issuer, method: "renew" }, target)
       if (session.grant._tag !== "ExchangeAccessToken") {
         return yield* fail(
           "renew",
           new Unsupported({ detail: "an API key is not exchanged: make a new one at the IAM" })
         )
       }
-      const tokens = yield* accessToken(session, "renew")
-      if (!TokenSet.isValid(tokens, yield* DateTime.now)) {
+      const token = yield* accessToken({ issuer, method: "renew" }, session)
+      if (!Session.canRenew(session, yield* DateTime.now)) {
         return yield* fail("renew", new GrantDead({ detail: "the token expired before it was exchanged" }))
       }
-      return issued(yield* client.exchange(tokens.accessToken))
+      return issued(yield* client.exchange(token))
     }),
 
     whoami: Effect.fn("DatalayerIam.whoami")(function*(session: Session.Session) {
-      return yield* client.whoami((yield* accessToken(session, "whoami")).accessToken)
+      return yield* client.whoami(yield* accessToken({ issuer, method: "whoami" }, session))
     }),
 
     revoke: Effect.fn("DatalayerIam.revoke")(function*(session: Session.Session) {
@@ -110,9 +104,9 @@ export const make = Effect.fnUntraced(function*(
       if (session.grant._tag !== "ExchangeAccessToken") {
         return kept("an API key does not end with a session: delete it at the IAM if it must end")
       }
-      const tokens = yield* accessToken(session, "revoke")
-      return TokenSet.isValid(tokens, yield* DateTime.now)
-        ? yield* client.logout(tokens.accessToken)
+      const token = yield* accessToken({ issuer, method: "revoke" }, session)
+      return Session.isAlive(session, yield* DateTime.now)
+        ? yield* client.logout(token)
         : kept("the token had already expired")
     }),
 

@@ -100,11 +100,7 @@ export const userFrom = (value: unknown): Option.Option<User.User> =>
           id,
           handle: text("username"),
           displayName: text("name"),
-          firstName: Option.none(),
-          lastName: Option.none(),
           email: text("email"),
-          avatarUrl: Option.none(),
-          roles: [],
           profile: Redacted.make(profile, { label: "profile" })
         })
     )

@@ -164,25 +164,26 @@ const read = Effect.fnUntraced(function*(
 const first = (body: { readonly [name: string]: unknown }, names: ReadonlyArray<string>): string =>
   names.map((name) => body[name]).filter(Predicate.isString).find((value) => value !== "") ?? ""
 
-type Refusals = { readonly [status: number]: (detail: string) => IamError.IamErrorReason }
-
 const selectionRefused = (detail: string) => new IamError.SelectionRefused({ detail })
 const formRefused = (detail: string) =>
   new IamError.Misconfigured({ detail: `the IAM does not accept the form of the request: ${detail}` })
 const credentialsRefused = () =>
   new IamError.CredentialsRefused({ detail: "the username, the password or the organization is wrong" })
 
-const refusals: Refusals = { 400: formRefused, 403: selectionRefused, 422: formRefused }
-const loginRefusals: Refusals = { ...refusals, 401: credentialsRefused, 404: credentialsRefused }
-const refreshRefusals: Refusals = { ...refusals, 401: (detail) => new IamError.GrantDead({ detail }) }
-const scopedRefreshRefusals: Refusals = { ...refreshRefusals, 404: selectionRefused }
+const refusals: IamHttp.Refusals = { 400: formRefused, 403: selectionRefused, 422: formRefused }
+const loginRefusals: IamHttp.Refusals = { ...refusals, 401: credentialsRefused, 404: credentialsRefused }
+const refreshRefusals: IamHttp.Refusals = { ...refusals, 401: (detail) => new IamError.GrantDead({ detail }) }
+const scopedRefreshRefusals: IamHttp.Refusals = { ...refreshRefusals, 404: selectionRefused }
 
-const refusal = (answer: IamHttp.Answer, call: IamHttp.Call, path: string, refusals: Refusals): IamError.IamError => {
-  const isProxyPage = Option.isNone(answer.body) && !answer.shape.endsWith("an empty body")
+const refusal = (
+  answer: IamHttp.Answer,
+  call: IamHttp.Call,
+  path: string,
+  refusals: IamHttp.Refusals
+): IamError.IamError => {
   // A web framework that has no such route names it: that says nothing about the user or the project.
   const isNoRoute = answer.status === 404 && Option.exists(answer.message, (message) => message.includes(path))
-  const reason = isProxyPage || isNoRoute ? undefined : refusals[answer.status]
-  return reason === undefined
-    ? IamHttp.unexpected(answer, call)
-    : IamHttp.error(call, reason(Option.getOrElse(answer.message, () => answer.shape)))
+  if (isNoRoute) return IamHttp.unexpected(answer, call)
+  // Without a body, too, this IAM refuses: a proxy would send a page.
+  return IamHttp.refused(answer.isEmpty ? { ...answer, body: Option.some({}) } : answer, call, refusals)
 }

@@ -5,14 +5,13 @@
  * `state` of ours, and the token is believed only after the IAM has said, by `whoami`, whose it is.
  */
 import { type BeginOptions, BrowserLogin, PendingLogin } from "@effect-authn/core/iam/BrowserLogin"
-import type { IamClient } from "@effect-authn/core/iam/IamClient"
+import { type IamClient, unselected } from "@effect-authn/core/iam/IamClient"
 import {
   CredentialsRefused,
   type IamError,
   type IamErrorReason,
   Malformed,
-  Misconfigured,
-  Unsupported
+  Misconfigured
 } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as Selection from "@effect-authn/core/session/Selection"
@@ -42,11 +41,7 @@ export const make = (iam: IamClient["Service"], http: HttpClient.HttpClient): Br
   const completed = new Set<string>()
 
   const begin = Effect.fn("DatalayerBrowserLogin.begin")(function*(options: BeginOptions) {
-    if (options.selection !== undefined && Selection.id(options.selection) !== "") {
-      return yield* fail(
-        new Unsupported({ detail: "a Datalayer-style IAM has one token for everything: leave the selection out" })
-      )
-    }
+    yield* unselected(call, options.selection ?? Selection.none)
     const state = Base64Url.encode(crypto.getRandomValues(new Uint8Array(32)))
     const callbackUri = new URL(options.redirectUri)
     callbackUri.searchParams.set("state", state)

@@ -93,7 +93,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
           Unavailable: ({ detail, retryAfter }) =>
             IamHttp.error(
               call("discover"),
-              new Unavailable({ sent: "no", detail, ...(retryAfter === undefined ? {} : { retryAfter }) })
+              new Unavailable({ sent: "no", detail, retryAfter })
             ),
           Malformed: ({ detail }) => IamHttp.error(call("discover"), new Misconfigured({ detail }))
         })
