@@ -30,11 +30,11 @@ const lazyBuiltins = {
 
 const mark = "packed:"
 
-// What `import("./Authn.ts")` is in the bundle.
+// What `import("./Process.ts")` is in the bundle.
 const unpacking = {
   name: "unpacking",
   setup({ onLoad, onResolve }) {
-    onResolve({ filter: /\/Authn\.ts$/ }, () => ({ path: "Authn", namespace: "packed" }))
+    onResolve({ filter: /\/Process\.ts$/ }, () => ({ path: "Process", namespace: "packed" }))
     onLoad({ filter: /.*/, namespace: "packed" }, () => ({
       contents: `
 const { createRequire } = process.getBuiltinModule("node:module")
@@ -75,7 +75,7 @@ const head = await build({
 })
 const rest = await build({
   ...common,
-  entryPoints: ["src/Authn.ts"],
+  entryPoints: ["src/Process.ts"],
   format: "cjs",
   define: { "import.meta.url": "bundleUrl", "import.meta.resolve": "resolve" },
   plugins: [lazyBuiltins]

@@ -187,7 +187,7 @@ describe("the keeper", () => {
 describe("time, chance, the environment and the console", () => {
   // A program's entry point is where the outside is, `exec` hands it on; everything else gets it as a service.
   const isEntryPoint = (path: string) =>
-    /^packages\/(testing\/src\/bin\/|cli\/src\/(main|FastToken|commands\/Exec)\.ts$)/.test(path)
+    /^packages\/(testing\/src\/bin\/|cli\/src\/(main|ReadyToken|Program)\.ts$)/.test(path)
 
   it("come from services, apart from the entry points of programs", () => {
     const forbidden = /\bDate\.now\b|\bnew Date\(|\bMath\.random\b|\bprocess\.env\b|\bconsole\.|\bperformance\.now\b/g

@@ -1,7 +1,5 @@
 /**
  * What the command remembers of each login, without a secret: where, as whom, and how to renew.
- *
- * @since 0.1.0
  */
 import * as StoragePolicy from "@effect-authn/core/storage/StoragePolicy"
 import * as Effect from "effect/Effect"
@@ -10,6 +8,7 @@ import * as Option from "effect/Option"
 import * as UserDirectories from "effect/persistence/UserDirectories"
 import type * as PlatformError from "effect/PlatformError"
 import * as Predicate from "effect/Predicate"
+import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import * as Path from "node:path"
 import * as Util from "node:util"
@@ -17,58 +16,35 @@ import { failed, type Failure, usage } from "./Failure.ts"
 
 /**
  * How an IAM speaks.
- *
- * @category models
- * @since 0.1.0
  */
 export const Dialect = Schema.Literals(["datalayer", "genomcore", "oidc"])
 
-/**
- * @category models
- * @since 0.1.0
- */
 export type Dialect = typeof Dialect.Type
 
 /**
  * The ports that the browser of a login may come back to, in the order in which they are tried.
- *
- * @category models
- * @since 0.1.0
  */
 export const CallbackPorts = Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 65_535 })))
 
 /**
  * The names of this machine that a browser can come back to.
- *
- * @category models
- * @since 0.1.0
  */
 export const CallbackHost = Schema.Literals(["127.0.0.1", "localhost", "[::1]"])
 
 /**
  * Where the browser of a login comes back to, for an IAM that knows certain ports or one name only.
- *
- * @category models
- * @since 0.1.0
  */
 export const Callback = Schema.Struct({
   ports: Schema.optionalKey(CallbackPorts),
   host: Schema.optionalKey(CallbackHost)
 })
 
-/**
- * @category models
- * @since 0.1.0
- */
 export type Callback = typeof Callback.Type
 
 /**
  * A login: `place` is where its session lies, `file` the very file where that is a plain one. `unattended` says that the
  * client's secret was kept beside it, and is enough for another login. `window` (milliseconds) and `shortLivedFraction`
  * are the IAM's `RefreshPolicy`, so that `authn token` need not load it.
- *
- * @category models
- * @since 0.1.0
  */
 export class Account extends Schema.Class<Account>("@effect-authn/cli/Account")({
   version: Schema.Literal(1),
@@ -91,9 +67,6 @@ const decode = Schema.decodeUnknownEffect(Document)
 
 /**
  * Where accounts and sessions are.
- *
- * @category accessors
- * @since 0.1.0
  */
 export const directory: Effect.Effect<string, Failure> = UserDirectories.make().data("effect-authn").pipe(
   Effect.mapError(() => failed("there is no place for accounts: set HOME, or XDG_DATA_HOME to a directory of yours"))
@@ -101,9 +74,6 @@ export const directory: Effect.Effect<string, Failure> = UserDirectories.make().
 
 /**
  * Refuses what cannot be the name of an account, since it names a file.
- *
- * @category guards
- * @since 0.1.0
  */
 export const checkName = (name: string): Effect.Effect<string, Failure> =>
   /^[\w@+-][\w.@+-]{0,63}$/.test(name) && name !== "current"
@@ -123,9 +93,6 @@ const below = (...names: ReadonlyArray<string>) =>
 
 /**
  * The account of that name, if there was such a login.
- *
- * @category accessors
- * @since 0.1.0
  */
 export const get = Effect.fnUntraced(function*(name: string) {
   const fs = yield* FileSystem.FileSystem
@@ -145,7 +112,7 @@ export const get = Effect.fnUntraced(function*(name: string) {
 const replace = Effect.fnUntraced(function*(path: string, text: string) {
   const fs = yield* FileSystem.FileSystem
   // Two logins at once must not write into one temporary file.
-  const temporary = `${path}.${process.pid}.tmp`
+  const temporary = `${path}.${yield* Random.nextInt}.tmp`
   yield* fs.makeDirectory(Path.dirname(path), { recursive: true, mode: 0o700 }).pipe(
     Effect.andThen(fs.writeFileString(temporary, text, { mode: 0o600 })),
     Effect.andThen(fs.rename(temporary, path)),
@@ -157,9 +124,6 @@ const replace = Effect.fnUntraced(function*(path: string, text: string) {
 
 /**
  * Remembers an account. The first one becomes current.
- *
- * @category combinators
- * @since 0.1.0
  */
 export const put = Effect.fnUntraced(function*(account: Account) {
   yield* replace(yield* below(`${account.name}.json`), yield* Effect.orDie(encode(account)))
@@ -168,9 +132,6 @@ export const put = Effect.fnUntraced(function*(account: Account) {
 
 /**
  * Forgets an account, and that it is current.
- *
- * @category combinators
- * @since 0.1.0
  */
 export const remove = Effect.fnUntraced(function*(name: string) {
   const fs = yield* FileSystem.FileSystem
@@ -184,9 +145,6 @@ export const remove = Effect.fnUntraced(function*(name: string) {
 
 /**
  * The names of all accounts, in order.
- *
- * @category accessors
- * @since 0.1.0
  */
 export const names = Effect.gen(function*() {
   const fs = yield* FileSystem.FileSystem
@@ -200,9 +158,6 @@ export const names = Effect.gen(function*() {
 
 /**
  * The account that `authn accounts use`, or the first login, made current.
- *
- * @category accessors
- * @since 0.1.0
  */
 export const current = Effect.gen(function*() {
   const fs = yield* FileSystem.FileSystem
@@ -212,9 +167,6 @@ export const current = Effect.gen(function*() {
 
 /**
  * Makes an account current. Programs that run are not told.
- *
- * @category combinators
- * @since 0.1.0
  */
 export const use = Effect.fnUntraced(function*(name: string) {
   yield* replace(yield* below("current"), `${name}\n`)

@@ -1,10 +1,6 @@
 /**
- * The whole command.
- *
- * @since 0.1.0
+ * The whole command, wherever it runs: `Process` runs it as a program.
  */
-import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
-import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as CliConfig from "effect/cli/CliConfig"
 import type * as CliError from "effect/cli/CliError"
 import * as CliOutput from "effect/cli/CliOutput"
@@ -12,12 +8,13 @@ import * as Command from "effect/cli/Command"
 import * as Completions from "effect/cli/Completions"
 import * as Flag from "effect/cli/Flag"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
+import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
-import * as References from "effect/References"
+import type * as Stdio from "effect/Stdio"
+import type * as Terminal from "effect/Terminal"
 import * as Accounts from "./commands/Accounts.ts"
 import * as Credential from "./commands/Credential.ts"
 import * as Doctor from "./commands/Doctor.ts"
@@ -32,10 +29,7 @@ import * as Failure from "./Failure.ts"
 import * as Input from "./Input.ts"
 import * as Output from "./Output.ts"
 import * as Settings from "./Settings.ts"
-import * as Signals from "./Signals.ts"
 import * as Warnings from "./Warnings.ts"
-
-const version = "0.1.0"
 
 const completions = GlobalFlag.Action({
   flag: Flag.Literals("completions", ["bash", "zsh", "fish"]).pipe(
@@ -46,8 +40,7 @@ const completions = GlobalFlag.Action({
   run: (shell, { command }) =>
     Option.match(shell, {
       onNone: () => Effect.void,
-      onSome: (shell) =>
-        Effect.ignore(Output.out(Completions.generate("authn", shell, Completions.fromCommand(command))))
+      onSome: (shell) => Console.log(Completions.generate("authn", shell, Completions.fromCommand(command)))
     })
 })
 
@@ -101,7 +94,7 @@ const piped = (flag: string | undefined): string | undefined =>
   flag && `a secret is never an argument, where every program can read it: pipe it in with ${flag}`
 
 /** Help that was asked for is data; what is wrong is said in one line, for people. */
-const presenter: CliOutput.Presenter = {
+const presenter = Effect.map(Effect.context<Stdio.Stdio>(), (stdio): CliOutput.Presenter => ({
   present: Effect.fnUntraced(function*(event) {
     const colors = (yield* Output.paint(event._tag === "InvalidInvocation" ? "stderr" : "stdout")).bold("x") !== "x"
     const formatter = CliOutput.defaultFormatter({ colors })
@@ -117,45 +110,32 @@ const presenter: CliOutput.Presenter = {
         return yield* Output.say(`authn: ${what}`, `See: ${event.commandPath.join(" ")} --help`)
       }
     }
-  })
-}
+  }, Effect.provideContext(stdio))
+}))
 
-const services = Layer.mergeAll(
-  NodeServices.layer,
-  CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version] }),
-  Logger.layer([Warnings.logger]),
-  Layer.succeed(References.MinimumLogLevel, "Warn"),
-  Layer.succeed(CliOutput.Presenter, presenter),
-  Input.layerTheme
-).pipe((layer) => Layer.merge(layer, Input.layerTerminal))
+/** What the command needs beside the services of the platform. It takes the place of the platform's terminal. */
+export const layer: Layer.Layer<Terminal.Terminal | Warnings.Warnings, never, Stdio.Stdio | Terminal.Terminal> = Layer
+  .mergeAll(
+    CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version] }),
+    Layer.effect(CliOutput.Presenter, presenter),
+    Input.layerTheme,
+    Input.layerTerminal,
+    Warnings.layer
+  )
 
-/**
- * Runs the command with the arguments of the process.
- *
- * @category running
- * @since 0.1.0
- */
-export const main = (): void => {
-  // Without a listener, a reader that went away would end the process in the middle of a renewal.
-  process.stdout.on("error", () => {})
-  process.stderr.on("error", () => {})
-  const signalled = Signals.listen(() => Exec.program.isRunning)
-  Command.run(authn, { version }).pipe(
-    Effect.onExit((exit) => {
+const command = Command.runWith(authn, { version: "0.1.0" })
+
+/** Runs the command with these arguments, and says how it failed. */
+export const run = (args: ReadonlyArray<string>) =>
+  Effect.onExit(
+    command(args),
+    Effect.fnUntraced(function*(exit) {
       const { text } = Exit.isSuccess(exit) ? {} : Failure.describe(exit.cause)
-      Warnings.flush(text)
-      return text === undefined || text === "" ? Effect.void : Output.say(`authn: ${text}`)
-    }),
-    // The entry point of the program.
-    // oxlint-disable-next-line effecttsgo/strict-effect-provide
-    Effect.provide(services),
-    NodeRuntime.runMain({
-      disableErrorReporting: true,
-      teardown: (exit, onExit) =>
-        onExit(
-          Exec.program.exitCode ??
-            (Exit.isSuccess(exit) ? 0 : Failure.describe(exit.cause, signalled()).exitCode)
-        )
+      yield* Warnings.Warnings.use(({ flush }) => flush(text))
+      if (text !== undefined && text !== "") yield* Output.say(`authn: ${text}`)
     })
   )
-}
+
+/** The exit code of the command, which is `interrupted` where a signal ended it. */
+export const exitCode = (exit: Exit.Exit<unknown, unknown>, interrupted?: number): number =>
+  Exit.isSuccess(exit) ? 0 : Failure.describe(exit.cause, interrupted).exitCode

@@ -1,7 +1,5 @@
 /**
  * How the command fails: what is said, and with which exit code.
- *
- * @since 0.1.0
  */
 import * as IamError from "@effect-authn/core/iam/IamError"
 import * as Cause from "effect/Cause"
@@ -11,17 +9,11 @@ import * as Schema from "effect/Schema"
 /**
  * The exit codes, which do not change: 0 is success, 1 failure, 2 a mistake in what was typed or configured, 3 not signed
  * in, 4 the session ended and only a new login helps, 5 the IAM cannot be reached.
- *
- * @category models
- * @since 0.1.0
  */
 export const ExitCode = Schema.Literals([1, 2, 3, 4, 5])
 
 /**
  * A failure of the command itself. `detail` says what to do.
- *
- * @category errors
- * @since 0.1.0
  */
 export class Failure extends Schema.TaggedError<Failure>("@effect-authn/cli/Failure")("Failure", {
   exitCode: ExitCode,
@@ -34,32 +26,18 @@ export class Failure extends Schema.TaggedError<Failure>("@effect-authn/cli/Fail
 
 /**
  * The end of a program that `authn exec` ran; its exit code is passed on, and nothing is said.
- *
- * @category errors
- * @since 0.1.0
  */
 export class ChildEnded extends Schema.TaggedError<ChildEnded>("@effect-authn/cli/Failure/ChildEnded")("ChildEnded", {
   exitCode: Schema.Int
 }) {}
 
-/**
- * @category constructors
- * @since 0.1.0
- */
 export const usage = (detail: string): Failure => new Failure({ exitCode: 2, detail })
 
-/**
- * @category constructors
- * @since 0.1.0
- */
 export const failed = (detail: string): Failure => new Failure({ exitCode: 1, detail })
 
 /**
  * What to say of the reason why a command ended, and its exit code, which is `interrupted` where nothing else ended it;
  * `undefined` to say nothing.
- *
- * @category formatting
- * @since 0.1.0
  */
 export const describe = (
   cause: Cause.Cause<unknown>,

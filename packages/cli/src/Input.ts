@@ -1,85 +1,63 @@
 /**
  * What people and pipes say: prompts on a terminal, secrets on the standard input.
- *
- * @since 0.1.0
  */
-import * as NodeTerminal from "@effect/platform-node/NodeTerminal"
 import * as Prompt from "effect/cli/Prompt"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
+import * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
 import * as Terminal from "effect/Terminal"
-import { failed, type Failure, usage } from "./Failure.ts"
+import { failed, usage } from "./Failure.ts"
 import * as Output from "./Output.ts"
 
-/**
- * The terminal, with everything that is shown on the standard error: the standard output is for data.
- *
- * @category layers
- * @since 0.1.0
- */
-export const layerTerminal: Layer.Layer<Terminal.Terminal> = Layer.effect(
+/** The terminal, with everything that is shown on the standard error: the standard output is for data. */
+export const layerTerminal: Layer.Layer<Terminal.Terminal, never, Stdio.Stdio | Terminal.Terminal> = Layer.effect(
   Terminal.Terminal,
-  Effect.map(Terminal.Terminal, (terminal) => Terminal.make({ ...terminal, display: Output.show }))
-).pipe(Layer.provide(NodeTerminal.layer))
+  Effect.gen(function*() {
+    const stdio = yield* Stdio.Stdio
+    return Terminal.make({
+      ...(yield* Terminal.Terminal),
+      display: (text) => Effect.provideService(Output.show(text), Stdio.Stdio, stdio)
+    })
+  })
+)
 
-/**
- * Prompts in colour only where people see them.
- *
- * @category layers
- * @since 0.1.0
- */
-export const layerTheme: Layer.Layer<never> = Layer.effect(
+/** Prompts in colour only where people see them. */
+export const layerTheme: Layer.Layer<never, never, Stdio.Stdio> = Layer.effect(
   Prompt.Theme,
   Effect.map(Output.paint("stderr"), ({ bold }) => Prompt.makeTheme({ colors: bold("x") !== "x" }))
 )
 
-/**
- * Whether there is a person to ask.
- *
- * @category accessors
- * @since 0.1.0
- */
-export const hasPerson: Effect.Effect<boolean> = Effect.sync(() => process.stdin.isTTY && process.stderr.isTTY)
+/** Whether there is a person to ask. */
+export const hasPerson: Effect.Effect<boolean, never, Stdio.Stdio> = Effect.gen(function*() {
+  const stdio = yield* Stdio.Stdio
+  return (yield* stdio.stdinIsTerminal) && (yield* stdio.stderrIsTerminal)
+})
 
 // No token and no document is larger.
 const most = 1024 * 1024
 
-/**
- * The whole standard input as text. A terminal is refused, since people would wait without knowing for what.
- *
- * @category reading
- * @since 0.1.0
- */
-export const text = (what: string): Effect.Effect<string, Failure> =>
-  Effect.suspend(() => {
-    if (process.stdin.isTTY) {
-      return Effect.fail(usage(`${what} is read from the standard input, which is a terminal: pipe it in`))
-    }
-    return Effect.callback<string, Failure>((resume) => {
-      let read = ""
-      const { stdin } = process
-      stdin.setEncoding("utf8")
-      const onData = (chunk: string) => {
-        read += chunk
-        if (read.length > most) resume(Effect.fail(usage(`${what} is longer than ${most} characters`)))
-      }
-      const onEnd = () => resume(Effect.succeed(read))
-      const onError = (error: Error) =>
-        resume(Effect.fail(failed(`the standard input cannot be read: ${error.message}`)))
-      stdin.on("data", onData).on("end", onEnd).on("error", onError)
-      return Effect.sync(() => {
-        stdin.off("data", onData).off("end", onEnd).off("error", onError)
-        stdin.pause()
-      })
-    })
-  })
+/** The whole standard input as text. A terminal is refused, since people would wait without knowing for what. */
+export const text = Effect.fnUntraced(function*(what: string) {
+  const stdio = yield* Stdio.Stdio
+  if (yield* stdio.stdinIsTerminal) {
+    return yield* usage(`${what} is read from the standard input, which is a terminal: pipe it in`)
+  }
+  return yield* Stream.decodeText(stdio.stdin).pipe(
+    Stream.mapError(({ message, reason: { cause } }) =>
+      failed(`the standard input cannot be read: ${Predicate.isError(cause) ? cause.message : message}`)
+    ),
+    Stream.runFoldEffect(() => "", (read, chunk) =>
+      read.length + chunk.length > most
+        ? Effect.fail(usage(`${what} is longer than ${most} characters`))
+        : Effect.succeed(read + chunk))
+  )
+})
 
 /**
  * A secret from the standard input: its first line.
- *
- * @category reading
- * @since 0.1.0
  */
 export const secret = Effect.fnUntraced(function*(what: string) {
   const [line = ""] = (yield* text(what)).split(/\r?\n/)

@@ -1,79 +1,56 @@
 /**
  * What is printed: data on the standard output, people's text on the standard error, colour on terminals only.
- *
- * @since 0.1.0
  */
 import * as CliOutput from "effect/cli/CliOutput"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as UserDirectories from "effect/persistence/UserDirectories"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
-import * as Os from "node:os"
+import * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
+import * as Terminal from "effect/Terminal"
 import * as Util from "node:util"
 import { failed, type Failure } from "./Failure.ts"
 
-type Stream = "stdout" | "stderr"
+type Channel = "stdout" | "stderr"
 
-const write = (stream: Stream, text: string): Effect.Effect<void, Failure> =>
-  Effect.callback((resume) => {
-    process[stream].write(text, (error) => {
+const write = Effect.fnUntraced(function*(channel: Channel, text: string) {
+  const stdio = yield* Stdio.Stdio
+  yield* Stream.run(Stream.succeed(text), stdio[channel]({ endOnDone: false })).pipe(
+    Effect.catchTag("PlatformError", ({ message, reason: { cause } }) => {
       // Who stopped reading has what they wanted.
-      if (error === null || error === undefined || ("code" in error && error.code === "EPIPE")) resume(Effect.void)
-      else {resume(
-          Effect.fail(failed(`the ${stream === "stdout" ? "output" : "messages"} cannot be written: ${error.message}`))
-        )}
+      if (Predicate.hasProperty(cause, "code") && cause.code === "EPIPE") return Effect.void
+      const why = Predicate.isError(cause) ? cause.message : message
+      return Effect.fail(failed(`the ${channel === "stdout" ? "output" : "messages"} cannot be written: ${why}`))
     })
-  })
+  )
+})
 
-/**
- * Prints data, as it is.
- *
- * @category printing
- * @since 0.1.0
- */
-export const raw = (text: string): Effect.Effect<void, Failure> => write("stdout", text)
+/** Prints data, as it is. */
+export const raw = (text: string): Effect.Effect<void, Failure, Stdio.Stdio> => write("stdout", text)
 
-/**
- * Prints lines of data.
- *
- * @category printing
- * @since 0.1.0
- */
-export const out = (...lines: ReadonlyArray<string>): Effect.Effect<void, Failure> => raw(`${lines.join("\n")}\n`)
+/** Prints lines of data. */
+export const out = (...lines: ReadonlyArray<string>): Effect.Effect<void, Failure, Stdio.Stdio> =>
+  raw(`${lines.join("\n")}\n`)
 
-/**
- * Tells people something. That nobody hears it is no failure.
- *
- * @category printing
- * @since 0.1.0
- */
-export const say = (...lines: ReadonlyArray<string>): Effect.Effect<void> => show(`${lines.join("\n")}\n`)
+/** Tells people something. That nobody hears it is no failure. */
+export const say = (...lines: ReadonlyArray<string>): Effect.Effect<void, never, Stdio.Stdio> =>
+  show(`${lines.join("\n")}\n`)
 
-/**
- * Shows people something, as it is.
- *
- * @category printing
- * @since 0.1.0
- */
-export const show = (text: string): Effect.Effect<void> => Effect.ignore(write("stderr", text))
+/** Shows people something, as it is. */
+export const show = (text: string): Effect.Effect<void, never, Stdio.Stdio> => Effect.ignore(write("stderr", text))
 
 const encodeJson = Schema.encodeEffect(Schema.fromJsonString(Schema.Json, { space: 2 }))
 
 /**
  * Prints data as JSON.
- *
- * @category printing
- * @since 0.1.0
  */
-export const json = (value: Schema.Json): Effect.Effect<void, Failure> =>
+export const json = (value: Schema.Json): Effect.Effect<void, Failure, Stdio.Stdio> =>
   Effect.flatMap(Effect.orDie(encodeJson(value)), (text) => out(text))
 
-/**
- * Styles for a stream: they change nothing where it is no terminal, or where `NO_COLOR` is set.
- *
- * @category models
- * @since 0.1.0
- */
+/** How things are shown on a channel: styles change nothing where it is no terminal, or where `NO_COLOR` is set. */
 export interface Paint {
   readonly bold: (text: string) => string
   readonly dim: (text: string) => string
@@ -82,53 +59,35 @@ export interface Paint {
   readonly yellow: (text: string) => string
 }
 
-/**
- * The styles for a stream.
- *
- * @category formatting
- * @since 0.1.0
- */
-export const paint = (stream: Stream): Effect.Effect<Paint> =>
-  Effect.gen(function*() {
-    const never = yield* Effect.orElseSucceed(Config.option(Config.NonEmptyString("NO_COLOR")), () => Option.none())
-    const isOn = process[stream].isTTY && Option.isNone(never)
-    const style = (format: Parameters<typeof Util.styleText>[0]) => (text: string) =>
-      isOn ? Util.styleText(format, text, { validateStream: false }) : text
-    return { bold: style("bold"), dim: style("dim"), red: style("red"), green: style("green"), yellow: style("yellow") }
-  })
+/** The styles for a channel. */
+export const paint = Effect.fnUntraced(function*(channel: Channel): Effect.fn.Return<Paint, never, Stdio.Stdio> {
+  const stdio = yield* Stdio.Stdio
+  const never = yield* Effect.orElseSucceed(Config.option(Config.NonEmptyString("NO_COLOR")), () => Option.none())
+  const isOn = (yield* stdio[`${channel}IsTerminal`]) && Option.isNone(never)
+  const style = (format: Parameters<typeof Util.styleText>[0]) => (text: string) =>
+    isOn ? Util.styleText(format, text, { validateStream: false }) : text
+  return { bold: style("bold"), dim: style("dim"), red: style("red"), green: style("green"), yellow: style("yellow") }
+})
 
-/**
- * How wide the terminal of a stream is; 80 columns where there is none.
- *
- * @category formatting
- * @since 0.1.0
- */
-export const columns = (stream: Stream): number => Math.max(40, process[stream].columns || 80)
+/** How wide the terminal is; 80 columns where there is none. */
+export const columns: Effect.Effect<number, never, Terminal.Terminal> = Effect.flatMap(
+  Terminal.Terminal,
+  (terminal) => Effect.map(terminal.columns, (columns) => Math.max(40, columns || 80))
+)
 
 /**
  * Text that came from elsewhere, on one line and without control characters.
- *
- * @category formatting
- * @since 0.1.0
  */
 export const plain = (text: string): string => text.replace(/[\p{C}\s]+/gu, " ").trim()
 
-/**
- * A text with paths, as people write them: `~` is their home.
- *
- * @category formatting
- * @since 0.1.0
- */
-export const short = (text: string): string => {
-  const home = Os.homedir()
-  return home.length > 1 ? text.replaceAll(home, "~") : text
-}
+/** Writes paths in a text as people do: `~` is their home. */
+export const short: Effect.Effect<(text: string) => string> = UserDirectories.make().home.pipe(
+  Effect.map((home) => (text: string) => home.length > 1 ? text.replaceAll(home, "~") : text),
+  Effect.orElseSucceed(() => (text: string) => text)
+)
 
 /**
  * Rows of cells as a table: columns are aligned, the last one is wrapped at the width under itself.
- *
- * @category formatting
- * @since 0.1.0
  */
 export const table = (
   rows: ReadonlyArray<ReadonlyArray<string>>,
@@ -154,9 +113,6 @@ const visible = (text: string): number => CliOutput.displayWidth(Util.stripVTCon
 
 /**
  * How many rows of a terminal a line takes.
- *
- * @category formatting
- * @since 0.1.0
  */
 export const rows = (line: string, width: number): number => Math.max(1, Math.ceil(visible(line) / width))
 

@@ -1,31 +1,24 @@
 /**
  * What the command was told: flags over the environment over what a login left behind over the user's file.
- *
- * @since 0.1.0
  */
 import * as SecureUrl from "@effect-authn/core/SecureUrl"
-import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as StoragePolicy from "@effect-authn/core/storage/StoragePolicy"
 import * as Flag from "effect/cli/Flag"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
-import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Toml from "effect/encoding/Toml"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import * as UserDirectories from "effect/persistence/UserDirectories"
-import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Path from "node:path"
 import * as Account from "./Account.ts"
+import * as EnvironmentToken from "./EnvironmentToken.ts"
 import { failed, Failure, usage } from "./Failure.ts"
 
 /**
  * `--account NAME`, at every command.
- *
- * @category flags
- * @since 0.1.0
  */
 export const AccountFlag = GlobalFlag.Setting("account")({
   flag: Flag.String("account").pipe(
@@ -37,9 +30,6 @@ export const AccountFlag = GlobalFlag.Setting("account")({
 
 /**
  * `--json`, at every command.
- *
- * @category flags
- * @since 0.1.0
  */
 export const JsonFlag = GlobalFlag.Setting("json")({
   flag: Flag.Boolean("json").pipe(Flag.withDescription("Print data as JSON"), Flag.withDefault(false))
@@ -47,9 +37,6 @@ export const JsonFlag = GlobalFlag.Setting("json")({
 
 /**
  * What can be set.
- *
- * @category models
- * @since 0.1.0
  */
 export const names = [
   "dialect",
@@ -63,17 +50,10 @@ export const names = [
   "storage"
 ] as const
 
-/**
- * @category models
- * @since 0.1.0
- */
 export type Name = typeof names[number]
 
 /**
  * A value and where it came from, in words.
- *
- * @category models
- * @since 0.1.0
  */
 export interface Value {
   readonly value: string
@@ -82,30 +62,18 @@ export interface Value {
 
 /**
  * All values that are set.
- *
- * @category models
- * @since 0.1.0
  */
 export type Values = { readonly [N in Name]?: Value }
 
 /**
  * What flags say.
- *
- * @category models
- * @since 0.1.0
  */
 export type Flags = { readonly [N in Name]?: Option.Option<string> }
 
 const variable = (name: Name): string => `AUTHN_${name.toUpperCase()}`
 
-const setIn = (name: string): Effect.Effect<Option.Option<string>> =>
-  Effect.orElseSucceed(Config.option(Config.NonEmptyString(name)), () => Option.none())
-
 /**
  * The user's file, whether or not there is one.
- *
- * @category accessors
- * @since 0.1.0
  */
 export const filePath: Effect.Effect<string, Failure> = UserDirectories.make().config("effect-authn").pipe(
   Effect.map((directory) => Path.join(directory, "config.toml")),
@@ -136,7 +104,7 @@ const readFile = Effect.gen(function*() {
 const fromEnvironment = Effect.gen(function*() {
   const values: { -readonly [N in Name]?: Value } = {}
   for (const name of names) {
-    const value = yield* setIn(variable(name))
+    const value = yield* EnvironmentToken.setIn(variable(name))
     if (Option.isSome(value)) values[name] = { value: value.value, source: variable(name) }
   }
   return values
@@ -201,21 +169,15 @@ const callbackOf = Effect.fnUntraced(function*(values: Values): Effect.fn.Return
 
 /**
  * The account that is meant where nothing is said.
- *
- * @category accessors
- * @since 0.1.0
  */
 export const current = Effect.map(Account.current, Option.getOrElse(() => "default"))
 
 /**
  * Which account is meant, and why; `isTold` when this very invocation names it.
- *
- * @category accessors
- * @since 0.1.0
  */
 export const account = Effect.gen(function*() {
   const flag = yield* AccountFlag
-  const environment = yield* setIn("AUTHN_ACCOUNT")
+  const environment = yield* EnvironmentToken.setIn("AUTHN_ACCOUNT")
   const used = yield* Account.current
   const [name, source] = Option.isSome(flag)
     ? [flag.value, "--account"]
@@ -229,9 +191,6 @@ export const account = Effect.gen(function*() {
 
 /**
  * Everything that is known before an IAM is spoken to.
- *
- * @category models
- * @since 0.1.0
  */
 export interface Settings {
   readonly name: string
@@ -246,9 +205,6 @@ export interface Settings {
 
 /**
  * Puts all sources together, as far as they can be read, and tells what is wrong with the others.
- *
- * @category constructors
- * @since 0.1.0
  */
 export const survey = Effect.fnUntraced(function*(flags?: Flags) {
   const problems: Array<Failure> = []
@@ -262,7 +218,7 @@ export const survey = Effect.fnUntraced(function*(flags?: Flags) {
   const known = Option.flatten(Result.getSuccess(found))
   const told: Values = { ...(yield* fromEnvironment), ...fromFlags(flags ?? {}) }
   const below: Values = { ...(yield* or(readFile, {})), ...fromAccount(known) }
-  const iamUrl = yield* setIn("DATALAYER_IAM_URL")
+  const iamUrl = yield* EnvironmentToken.setIn("DATALAYER_IAM_URL")
   const ambient = "DATALAYER_IAM_URL"
   const isDatalayer = Option.isSome(iamUrl) && Option.isNone(known) &&
     ["datalayer", undefined].includes((told.dialect ?? below.dialect)?.value)
@@ -285,16 +241,13 @@ export const survey = Effect.fnUntraced(function*(flags?: Flags) {
   }
   yield* or(agree(settings), undefined)
   // A token of the environment needs no account, and no home to have one in; who gives flags is about to write one.
-  const isNeeded = flags !== undefined || Option.isNone(yield* givenToken(settings))
+  const isNeeded = flags !== undefined || Option.isNone(yield* EnvironmentToken.givenToken(settings))
   if (Result.isFailure(found) && isNeeded) problems.unshift(found.failure)
   return { problems, settings }
 })
 
 /**
  * Puts all sources together.
- *
- * @category constructors
- * @since 0.1.0
  */
 export const make = Effect.fnUntraced(function*(flags?: Flags) {
   const { problems: [problem], settings } = yield* survey(flags)
@@ -322,61 +275,7 @@ const agree = Effect.fnUntraced(function*({ account, name, values }: Settings) {
 })
 
 /**
- * A token of the environment; `token` fails where it cannot be one.
- *
- * @category models
- * @since 0.1.0
- */
-export interface GivenToken {
-  readonly variable: string
-  readonly token: Effect.Effect<Redacted.Redacted, Failure>
-}
-
-/**
- * The tokens of the environment, in the order in which they go first.
- *
- * @category accessors
- * @since 0.1.0
- */
-export const givenTokens = Effect.fnUntraced(function*(dialect: Account.Dialect | undefined) {
-  const found: Array<GivenToken> = []
-  for (const variable of tokenVariables(dialect)) {
-    const text = Option.map(yield* setIn(variable), (value) => value.trim())
-    if (Option.isNone(text) || text.value === "") continue
-    const token = Effect.mapError(
-      Effect.fromOption(TokenSet.accessTokenFrom(text.value)),
-      () => usage(`${variable} holds no token, but something that no header can carry: set it anew, or unset it`)
-    )
-    found.push({ variable, token })
-  }
-  return found
-})
-
-/**
- * The token of the environment that goes before every stored session, unless an account was named by flag.
- *
- * @category accessors
- * @since 0.1.0
- */
-export const givenToken = ({ dialect, isTold }: Pick<Settings, "dialect" | "isTold">) =>
-  isTold ? Effect.succeedNone : Effect.map(givenTokens(dialect), ([first]) => Option.fromUndefinedOr(first))
-
-/**
- * The variables in which a token is looked for, in order.
- *
- * @category accessors
- * @since 0.1.0
- */
-export const tokenVariables = (dialect: Account.Dialect | undefined): ReadonlyArray<string> => [
-  "AUTHN_TOKEN",
-  ...(dialect === "datalayer" ? ["DATALAYER_API_KEY", "DATALAYER_ACCESS_TOKEN"] : [])
-]
-
-/**
  * Nobody signed in to that account; the others are named.
- *
- * @category errors
- * @since 0.1.0
  */
 export const notSignedIn = Effect.fnUntraced(function*(name: string) {
   const others = yield* Account.names

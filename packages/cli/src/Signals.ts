@@ -1,8 +1,6 @@
 /**
  * What is said while a signal waits for a renewal: one that was sent uses up the session's refresh token, so its answer is
  * written down before the command ends.
- *
- * @since 0.1.0
  */
 
 const exitCodes = { SIGINT: 130, SIGTERM: 143 }
@@ -17,9 +15,6 @@ const say = (text: string): void => {
 /**
  * Listens to signals, beside whoever ends the command; `isPassedOn` says that they are another program's now. The result
  * tells the exit code of the signal that came, if one did.
- *
- * @category running
- * @since 0.1.0
  */
 export const listen = (isPassedOn: () => boolean): () => number | undefined => {
   let exitCode: number | undefined

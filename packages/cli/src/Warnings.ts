@@ -1,39 +1,45 @@
 /**
  * Warnings of the library. They are held back for a moment, since the failure that follows often says the same.
- *
- * @since 0.1.0
  */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as FiberHandle from "effect/FiberHandle"
+import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as References from "effect/References"
+import type * as Stdio from "effect/Stdio"
+import * as Output from "./Output.ts"
 
-const moment = 10_000
-const held = new Set<string>()
-let timer: NodeJS.Timeout | undefined
+const moment = "10 seconds"
 
-/**
- * Keeps each warning once.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const logger = Logger.make(({ message }) => {
-  held.add(Array.isArray(message) ? message.join(" ") : String(message))
-  // A logger has no fiber of its own to wait in.
-  // oxlint-disable-next-line effecttsgo/global-timers
-  timer ??= setTimeout(() => flush(), moment).unref()
+/** Holds warnings back. `flush` shows each one once, except what `failure` says. */
+export class Warnings extends Context.Service<Warnings, {
+  readonly flush: (failure?: string) => Effect.Effect<void>
+}>()("@effect-authn/cli/Warnings") {}
+
+const make = Effect.gen(function*() {
+  const stdio = yield* Effect.context<Stdio.Stdio>()
+  const held = new Set<string>()
+  const flush = Effect.fnUntraced(function*(failure?: string) {
+    const [said] = failure?.split("\n") ?? []
+    const warnings = [...held].filter((warning) => said === undefined || !warning.includes(said))
+    held.clear()
+    for (const warning of warnings) yield* Output.say(`authn: ${warning}`)
+  }, Effect.provideContext(stdio))
+  const run = yield* FiberHandle.makeRuntime<never>()
+  const logger = Logger.make(({ message }) => {
+    held.add(Array.isArray(message) ? message.join(" ") : String(message))
+    run(Effect.delay(flush(), moment), { onlyIfMissing: true })
+  })
+  return { flush, logger }
 })
 
-/**
- * Shows what is held back, except what `failure` says.
- *
- * @category printing
- * @since 0.1.0
- */
-export const flush = (failure?: string): void => {
-  clearTimeout(timer)
-  timer = undefined
-  const [said] = failure?.split("\n") ?? []
-  for (const warning of held) {
-    if (said === undefined || !warning.includes(said)) process.stderr.write(`authn: ${warning}\n`)
-  }
-  held.clear()
-}
+/** Takes the place of every logger. */
+export const layer: Layer.Layer<Warnings, never, Stdio.Stdio> = Layer.unwrap(
+  Effect.map(make, ({ flush, logger }) =>
+    Layer.mergeAll(
+      Layer.succeed(Warnings, { flush }),
+      Logger.layer([logger]),
+      Layer.succeed(References.MinimumLogLevel, "Warn")
+    ))
+)

@@ -1,8 +1,6 @@
 /**
- * The `authn` command. A token that lies ready is printed without loading anything; everything else is in `Authn`.
- *
- * @since 0.1.0
+ * The `authn` command. A token that lies ready is printed without loading anything; everything else is in `Process`.
  */
-import * as FastToken from "./FastToken.ts"
+import * as ReadyToken from "./ReadyToken.ts"
 
-if (!FastToken.print(process.argv.slice(2))) void import("./Authn.ts").then(({ main }) => main())
+if (!ReadyToken.print(process.argv.slice(2))) void import("./Process.ts").then(({ main }) => main())

@@ -8,7 +8,7 @@ import { data, expire, home, login, simulated } from "./authn.ts"
 const closed = "http://127.0.0.1:9"
 const secret = "hunter2-of-mine"
 
-describe("answers", { timeout: 90_000 }, () => {
+describe("answers", () => {
   it.live("git gets a bearer token only where the host asks for one", () =>
     simulated({}, (simulator, home) =>
       Effect.gen(function*() {
@@ -132,7 +132,7 @@ describe("answers", { timeout: 90_000 }, () => {
         const account = JSON.parse(fs.readFileSync(file, "utf8"))
         fs.writeFileSync(file, JSON.stringify({ ...account, issuer: `https://${"x".repeat(115)}.example.com` }))
         const script = JSON.stringify([["Ctrl-C ends[\\s\\S]*Ctrl-C ends[\\s\\S]*Ctrl-C ends", "\x03"]])
-        const { stdout } = yield* home.run(["status", "--watch"], {
+        const { stdout } = yield* home.spawn(["status", "--watch"], {
           by: ["python3", path.join(import.meta.dirname, "terminal.py"), "80", "30", script],
           env: { TERM: "xterm-256color" }
         })

@@ -28,7 +28,7 @@ const typed = (hear: string, text: string) => {
 
 const free = Effect.scoped(taken)
 
-describe("the browser's way back", { timeout: 90_000 }, () => {
+describe("the browser's way back", () => {
   it.live("takes the first port that is free, at a login and at the next", () =>
     provided((provider, there) =>
       Effect.gen(function*() {
@@ -38,7 +38,7 @@ describe("the browser's way back", { timeout: 90_000 }, () => {
         const signIn = Effect.fnUntraced(function*(args: ReadonlyArray<string>) {
           fs.rmSync(path.join(there.directory, "opened"), { force: true })
           const [ended, redirect] = yield* Effect.all([
-            there.run(["login", "--browser", ...args], { env: browser.env, atOnce: true }),
+            there.spawn(["login", "--browser", ...args], { env: browser.env, atOnce: true }),
             Effect.tap(browser.opened, (url) => visit(url))
           ], { concurrency: 2 })
           assert.strictEqual(ended.code, 0, ended.stderr)
@@ -84,7 +84,7 @@ describe("the browser's way back", { timeout: 90_000 }, () => {
       const busy = yield* taken
       const second = yield* free
       const callback = (env: Record<string, string> = {}) =>
-        Effect.map(there.run(["doctor", "--json"], { env }), ({ stdout }) => {
+        Effect.map(there.spawn(["doctor", "--json"], { env }), ({ stdout }) => {
           const found: ReadonlyArray<Record<"check" | "verdict" | "detail", string>> = JSON.parse(stdout)
           return found.filter(({ check }) => check === "callback").map(({ detail, verdict }) => `${verdict}: ${detail}`)
             .join("\n")

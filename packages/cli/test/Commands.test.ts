@@ -6,7 +6,7 @@ import { data, expire, home, login, password, simulated, stored } from "./authn.
 
 const isJwt = /^eyJ[\w-]+\.[\w-]+\.[\w-]+\n$/
 
-describe("the commands", { timeout: 90_000 }, () => {
+describe("the commands", () => {
   for (const dialect of ["datalayer", "genomcore"] as const) {
     it.live(`sign in, hand out tokens, renew and sign out (${dialect})`, () =>
       simulated({ rotation: "strict" }, (simulator, home) =>
@@ -16,7 +16,7 @@ describe("the commands", { timeout: 90_000 }, () => {
           assert.include(signedIn.stderr, "Signed in as ada")
           assert.strictEqual(signedIn.stdout, "")
 
-          const token = yield* home.run(["token"])
+          const token = yield* home.spawn(["token"])
           assert.match(token.stdout, isJwt)
           assert.strictEqual(token.stderr, "")
           // the long way prints the same
@@ -30,9 +30,14 @@ describe("the commands", { timeout: 90_000 }, () => {
 
           const status = yield* home.run(["status"])
           assert.include(status.stdout, "signed in")
+          assert.include(status.stdout, "plain-file: files in ~/.local/share/effect-authn/sessions")
+          assert.include(
+            (yield* home.run(["explain", "--json"])).stdout,
+            "in files in ~/.local/share/effect-authn/sessions"
+          )
           assert.notInclude(status.stdout, token.stdout.trim())
           const json = JSON.parse((yield* home.run(["status", "--json"])).stdout)
-          assert.strictEqual(json.accounts[0].state, dialect === "genomcore" ? "valid" : "valid")
+          assert.strictEqual(json.accounts[0].state, "valid")
           assert.notInclude(JSON.stringify(json), token.stdout.trim())
 
           const refreshed = yield* home.run(["refresh"])
@@ -58,7 +63,7 @@ describe("the commands", { timeout: 90_000 }, () => {
           expire(home, Date.now() - 1000)
           const before = (yield* home.run(["status", "--json"])).stdout
           assert.include(before, "expired")
-          const ended = yield* Effect.all(Array.from({ length: 32 }, () => home.run(["token"], { atOnce: true })), {
+          const ended = yield* Effect.all(Array.from({ length: 32 }, () => home.spawn(["token"], { atOnce: true })), {
             concurrency: 32
           })
           assert.deepStrictEqual(ended.map(({ code }) => code), Array.from({ length: 32 }, () => 0))
@@ -74,8 +79,7 @@ describe("the commands", { timeout: 90_000 }, () => {
           const ledger = yield* simulator.ledger
           assert.strictEqual(ledger.filter(({ route }) => route === "refresh").length, 1)
           assert.isFalse(ledger.some(({ note }) => note === "reuse"))
-        })),
-    60_000
+        }))
   )
 
   it.live("keeps several accounts apart", () =>
@@ -176,7 +180,7 @@ describe("the commands", { timeout: 90_000 }, () => {
             .pipe(Effect.retry(Schedule.spaced("20 millis")))
         const promise = Effect.runPromiseWith(yield* Effect.context())
         const signalled = (name: NodeJS.Signals, count: number) =>
-          home.run(["refresh"], { signal: { name, when: promise(Effect.ignore(sent(count))) } })
+          home.spawn(["refresh"], { signal: { name, when: promise(Effect.ignore(sent(count))) } })
 
         const stopped = yield* signalled("SIGINT", 1)
         assert.strictEqual(stopped.code, 130, stopped.stderr)
@@ -194,29 +198,29 @@ describe("the commands", { timeout: 90_000 }, () => {
 
   it.live("completes in three shells", () =>
     Effect.gen(function*() {
-      const { run } = yield* home
+      const { run, spawn } = yield* home
       for (const shell of ["bash", "zsh", "fish"]) {
         const { code, stderr, stdout } = yield* run(["--completions", shell])
         assert.deepStrictEqual([code, stderr], [0, ""])
         for (const word of ["login", "credential", "authn"]) assert.include(stdout, word)
       }
-      const { stdout } = yield* run(["--completions", "bash"])
+      const { stdout } = yield* spawn(["--completions", "bash"])
       const complete = `f=$(complete -p authn | sed 's/.*-F \\([^ ]*\\).*/\\1/')
 COMP_LINE="authn log" COMP_POINT=9 COMP_CWORD=1 COMP_WORDS=(authn log)
 $f; echo "\${COMPREPLY[@]}"`
-      const words = yield* run(["-c", `${stdout}\n${complete}`], { instead: "bash" })
+      const words = yield* spawn(["-c", `${stdout}\n${complete}`], { instead: "bash" })
       assert.match(words.stdout, /\blogin\b.*\blogout\b/)
     }).pipe(Effect.scoped))
 
   it.live("starts the simulator where that is installed, and says so where it is not", () =>
     Effect.gen(function*() {
       const there = yield* home
-      const missing = yield* there.run(["simulator"])
+      const missing = yield* there.spawn(["simulator"])
       assert.strictEqual(missing.code, 1)
       assert.include(missing.stderr, "@effect-authn/testing")
-      assert.notInclude((yield* there.run(["--help"])).stdout, "simulator")
+      assert.notInclude((yield* there.spawn(["--help"])).stdout, "simulator")
       const source = path.join(import.meta.dirname, "../src/main.ts")
-      const started = yield* there.run([source, "simulator"], {
+      const started = yield* there.spawn([source, "simulator"], {
         instead: process.execPath,
         signal: { name: "SIGTERM", when: /"issuer":"http:/ }
       })
@@ -228,14 +232,14 @@ $f; echo "\${COMPREPLY[@]}"`
       Effect.gen(function*() {
         yield* login(home, simulator.issuer, "datalayer")
         const token = (yield* home.run(["token"])).stdout.trim()
-        const ran = yield* home.run(["exec", "--", "sh", "-c", "printf %s \"$AUTHN_TOKEN\"; exit 7"])
+        const ran = yield* home.spawn(["exec", "--", "sh", "-c", "printf %s \"$AUTHN_TOKEN\"; exit 7"])
         assert.deepStrictEqual([ran.stdout, ran.code], [token, 7])
-        const named = yield* home.run(["exec", "--env", "MINE", "--", "sh", "-c", "printf %s \"$MINE\""])
+        const named = yield* home.spawn(["exec", "--env", "MINE", "--", "sh", "-c", "printf %s \"$MINE\""])
         assert.strictEqual(named.stdout, token)
         const none = yield* home.run(["exec", "--", "no-such-program-here"])
         assert.strictEqual(none.code, 2)
         assert.include(none.stderr, "there is no such program")
-        const signalled = yield* home.run([
+        const signalled = yield* home.spawn([
           "exec",
           "--",
           "sh",
@@ -284,11 +288,11 @@ $f; echo "\${COMPREPLY[@]}"`
     simulated({ clockSkew: "1 hour" }, (simulator, home) =>
       Effect.gen(function*() {
         yield* login(home, simulator.issuer, "datalayer")
-        const doctor = yield* home.run(["doctor"])
+        const doctor = yield* home.spawn(["doctor"])
         assert.strictEqual(doctor.code, 1)
         assert.match(doctor.stdout, /✗ +clock +the issuer's clock is (1 h|59 min) ahead/)
         fs.chmodSync(stored(home).file, 0o644)
-        assert.match((yield* home.run(["doctor"])).stdout, /✗ +permissions/)
+        assert.match((yield* home.spawn(["doctor"])).stdout, /✗ +permissions/)
         fs.mkdirSync(path.join(home.directory, ".config/effect-authn"), { recursive: true })
         const file = path.join(home.directory, ".config/effect-authn/config.toml")
         fs.writeFileSync(file, "organization = \"org-9\"\nscope = \"a b\"\n")

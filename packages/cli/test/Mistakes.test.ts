@@ -79,7 +79,7 @@ const refusingProxy = Effect.acquireRelease(
   ({ stop }) => Effect.sync(stop)
 )
 
-describe("mistakes", { timeout: 90_000 }, () => {
+describe("mistakes", () => {
   it.live("end in a readable message and exit code 2", () =>
     Effect.gen(function*() {
       const { run } = yield* home
@@ -130,7 +130,7 @@ describe("mistakes", { timeout: 90_000 }, () => {
         Effect.gen(function*() {
           const shifted: Home = {
             ...home,
-            run: (args, options) => home.run(args, { ...options, env: { NODE_OPTIONS: shiftedBy(hours) } })
+            run: (args, options) => home.spawn(args, { ...options, env: { NODE_OPTIONS: shiftedBy(hours) } })
           }
           const renewals = Effect.map(simulator.ledger, (entries) =>
             entries.filter(({ route }) => route === "refresh").length)
@@ -180,7 +180,7 @@ describe("mistakes", { timeout: 90_000 }, () => {
         yield* there.run(["refresh"]),
         // no name server can be asked for a label of 64 characters
         yield* there.run(["whoami"], given(`https://${"a".repeat(64)}.example`)),
-        yield* there.run(["whoami"], given("https://iam.example.com", { HTTPS_PROXY: proxy.address }))
+        yield* there.spawn(["whoami"], given("https://iam.example.com", { HTTPS_PROXY: proxy.address }))
       ]
       for (const { code, stderr, stdout } of ended) {
         assert.deepStrictEqual([code, stdout], [5, ""], stderr)
@@ -197,7 +197,7 @@ describe("mistakes", { timeout: 90_000 }, () => {
         yield* login(home, simulator.issuer, "datalayer")
         for (const args of [["token"], ["status"]]) {
           const full = fs.openSync("/dev/full", "w")
-          const { code, stderr } = yield* home.run(args, { stdout: full })
+          const { code, stderr } = yield* home.spawn(args, { stdout: full })
           fs.closeSync(full)
           assert.strictEqual(code, 1, stderr)
           assert.match(stderr, /written|ENOSPC/)
@@ -206,12 +206,12 @@ describe("mistakes", { timeout: 90_000 }, () => {
         // a token goes two ways
         for (const args of [["status"], ["token", "--json"], ["token"]]) {
           const by = ["bash", "-o", "pipefail", "-c", "\"$@\" | true", "bash"]
-          const { code, stderr } = yield* home.run(args, { by })
+          const { code, stderr } = yield* home.spawn(args, { by })
           assert.deepStrictEqual([code, stderr], [0, ""], args.join(" "))
         }
 
         const before = stored(home)
-        const refused = yield* home.run(
+        const refused = yield* home.spawn(
           ["login", "--handle", "ada", "--password-stdin"],
           { by: limited, input: password }
         )
@@ -251,13 +251,13 @@ describe("mistakes", { timeout: 90_000 }, () => {
         const old = `${storedToken(home)}\n`
         expire(home, Date.now() - 1000)
         const before = stored(home)
-        const full = yield* home.run(["token"], { by: limited })
+        const full = yield* home.spawn(["token"], { by: limited })
         assert.strictEqual(full.code, 0, full.stderr)
         assert.match(full.stdout, /^eyJ/)
         assert.notStrictEqual(full.stdout, old)
         assert.match(full.stderr, /renewed, but the new tokens could not be stored/)
         assert.notInclude(full.stderr, "eyJ")
-        const refreshed = yield* home.run(["refresh"], { by: limited })
+        const refreshed = yield* home.spawn(["refresh"], { by: limited })
         assert.strictEqual(refreshed.code, 1)
         assert.match(refreshed.stderr, /could not be stored, and end with this command/)
         noTrace(full.stderr)
@@ -275,7 +275,7 @@ describe("mistakes", { timeout: 90_000 }, () => {
         // Root may write everywhere, unless that is taken from it.
         const may = "-dac_override,-dac_read_search,-fowner"
         const by = process.getuid?.() === 0 ? ["setpriv", "--bounding-set", may, "--inh-caps", may] : ["env"]
-        const reader: Home = { ...home, run: (args, options) => home.run(args, { ...options, by }) }
+        const reader: Home = { ...home, run: (args, options) => home.spawn(args, { ...options, by }) }
         const chmod = (mode: string) => execFileSync("chmod", ["-R", mode, home.directory])
 
         chmod("a-w")

@@ -4,7 +4,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { browserOf, expire, home, provided, stored, storedToken, visit, written } from "./authn.ts"
 
-describe("an OpenID provider", { timeout: 90_000 }, () => {
+describe("an OpenID provider", () => {
   it.live("gives client credentials, whose secret lies beside the session and nowhere else", () =>
     provided((provider, home) =>
       Effect.gen(function*() {
@@ -33,7 +33,7 @@ describe("an OpenID provider", { timeout: 90_000 }, () => {
             "--json"
           ]]
         ) {
-          const { stderr, stdout } = yield* home.run(command)
+          const { stderr, stdout } = yield* home.spawn(command)
           assert.notInclude(stdout + stderr, plain, command.join(" "))
           assert.notInclude(stdout + stderr, second.stdout.trim(), command.join(" "))
         }
@@ -67,7 +67,7 @@ describe("an OpenID provider", { timeout: 90_000 }, () => {
           "--browser"
         ]
         const [signedIn, page] = yield* Effect.all([
-          home.run(args, { env: browser.env, atOnce: true }),
+          home.spawn(args, { env: browser.env, atOnce: true }),
           Effect.flatMap(browser.opened, (url) => visit(url))
         ], { concurrency: 2 })
         assert.strictEqual(signedIn.code, 0, signedIn.stderr)
@@ -132,7 +132,7 @@ describe("an OpenID provider", { timeout: 90_000 }, () => {
           const { id } = provider.publicClient
           const args = ["login", "--dialect", "oidc", "--issuer", provider.issuer, "--client-id", id, way]
           const [signedIn] = yield* Effect.all([
-            home.run(args, { by: ["sh", "-c", `exec "$@" 2> '${file}'`, "sh"], atOnce: true, env }),
+            home.spawn(args, { by: ["sh", "-c", `exec "$@" 2> '${file}'`, "sh"], atOnce: true, env }),
             Effect.flatMap(written(file, /(http:\S+user_code=\S+)\n/), (url) => visit(url))
           ], { concurrency: 2 })
           const said = fs.readFileSync(file, "utf8")
@@ -150,7 +150,7 @@ describe("an OpenID provider", { timeout: 90_000 }, () => {
         const { id } = provider.publicClient
         const args = ["login", "--dialect", "oidc", "--issuer", provider.issuer, "--client-id", id, "--browser"]
         const [signedIn] = yield* Effect.all([
-          from.run(args, { env: browser.env, atOnce: true }),
+          from.spawn(args, { env: browser.env, atOnce: true }),
           Effect.flatMap(browser.opened, (url) => visit(url))
         ], { concurrency: 2 })
         assert.strictEqual(signedIn.code, 0, signedIn.stderr)
@@ -170,7 +170,7 @@ describe("an OpenID provider", { timeout: 90_000 }, () => {
         const renewed = (yield* to.run(["token"])).stdout
         assert.strictEqual(renewed, `${storedToken(to)}\n`)
         assert.notStrictEqual(storedToken(to), first)
-        const ran = yield* to.run(["exec", "--", "sh", "-c", "echo \"$AUTHN_TOKEN\"; exit 7"])
+        const ran = yield* to.spawn(["exec", "--", "sh", "-c", "echo \"$AUTHN_TOKEN\"; exit 7"])
         assert.deepStrictEqual([ran.stdout, ran.code], [renewed, 7])
         // opaque, and so nothing that could be read
         const decoded = yield* to.run(["jwt", "decode"], { input: renewed })

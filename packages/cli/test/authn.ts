@@ -1,12 +1,16 @@
-/** The command as it is shipped, in processes of their own, each with a home of its own. */
+/** The command: called in this process, and as it is shipped, in processes of their own. Each home is a new one. */
 import { IamSimulator, OidcProvider, ScriptedUserAgent } from "@effect-authn/testing"
-import { Effect, Layer, Schedule, Semaphore } from "effect"
+import { NodeChildProcessSpawner, NodeFileSystem, NodePath } from "@effect/platform-node"
+import { ConfigProvider, Console, Effect, Layer, Schedule, Semaphore, Sink, Stdio, Stream, Terminal } from "effect"
 import { FetchHttpClient } from "effect/http"
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { inject } from "vitest"
+// The command has no library of its own to import from.
+// @ts-expect-error TS2878: the tests' project emits nothing
+import * as Authn from "../src/Authn.ts"
 
 /** The bundle of the sources as they are now. */
 export const main = inject("bundle")
@@ -25,12 +29,18 @@ export interface Ended {
 export interface Home {
   readonly directory: string
   readonly env: { readonly [name: string]: string }
+  /** Calls the command. */
   readonly run: (args: ReadonlyArray<string>, options?: Options) => Effect.Effect<Ended>
+  /** Starts the command as it is shipped. */
+  readonly spawn: (args: ReadonlyArray<string>, options?: ProcessOptions) => Effect.Effect<Ended>
 }
 
 export interface Options {
   readonly input?: string
   readonly env?: { readonly [name: string]: string | undefined }
+}
+
+export interface ProcessOptions extends Options {
   /** Another bundle. */
   readonly main?: string
   /** Whether it starts at once, however many others run. */
@@ -44,7 +54,58 @@ export interface Options {
   readonly signal?: { readonly name: NodeJS.Signals; readonly when: RegExp | Promise<unknown> }
 }
 
-const end = (program: string, args: ReadonlyArray<string>, env: Options["env"], options: Options) =>
+const call = Effect.fnUntraced(function*(
+  args: ReadonlyArray<string>,
+  env: { readonly [name: string]: string },
+  input: string
+) {
+  const ended = { stdout: "", stderr: "" }
+  const sink = (channel: "stdout" | "stderr") => () =>
+    Sink.forEach((chunk: string | Uint8Array) =>
+      Effect.sync(() => {
+        ended[channel] += typeof chunk === "string" ? chunk : new TextDecoder().decode(chunk)
+      })
+    )
+  const stdio = Stdio.layerTest({
+    stdin: Stream.make(new TextEncoder().encode(input)),
+    stdout: sink("stdout"),
+    stderr: sink("stderr")
+  })
+  const nobody = Effect.die("there is no terminal")
+  const terminal = Layer.succeed(
+    Terminal.Terminal,
+    Terminal.make({
+      columns: Effect.succeed(0),
+      rows: Effect.succeed(0),
+      size: nobody,
+      readInput: nobody,
+      readLine: nobody,
+      display: () => nobody
+    })
+  )
+  const platform = Layer.provideMerge(
+    NodeChildProcessSpawner.layer,
+    Layer.mergeAll(NodeFileSystem.layer, NodePath.layer)
+  )
+  const exit = yield* Authn.run(args).pipe(
+    // A call is a program, and shares nothing with another one.
+    Effect.provide(Layer.provideMerge(Authn.layer, Layer.mergeAll(platform, stdio, terminal)), { local: true }),
+    Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env }))),
+    Effect.provideService(Console.Console, {
+      ...globalThis.console,
+      log: (text: string) => {
+        ended.stdout += `${text}\n`
+      },
+      error: (text: string) => {
+        ended.stderr += `${text}\n`
+      }
+    }),
+    Effect.exit
+  )
+  return { code: Authn.exitCode(exit), ...ended }
+})
+
+const end = (program: string, args: ReadonlyArray<string>, env: Options["env"], options: ProcessOptions) =>
   Effect.callback<Ended>((resume) => {
     const child = spawn(program, args, { env: { ...env }, stdio: ["pipe", options.stdout ?? "pipe", "pipe"] })
     let stdout = ""
@@ -84,7 +145,11 @@ export const home = Effect.map(
     return {
       directory,
       env,
-      run: (args, options = {}) => {
+      run: (args, { env: more, input = "" } = {}) => {
+        const set = Object.entries<string | undefined>({ ...env, ...more })
+        return call(args, Object.fromEntries(set.filter((one): one is [string, string] => one[1] !== undefined)), input)
+      },
+      spawn: (args, options = {}) => {
         const [program = options.instead ?? process.execPath, ...first] = options.by ?? []
         const own = options.instead === undefined ? [options.main ?? main, ...args] : args
         const command = options.by === undefined ? own : [...first, process.execPath, ...own]
@@ -126,7 +191,7 @@ export const written = (file: string, pattern: RegExp) =>
   Effect.suspend(() => {
     const [, found] = pattern.exec(fs.existsSync(file) ? fs.readFileSync(file, "utf8") : "") ?? []
     return found === undefined ? Effect.fail("not yet" as const) : Effect.succeed(found)
-  }).pipe(Effect.retry(Schedule.max([Schedule.spaced("50 millis"), Schedule.recurs(600)])))
+  }).pipe(Effect.retry(Schedule.spaced("50 millis")))
 
 /** A browser for a home: `opened` is the address that it is given. */
 export const browserOf = (home: Home) => {
@@ -149,7 +214,7 @@ export const atTerminal = (
 ) => {
   const columns = String(options.columns ?? 80)
   return Effect.map(
-    home.run(args, {
+    home.spawn(args, {
       by: ["python3", path.join(import.meta.dirname, "terminal.py"), columns, "30", JSON.stringify(script)],
       env: { TERM: "xterm-256color", ...options.env },
       atOnce: options.atOnce === true

@@ -23,7 +23,7 @@ def typed(answer, found):
         return file.read()
 
 fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-shown, since, deadline = b"", 0, time.time() + 60
+shown, since, deadline = b"", 0, time.time() + 110
 while True:
     ready, _, _ = select.select([master], [], [], max(0, deadline - time.time()))
     if not ready:

@@ -1,7 +1,5 @@
 /**
  * `authn accounts` and `authn logout`.
- *
- * @since 0.1.0
  */
 import { AuthManager } from "@effect-authn/core/AuthManager"
 import * as Argument from "effect/cli/Argument"
@@ -12,14 +10,15 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Account from "../Account.ts"
-import * as Dialect from "../Dialect.ts"
+import * as AccountServices from "../AccountServices.ts"
+import * as EnvironmentToken from "../EnvironmentToken.ts"
 import { failed, usage } from "../Failure.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
 
 /** Ends the session of an account, and tells how. */
 const end = Effect.fnUntraced(function*(account: Account.Account, local: boolean) {
-  const services = yield* Dialect.open(account, Dialect.storage(account.place))
+  const services = yield* AccountServices.open(account, AccountServices.storage(account.place))
   const auth = Context.get(services, AuthManager)
   if (Option.isNone(yield* auth.session)) return "was not signed in"
   if (local) {
@@ -34,7 +33,7 @@ const end = Effect.fnUntraced(function*(account: Account.Account, local: boolean
 
 const forgetSecret = Effect.fnUntraced(function*(account: Account.Account) {
   if (account.dialect !== "oidc") return
-  yield* Dialect.dropClientSecret(yield* Dialect.open(account, Dialect.storage(account.place)))
+  yield* AccountServices.dropClientSecret(yield* AccountServices.open(account, AccountServices.storage(account.place)))
 }, Effect.scoped)
 
 /** An account that must be there. */
@@ -50,9 +49,6 @@ const local = Flag.Boolean("local").pipe(
 
 /**
  * Signs out.
- *
- * @category commands
- * @since 0.1.0
  */
 export const logout = Command.make("logout", {
   all: Flag.Boolean("all").pipe(Flag.withDescription("Sign out of every account"), Flag.withDefault(false)),
@@ -71,7 +67,7 @@ export const logout = Command.make("logout", {
           : { account: name, outcome: outcome.failure.message, isDone: false }
       )
     }
-    const shadow = yield* Settings.givenToken({ dialect, isTold: false })
+    const shadow = yield* EnvironmentToken.givenToken({ dialect, isTold: false })
     if (yield* Settings.JsonFlag) yield* Output.json(outcomes)
     else {
       const { green, red } = yield* Output.paint("stderr")
@@ -108,14 +104,15 @@ const list = Effect.gen(function*() {
   }
   if (accounts.length === 0) return yield* Output.say("There is no account yet. Sign in with: authn login")
   const { bold, red } = yield* Output.paint("stdout")
+  const short = yield* Output.short
   yield* Output.out(...Output.table(
     accounts.map(({ account, name, problem }) => [
       name === current ? "*" : " ",
       name === current ? bold(name) : name,
       account?.dialect ?? red("cannot be read"),
-      account?.issuer ?? Output.short(problem ?? "")
+      account?.issuer ?? short(problem ?? "")
     ]),
-    Output.columns("stdout")
+    yield* Output.columns
   ))
 })
 
@@ -139,9 +136,6 @@ const remove = Command.make("remove", { name: nameArgument, local }, ({ local, n
 
 /**
  * Lists, chooses and forgets accounts.
- *
- * @category commands
- * @since 0.1.0
  */
 export const accounts = Command.make("accounts", {}, () => list).pipe(
   Command.withDescription("List the accounts; choose one, forget one"),

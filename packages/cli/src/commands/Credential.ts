@@ -1,7 +1,5 @@
 /**
  * `authn credential`: the protocols in which other programs ask for credentials.
- *
- * @since 0.1.0
  */
 import { AuthManager } from "@effect-authn/core/AuthManager"
 import * as SecureUrl from "@effect-authn/core/SecureUrl"
@@ -17,12 +15,13 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
-import * as Dialect from "../Dialect.ts"
+import * as AccountServices from "../AccountServices.ts"
+import * as CurrentToken from "../CurrentToken.ts"
+import * as EnvironmentToken from "../EnvironmentToken.ts"
 import { usage } from "../Failure.ts"
 import * as Input from "../Input.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
-import * as Tokens from "../Tokens.ts"
 import { minTtl } from "./Token.ts"
 
 /** RFC 3339 in whole seconds, rounded down: nobody keeps a token for longer than it lives. */
@@ -50,7 +49,7 @@ const kubectl = Command.make("kubectl", { minTtl }, ({ minTtl }) =>
         }: change the apiVersion in the kubeconfig`
       )
     }
-    const tokens = yield* Tokens.get(yield* Settings.make(), { minTtl })
+    const tokens = yield* CurrentToken.get(yield* Settings.make(), { minTtl })
     const expirationTimestamp = rfc3339(tokens)
     yield* Output.json({
       apiVersion,
@@ -72,7 +71,7 @@ const processCommand = Command.make("process", {
 }, (given) =>
   Effect.gen(function*() {
     const settings = yield* Settings.make()
-    const tokens = yield* Tokens.get(settings, { minTtl: given.minTtl })
+    const tokens = yield* CurrentToken.get(settings, { minTtl: given.minTtl })
     const token = Redacted.value(tokens.accessToken)
     const expiration = rfc3339(tokens)
     const client = Option.match(settings.account, { onNone: () => "authn", onSome: ({ client }) => client })
@@ -129,8 +128,8 @@ const git = Command.make("git", {
 
     if (given.operation === "erase") {
       const [refused] = asked.get("password") ?? asked.get("credential") ?? []
-      if (Option.isSome(yield* Settings.givenToken(settings))) return
-      const auth = Context.get(yield* Dialect.openAccount(settings), AuthManager)
+      if (Option.isSome(yield* EnvironmentToken.givenToken(settings))) return
+      const auth = Context.get(yield* AccountServices.openAccount(settings), AuthManager)
       const tokens = Option.flatMap(yield* auth.session, Session.currentToken)
       // The host refused a token: the next "get" has another one, unless somebody made it already.
       if (Option.isSome(tokens) && Redacted.value(tokens.value.accessToken) === refused) {
@@ -138,7 +137,7 @@ const git = Command.make("git", {
       }
       return
     }
-    const tokens = yield* Tokens.get(settings)
+    const tokens = yield* CurrentToken.get(settings)
     const token = Redacted.value(tokens.accessToken)
     const expiry = Option.match(tokens.expiresAt, {
       onNone: () => [],
@@ -165,9 +164,6 @@ const git = Command.make("git", {
 
 /**
  * Feeds other programs.
- *
- * @category commands
- * @since 0.1.0
  */
 export const command = Command.make("credential").pipe(
   Command.withDescription("Answer kubectl, git and AWS SDKs, which ask for credentials"),

@@ -1,13 +1,12 @@
 /**
  * `authn doctor`.
- *
- * @since 0.1.0
  */
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import { Browser } from "@effect-authn/core/login/Browser"
 import { CallbackServer } from "@effect-authn/core/login/CallbackServer"
 import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as StoragePolicy from "@effect-authn/core/storage/StoragePolicy"
+import type { TokenStorageError } from "@effect-authn/core/storage/TokenStorageError"
 import * as NodeAuth from "@effect-authn/platform-node/NodeAuth"
 import * as NodeBrowser from "@effect-authn/platform-node/NodeBrowser"
 import * as NodeCallbackServer from "@effect-authn/platform-node/NodeCallbackServer"
@@ -21,15 +20,17 @@ import * as FileSystem from "effect/FileSystem"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Path from "node:path"
+import { platform, version } from "node:process"
 import * as Account from "../Account.ts"
-import * as Dialect from "../Dialect.ts"
+import * as AccountServices from "../AccountServices.ts"
 import { failed } from "../Failure.ts"
 import * as Input from "../Input.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
-import * as Span from "../Span.ts"
+import * as TimeSpan from "../TimeSpan.ts"
 
 interface Finding {
   readonly check: string
@@ -40,25 +41,27 @@ interface Finding {
 const finding = (check: string, verdict: Finding["verdict"], detail: string): Finding => ({
   check,
   verdict,
-  detail: Output.short(Output.plain(detail))
+  detail: Output.plain(detail)
 })
 
-const node = Effect.sync(() => finding("Node", "good", `${process.version} on ${process.platform}`))
+const node = finding("Node", "good", `${version} on ${platform}`)
+
+const whyNot = ({ reason }: TokenStorageError): string =>
+  reason._tag === "StorageUnavailable" && reason.tried?.[0] !== undefined ? reason.tried[0].reason : reason.message
 
 /** Tries each place for sessions. One is enough, unless the policy wants another one. */
 const places = Effect.fnUntraced(function*(policy: StoragePolicy.Policy) {
   const found: Array<Finding> = []
   for (const place of ["keyring", "encrypted-file", "plain-file"] as const) {
-    const { choice: choose } = Context.get(yield* Layer.build(Dialect.storage(place)), StoragePolicy.StoragePolicy)
+    const { choice: choose } = Context.get(
+      yield* Layer.build(AccountServices.storage(place)),
+      StoragePolicy.StoragePolicy
+    )
     const choice = yield* Effect.result(choose)
     found.push(
       Result.isSuccess(choice)
         ? finding(`storage: ${place}`, "good", choice.success.description)
-        : finding(
-          `storage: ${place}`,
-          policy === place ? "bad" : "note",
-          choice.failure.reason.message.replace(/^no place for sessions is to be had: [\w-]+: /, "")
-        )
+        : finding(`storage: ${place}`, policy === place ? "bad" : "note", whyNot(choice.failure))
     )
   }
   const isSafe = found.some(({ check, verdict }) => verdict === "good" && check !== "storage: plain-file")
@@ -79,7 +82,7 @@ const files = Effect.gen(function*() {
   const place = yield* Effect.result(Account.directory)
   if (Result.isFailure(place)) return [finding("files", "bad", place.failure.message)]
   const data = place.success
-  const probe = Path.join(data, `.probe-${process.pid}`)
+  const probe = Path.join(data, `.probe-${yield* Random.nextInt}`)
   const written = yield* Effect.result(
     fs.makeDirectory(data, { recursive: true, mode: 0o700 }).pipe(
       Effect.andThen(fs.writeFileString(probe, "probe", { mode: 0o600 })),
@@ -95,7 +98,7 @@ const files = Effect.gen(function*() {
         `${data} cannot be written: give yourself access, free some space, or set XDG_DATA_HOME`
       )
   ]
-  if (process.platform === "win32") return found
+  if (platform === "win32") return found
   const open: Array<string> = []
   for (const name of ["accounts", "sessions", "encrypted", "keychain"]) {
     const directory = Path.join(data, name)
@@ -187,12 +190,12 @@ const issuer = Effect.fnUntraced(function*(dialect: Account.Dialect | undefined,
       ? finding(
         "clock",
         "good",
-        skew === 0 ? "as the issuer's" : `${Span.format(Math.abs(skew))} off, which is allowed for`
+        skew === 0 ? "as the issuer's" : `${TimeSpan.format(Math.abs(skew))} off, which is allowed for`
       )
       : finding(
         "clock",
         "bad",
-        `the issuer's clock is ${Span.format(Math.abs(skew))} ${
+        `the issuer's clock is ${TimeSpan.format(Math.abs(skew))} ${
           skew > 0 ? "ahead" : "behind"
         }: set this machine's clock (it says ${DateTime.formatIso(receivedAt)})`
       )
@@ -247,17 +250,15 @@ const browser = Effect.fnUntraced(function*(where: Account.Callback) {
 
 /**
  * Looks for what could be wrong, and tells what to do. No credential is sent.
- *
- * @category commands
- * @since 0.1.0
  */
 export const command = Command.make("doctor", {}, () =>
   Effect.gen(function*() {
     const { problems, settings } = yield* Settings.survey()
     const address = settings.values.issuer?.value
     const data = [...(yield* files), ...(yield* accounts)]
+    const short = yield* Output.short
     const found = [
-      yield* node,
+      node,
       ...problems.map(({ message }) => finding("settings", "bad", message)).filter(({ detail }) =>
         !data.some((known) => known.detail === detail)
       ),
@@ -268,15 +269,15 @@ export const command = Command.make("doctor", {}, () =>
         ? [finding("issuer", "note", "none is set: give AUTHN_ISSUER, or sign in")]
         : yield* issuer(settings.dialect, address)),
       ...(yield* browser(settings.callback))
-    ]
+    ].map(({ check, detail, verdict }) => ({ check, verdict, detail: short(detail) }))
     const isBad = found.some(({ verdict }) => verdict === "bad")
-    if (yield* Settings.JsonFlag) yield* Output.json(found.map((one) => ({ ...one })))
+    if (yield* Settings.JsonFlag) yield* Output.json(found)
     else {
       const { bold, green, red, yellow } = yield* Output.paint("stdout")
       const mark = { good: green("✓"), note: yellow("·"), bad: red("✗") }
       yield* Output.out(...Output.table(
         found.map(({ check, detail, verdict }) => [mark[verdict], verdict === "bad" ? bold(check) : check, detail]),
-        Output.columns("stdout")
+        yield* Output.columns
       ))
     }
     if (isBad) return yield* failed("something is wrong: see the lines marked ✗")

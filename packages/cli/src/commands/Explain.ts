@@ -1,23 +1,20 @@
 /**
  * `authn explain` and `authn config`: what is used, and why.
- *
- * @since 0.1.0
  */
 import * as SecureUrl from "@effect-authn/core/SecureUrl"
-import { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
 import * as Command from "effect/cli/Command"
-import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import * as Dialect from "../Dialect.ts"
+import * as AccountServices from "../AccountServices.ts"
+import * as CurrentToken from "../CurrentToken.ts"
+import * as EnvironmentToken from "../EnvironmentToken.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
-import * as Span from "../Span.ts"
-import * as Tokens from "../Tokens.ts"
+import * as TimeSpan from "../TimeSpan.ts"
 import * as Status from "./Status.ts"
 
 interface Step {
@@ -28,10 +25,10 @@ interface Step {
 }
 
 const environmentSteps = Effect.fnUntraced(function*({ dialect, isTold }: Settings.Settings) {
-  const given = yield* Settings.givenTokens(dialect)
+  const given = yield* EnvironmentToken.givenTokens(dialect)
   const now = yield* DateTime.now
   return yield* Effect.forEach(
-    Settings.tokenVariables(dialect),
+    EnvironmentToken.tokenVariables(dialect),
     Effect.fnUntraced(function*(source): Effect.fn.Return<Step> {
       const own = given.find(({ variable }) => variable === source)
       if (own === undefined) return { source, verdict: "not set", reason: "not set" }
@@ -40,13 +37,13 @@ const environmentSteps = Effect.fnUntraced(function*({ dialect, isTold }: Settin
       if (first !== undefined && first !== own) {
         return { source, verdict: "skipped", reason: `set, but ${first.variable} goes first` }
       }
-      const tokens = yield* Effect.result(Tokens.fromEnvironment(own))
+      const tokens = yield* Effect.result(CurrentToken.fromEnvironment(own))
       if (Result.isFailure(tokens)) {
         const { detail, exitCode } = tokens.failure
         return { source, verdict: "refused", reason: detail, exitCode }
       }
-      const left = Tokens.millisLeft(tokens.success, now)
-      const end = Number.isFinite(left) ? `${Span.format(left)} left` : "no known end"
+      const left = CurrentToken.millisLeft(tokens.success, now)
+      const end = Number.isFinite(left) ? `${TimeSpan.format(left)} left` : "no known end"
       return { source, verdict: "used", reason: `set, and goes before every stored session; ${end}` }
     })
   )
@@ -58,11 +55,12 @@ const storedStep = Effect.fnUntraced(function*(settings: Settings.Settings, isTa
     return { source, verdict: "skipped", reason: "there was no login: authn login" } satisfies Step
   }
   const account = settings.account.value
-  const storage = Context.get(yield* Layer.build(Dialect.storage(account.place)), TokenStorage)
+  const storage = yield* Layer.build(AccountServices.storage(account.place))
   const view = yield* Status.view(account, storage, settings.name)
+  const short = yield* Output.short
   const now = DateTime.toEpochMillis(yield* DateTime.now)
-  const left = view.expiresAt === undefined ? "no known end" : `${Span.format(view.expiresAt - now)} left`
-  const place = `in ${Output.short(view.storage)}`
+  const left = view.expiresAt === undefined ? "no known end" : `${TimeSpan.format(view.expiresAt - now)} left`
+  const place = `in ${short(view.storage)}`
   const [isGood, state] = view.state === "valid"
     ? [true, `${left}, ${place}`]
     : view.state === "due"
@@ -91,9 +89,6 @@ const storedStep = Effect.fnUntraced(function*(settings: Settings.Settings, isTa
 
 /**
  * Tells which source of a token is used, and why not the others. It sends nothing.
- *
- * @category commands
- * @since 0.1.0
  */
 export const explain = Command.make("explain", {}, () =>
   Effect.gen(function*() {
@@ -112,7 +107,7 @@ export const explain = Command.make("explain", {}, () =>
       })
     }
     const { bold, dim, green } = yield* Output.paint("stdout")
-    const width = Output.columns("stdout")
+    const width = yield* Output.columns
     yield* Output.out(
       `The account is ${bold(settings.name)}, from ${settings.nameSource}. Sources of a token, in order:`,
       "",
@@ -136,9 +131,6 @@ export const explain = Command.make("explain", {}, () =>
 
 /**
  * Shows every setting and where it comes from.
- *
- * @category commands
- * @since 0.1.0
  */
 export const config = Command.make("config", {}, () =>
   Effect.gen(function*() {
@@ -146,7 +138,7 @@ export const config = Command.make("config", {}, () =>
     const settings = yield* Settings.make()
     const path = yield* Settings.filePath
     const exists = yield* Effect.orElseSucceed(fs.exists(path), () => false)
-    const given = yield* Settings.givenToken(settings)
+    const given = yield* EnvironmentToken.givenToken(settings)
     const rows: ReadonlyArray<readonly [string, string | undefined, string]> = [
       ["account", settings.name, settings.nameSource],
       ...Settings.names.map((name) => {
@@ -169,7 +161,7 @@ export const config = Command.make("config", {}, () =>
     yield* Output.out(
       ...Output.table(
         rows.map(([name, value, source]) => [name, value === undefined ? dim("-") : bold(value), dim(source)]),
-        Output.columns("stdout")
+        yield* Output.columns
       ),
       "",
       dim(

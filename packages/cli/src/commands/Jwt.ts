@@ -1,7 +1,5 @@
 /**
  * `authn jwt`.
- *
- * @since 0.1.0
  */
 import * as Jwks from "@effect-authn/core/jwt/Jwks"
 import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
@@ -19,7 +17,7 @@ import { Failure, usage } from "../Failure.ts"
 import * as Input from "../Input.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
-import * as Span from "../Span.ts"
+import * as TimeSpan from "../TimeSpan.ts"
 
 const times = new Set(["exp", "iat", "nbf", "auth_time", "updated_at"])
 const encodeValue = Schema.encodeUnknownEffect(Schema.fromJsonString(Schema.Unknown))
@@ -36,7 +34,7 @@ const show = Effect.fnUntraced(function*(members: JwtCodec.JsonObject) {
       const at = times.has(name) && typeof value === "number" ? DateTime.make(value * 1000) : Option.none()
       if (Option.isSome(at)) {
         const millis = DateTime.toEpochMillis(at.value)
-        return [name, `${DateTime.formatIso(at.value).replace(/\.000Z$/, "Z")} (${Span.distance(millis, now)})`]
+        return [name, `${DateTime.formatIso(at.value).replace(/\.000Z$/, "Z")} (${TimeSpan.distance(millis, now)})`]
       }
       return [name, Output.plain(typeof value === "string" ? value : yield* Effect.orDie(encodeValue(value)))]
     }))
@@ -49,7 +47,7 @@ const print = Effect.fnUntraced(function*(header: JwtCodec.JsonObject, claims: J
     return yield* Output.json(yield* Effect.orDie(decodeJson({ header, claims })))
   }
   const { bold } = yield* Output.paint("stdout")
-  const width = Output.columns("stdout")
+  const width = yield* Output.columns
   yield* Output.out(
     bold("Header"),
     ...Output.table(yield* show(header), width, "  "),
@@ -84,7 +82,7 @@ const verify = Command.make("verify", {
   )
 }, (given) =>
   Effect.gen(function*() {
-    const tolerance = Span.parse(given.tolerance)
+    const tolerance = TimeSpan.parse(given.tolerance)
     if (tolerance === undefined) return yield* usage("--tolerance is written 30, 30s or 1m")
     if (Option.isSome(given.jwks) === Option.isSome(given.key)) return yield* usage("give --jwks URL or --key FILE")
     const token = yield* read
@@ -121,9 +119,6 @@ const verify = Command.make("verify", {
 
 /**
  * Reads tokens.
- *
- * @category commands
- * @since 0.1.0
  */
 export const command = Command.make("jwt").pipe(
   Command.withDescription("Show or verify a token"),

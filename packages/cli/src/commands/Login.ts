@@ -1,7 +1,5 @@
 /**
  * `authn login`.
- *
- * @since 0.1.0
  */
 import { AuthManager } from "@effect-authn/core/AuthManager"
 import { BrowserLogin } from "@effect-authn/core/iam/BrowserLogin"
@@ -10,9 +8,7 @@ import * as AuthStrategy from "@effect-authn/core/login/AuthStrategy"
 import * as InteractiveStrategy from "@effect-authn/core/login/InteractiveStrategy"
 import * as Session from "@effect-authn/core/session/Session"
 import { StoragePolicy } from "@effect-authn/core/storage/StoragePolicy"
-import * as NodeBrowser from "@effect-authn/platform-node/NodeBrowser"
-import * as NodeCallbackServer from "@effect-authn/platform-node/NodeCallbackServer"
-import * as TerminalLoginPrompt from "@effect-authn/platform-node/TerminalLoginPrompt"
+import * as NodeLogin from "@effect-authn/platform-node/NodeLogin"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Prompt from "effect/cli/Prompt"
@@ -21,15 +17,17 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import type * as Stdio from "effect/Stdio"
 import * as Account from "../Account.ts"
-import * as Dialect from "../Dialect.ts"
+import * as AccountServices from "../AccountServices.ts"
+import { millisLeft } from "../CurrentToken.ts"
+import * as EnvironmentToken from "../EnvironmentToken.ts"
 import { failed, usage } from "../Failure.ts"
 import * as Input from "../Input.ts"
+import * as LoginRecord from "../LoginRecord.ts"
 import * as Output from "../Output.ts"
-import * as Remember from "../Remember.ts"
 import * as Settings from "../Settings.ts"
-import * as Span from "../Span.ts"
-import { millisLeft } from "../Tokens.ts"
+import * as TimeSpan from "../TimeSpan.ts"
 
 const text = (name: string, metavar: string, description: string) =>
   Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), Flag.optional)
@@ -140,7 +138,7 @@ const completed = Effect.fnUntraced(function*(settings: Settings.Settings) {
   const client = settings.values.client_id?.value ?? (dialect === "oidc"
     ? yield* missing("no client: give --client-id ID", Prompt.String({ message: "Client id" }))
     : undefined)
-  return { ...Dialect.targetOf(settings, dialect, issuer), client }
+  return { ...AccountServices.targetOf(settings, dialect, issuer), client }
 })
 
 const wayOf = Effect.fnUntraced(function*(dialect: Account.Dialect, found: ReadonlyArray<Way>, hasSecret: boolean) {
@@ -165,16 +163,13 @@ const wayOf = Effect.fnUntraced(function*(dialect: Account.Dialect, found: Reado
   )
 })
 
-const people = (callback: Account.Callback) =>
-  Layer.mergeAll(NodeBrowser.layer, NodeCallbackServer.layer(callback), TerminalLoginPrompt.layer)
-
 /** Where a pasted address ends: nothing listens there, but the IAM has to know it. */
 const pastedAt = ({ host = "127.0.0.1", ports: [port = 49_321] = [] }: Account.Callback): string =>
   `http://${host}:${port}/callback`
 
 const strategyOf = Effect.fnUntraced(function*(
   way: Way,
-  services: Dialect.Services,
+  services: AccountServices.Services,
   callback: Account.Callback,
   given: {
     readonly handle: Option.Option<string>
@@ -203,7 +198,10 @@ const strategyOf = Effect.fnUntraced(function*(
     case "browser": {
       const login = Context.getOption(services, BrowserLogin)
       if (Option.isNone(login)) return yield* usage("this IAM has no browser login")
-      const context = Context.merge(yield* Layer.build(people(callback)), Context.make(BrowserLogin, login.value)).pipe(
+      const context = Context.merge(
+        yield* Layer.build(NodeLogin.layer(callback)),
+        Context.make(BrowserLogin, login.value)
+      ).pipe(
         // Where no browser can open, a device code may do.
         Context.merge(services)
       )
@@ -220,7 +218,7 @@ const strategyOf = Effect.fnUntraced(function*(
       if (Option.isNone(login)) return yield* usage("this IAM has no login with a code")
       return AuthStrategy.provide(
         InteractiveStrategy.device(),
-        Context.merge(yield* Layer.build(people(callback)), Context.make(DeviceLogin, login.value))
+        Context.merge(yield* Layer.build(NodeLogin.layer(callback)), Context.make(DeviceLogin, login.value))
       )
     }
     case "client credentials": {
@@ -244,9 +242,6 @@ const allowPlainFiles = Effect.gen(function*() {
 
 /**
  * Signs in and stays signed in.
- *
- * @category commands
- * @since 0.1.0
  */
 export const command = Command.make("login", flags, (given) =>
   Effect.gen(function*() {
@@ -257,7 +252,7 @@ export const command = Command.make("login", flags, (given) =>
     const target = yield* completed(settings)
     const policy = given.store ? settings.policy ?? "auto" : "memory"
     const isKept = Option.exists(settings.account, ({ place, unattended }) => unattended === true && place === policy)
-    const isTold = Option.isSome(yield* Dialect.toldSecret)
+    const isTold = Option.isSome(yield* AccountServices.toldSecret)
     const hasPerson = yield* Input.hasPerson
     // A person can say which way is meant; where there is none, the secret is it.
     const hasSecret = target.dialect === "oidc" && (isKept || (isTold && !hasPerson))
@@ -266,14 +261,14 @@ export const command = Command.make("login", flags, (given) =>
       return yield* usage("--provider is of the page in a browser: give --browser, too")
     }
 
-    const context = yield* Effect.context<Prompt.Environment>()
-    const place = Dialect.storage(policy, Effect.provideContext(allowPlainFiles, context))
+    const context = yield* Effect.context<Prompt.Environment | Stdio.Stdio>()
+    const place = AccountServices.storage(policy, Effect.provideContext(allowPlainFiles, context))
     const secret = given.clientSecretStdin
       ? yield* Input.secret("the client's secret")
       : way === "client credentials" && !isKept && !isTold
       ? yield* missing("no client's secret: give --client-secret-stdin", Prompt.Password({ message: "Client secret" }))
       : undefined
-    const services = yield* Dialect.open(target, place, secret)
+    const services = yield* AccountServices.open(target, place, secret)
     // It is better to know before the password is typed.
     const choice = yield* Effect.mapError(
       Context.get(services, StoragePolicy).choice,
@@ -305,11 +300,11 @@ export const command = Command.make("login", flags, (given) =>
         ].join("\n")))
       })
     )
-    if (given.store && secret !== undefined) yield* Dialect.keepClientSecret(services, secret)
+    if (given.store && secret !== undefined) yield* AccountServices.keepClientSecret(services, secret)
     if (given.store) {
-      yield* Remember.login(target, services, way === "client credentials" && (isKept || secret !== undefined))
+      yield* LoginRecord.login(target, services, way === "client credentials" && (isKept || secret !== undefined))
     }
-    const shadow = yield* Settings.givenToken({ dialect: target.dialect, isTold: false })
+    const shadow = yield* EnvironmentToken.givenToken({ dialect: target.dialect, isTold: false })
     const environment = Option.getOrNull(Option.map(shadow, ({ variable }) => variable))
 
     const user = Option.match(session.user, {
@@ -317,7 +312,8 @@ export const command = Command.make("login", flags, (given) =>
       onSome: (user) => Option.getOrElse(user.handle, () => user.id)
     })
     const tokens = Session.currentToken(session)
-    const left = Option.match(tokens, { onNone: () => 0, onSome: (tokens) => millisLeft(tokens, DateTime.nowUnsafe()) })
+    const now = yield* DateTime.now
+    const left = Option.match(tokens, { onNone: () => 0, onSome: (tokens) => millisLeft(tokens, now) })
     if (asJson) {
       return yield* Output.json({
         account: target.name,
@@ -333,10 +329,11 @@ export const command = Command.make("login", flags, (given) =>
       })
     }
     const { bold, green } = yield* Output.paint("stderr")
+    const short = yield* Output.short
     yield* Output.say(
       `${green("✓")} Signed in as ${bold(Output.plain(user))} at ${auth.key.issuer} (account "${target.name}")`,
-      given.store ? `  The session is kept in ${Output.short(choice.description)}.` : "  Nothing was stored.",
-      `  The token is valid ${Number.isFinite(left) ? `for ${Span.format(left)}` : "until it is revoked"}${
+      given.store ? `  The session is kept in ${short(choice.description)}.` : "  Nothing was stored.",
+      `  The token is valid ${Number.isFinite(left) ? `for ${TimeSpan.format(left)}` : "until it is revoked"}${
         given.store && session.grant._tag !== "None" ? ", and renewed when it is due" : ""
       }.`,
       ...(!given.store

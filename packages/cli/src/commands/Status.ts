@@ -1,11 +1,10 @@
 /**
  * `authn status`.
- *
- * @since 0.1.0
  */
 import * as RefreshPolicy from "@effect-authn/core/session/RefreshPolicy"
 import * as Session from "@effect-authn/core/session/Session"
 import * as SessionKey from "@effect-authn/core/session/SessionKey"
+import { StoragePolicy } from "@effect-authn/core/storage/StoragePolicy"
 import { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -17,20 +16,20 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
+import * as Stdio from "effect/Stdio"
+import * as Terminal from "effect/Terminal"
 import * as Account from "../Account.ts"
-import * as Dialect from "../Dialect.ts"
+import * as AccountServices from "../AccountServices.ts"
+import * as EnvironmentToken from "../EnvironmentToken.ts"
 import { usage } from "../Failure.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
-import * as Span from "../Span.ts"
+import * as TimeSpan from "../TimeSpan.ts"
 
 type State = "valid" | "due" | "expired" | "ended" | "signed out" | "unreadable"
 
 /**
  * What can be told of an account without asking anybody. Times are epoch milliseconds.
- *
- * @category models
- * @since 0.1.0
  */
 export interface View {
   readonly account: Account.Account
@@ -48,6 +47,8 @@ export interface View {
   readonly selection: string | undefined
 }
 
+type Where = Context.Context<TokenStorage | StoragePolicy>
+
 const renewal: { readonly [G in Session.Grant["_tag"]]: string | undefined } = {
   RefreshToken: "refresh token",
   ExchangeAccessToken: "exchange of the token, while it is valid",
@@ -57,25 +58,27 @@ const renewal: { readonly [G in Session.Grant["_tag"]]: string | undefined } = {
 
 /**
  * Looks at an account's session in its storage.
- *
- * @category constructors
- * @since 0.1.0
  */
 export const view = Effect.fnUntraced(function*(
   account: Account.Account,
-  storage: TokenStorage["Service"],
+  where: Where,
   current: string
 ): Effect.fn.Return<View> {
+  const storage = Context.get(where, TokenStorage)
   const found = yield* Effect.result(storage.get(SessionKey.SessionKey.make({
     issuer: account.issuer,
     clientId: account.client,
     account: account.name
   })))
+  const description = yield* Context.get(where, StoragePolicy).choice.pipe(
+    Effect.map((choice) => choice.description),
+    Effect.orElseSucceed(() => storage.description)
+  )
   const blank = {
     account,
     isCurrent: account.name === current,
     detail: undefined,
-    storage: storage.description,
+    storage: description,
     user: undefined,
     strategy: undefined,
     renewedBy: undefined,
@@ -178,11 +181,8 @@ const heading: { readonly [S in State]: string } = {
 
 /**
  * A view as lines for people.
- *
- * @category formatting
- * @since 0.1.0
  */
-export const lines = (view: View, now: number, width: number, paint: Output.Paint): ReadonlyArray<string> => {
+const lines = (view: View, now: number, width: number, paint: Output.Paint): ReadonlyArray<string> => {
   const { account, expiresAt, issuedAt, state } = view
   const colour = state === "valid"
     ? paint.green
@@ -197,8 +197,8 @@ export const lines = (view: View, now: number, width: number, paint: Output.Pain
   const token = expiresAt === undefined
     ? view.issuedAt === undefined ? undefined : "no known end"
     : left > 0
-    ? `${colour(bar(left / life, 20))} ${Span.format(left)} left of ${Span.format(life)}`
-    : `${colour(bar(0, 20))} expired ${Span.distance(expiresAt, now)}`
+    ? `${colour(bar(left / life, 20))} ${TimeSpan.format(left)} left of ${TimeSpan.format(life)}`
+    : `${colour(bar(0, 20))} expired ${TimeSpan.distance(expiresAt, now)}`
   const isOver = state === "expired" && view.renewedBy?.startsWith("exchange") === true
   const renewal = state === "signed out" || state === "unreadable"
     ? undefined
@@ -207,7 +207,7 @@ export const lines = (view: View, now: number, width: number, paint: Output.Pain
     : view.renewedBy === undefined
     ? expiresAt === undefined ? "never: it is presented until the IAM refuses it" : `none, then ${again}`
     : state === "valid" && view.dueAt !== undefined
-    ? `${Span.distance(view.dueAt, now)}, by ${view.renewedBy}`
+    ? `${TimeSpan.distance(view.dueAt, now)}, by ${view.renewedBy}`
     : `at the next call, by ${view.renewedBy}`
   const rows: ReadonlyArray<readonly [string, string | undefined]> = [
     ["token", token],
@@ -221,7 +221,7 @@ export const lines = (view: View, now: number, width: number, paint: Output.Pain
     ],
     ["for", view.selection],
     ["scopes", view.scope],
-    ["storage", `${account.place}: ${Output.short(view.storage)}`],
+    ["storage", `${account.place}: ${view.storage}`],
     ["source", view.strategy === undefined ? undefined : `stored session of a login by ${view.strategy}`]
   ]
   return [
@@ -238,22 +238,23 @@ export const lines = (view: View, now: number, width: number, paint: Output.Pain
 
 const damagedLines = ({ detail, isCurrent, name }: Damaged, width: number, paint: Output.Paint) => [
   `${paint.red("●")} ${paint.bold(name)}${isCurrent ? " (current)" : ""}  ${paint.red(heading.unreadable)}`,
-  ...Output.table([[paint.dim("why"), Output.short(detail)]], width, "  ")
+  ...Output.table([[paint.dim("why"), detail]], width, "  ")
 ]
 
 const storages = Effect.gen(function*() {
   const scope = yield* Effect.scope
-  const built = new Map<string, TokenStorage["Service"]>()
+  const built = new Map<string, Where>()
   return Effect.fnUntraced(function*(place: Account.Account["place"]) {
     const known = built.get(place)
     if (known !== undefined) return known
-    const storage = Context.get(yield* Layer.buildWithScope(Dialect.storage(place), scope), TokenStorage)
+    const storage = yield* Layer.buildWithScope(AccountServices.storage(place), scope)
     built.set(place, storage)
     return storage
   })
 })
 
-const command = Command.make("status", {
+/** Shows every account. */
+export const command = Command.make("status", {
   watch: Flag.Boolean("watch").pipe(
     Flag.withAlias("w"),
     Flag.withDescription("Keep showing it, until Ctrl-C"),
@@ -261,6 +262,9 @@ const command = Command.make("status", {
   )
 }, ({ watch }) =>
   Effect.gen(function*() {
+    const stdio = yield* Stdio.Stdio
+    const terminal = yield* Terminal.Terminal
+    const short = yield* Output.short
     const storageOf = yield* storages
     const { isTold, name: told } = yield* Settings.account
     const look = Effect.fnUntraced(function*(name: string, current: string) {
@@ -278,7 +282,7 @@ const command = Command.make("status", {
     const { problems, settings } = yield* Settings.survey()
     const mistake = problems.find(({ exitCode }) => exitCode === 2)
     if (mistake !== undefined) return yield* mistake
-    const given = yield* Settings.givenToken(settings)
+    const given = yield* EnvironmentToken.givenToken(settings)
     if (yield* Settings.JsonFlag) {
       if (watch) {
         return yield* usage("--watch is for people: ask for --json as often as you like")
@@ -294,12 +298,14 @@ const command = Command.make("status", {
     const nobody = "Nobody is signed in. Sign in with: authn login"
     const screen = Effect.gen(function*() {
       const now = DateTime.toEpochMillis(yield* DateTime.now)
-      const width = Output.columns("stdout")
+      const width = yield* Output.columns
       const blocks = [
         ...Option.toArray(Option.map(shadow, (text) =>
           Output.table([[text]], width))),
         ...(yield* views).map((found) =>
-          "account" in found ? lines(found, now, width, paint) : damagedLines(found, width, paint)
+          "account" in found
+            ? lines({ ...found, storage: short(found.storage) }, now, width, paint)
+            : damagedLines({ ...found, detail: short(found.detail) }, width, paint)
         )
       ]
       return {
@@ -314,13 +320,13 @@ const command = Command.make("status", {
       if (text.length > 0) yield* Output.out(...text)
       return yield* isEmpty ? Output.say(nobody) : Effect.void
     }
-    if (!process.stdout.isTTY) return yield* usage("--watch needs a terminal")
+    if (!(yield* stdio.stdoutIsTerminal)) return yield* usage("--watch needs a terminal")
     yield* Output.raw("\x1b[?25l")
     yield* Effect.addFinalizer(() => Effect.ignore(Output.raw("\x1b[?25h")))
     let drawn: ReadonlyArray<string> = []
     const draw = Effect.gen(function*() {
-      const columns = process.stdout.columns || 80
-      const rows = process.stdout.rows || 24
+      const columns = (yield* terminal.columns) || 80
+      const rows = (yield* terminal.rows) || 24
       // A line that is wider than the terminal takes several of its rows.
       const height = (lines: ReadonlyArray<string>) => lines.reduce((sum, line) => sum + Output.rows(line, columns), 0)
       const { isEmpty, text } = yield* screen
@@ -337,13 +343,3 @@ const command = Command.make("status", {
     })
     return yield* Effect.andThen(draw, Effect.sleep("1 second")).pipe(Effect.forever)
   }).pipe(Effect.scoped)).pipe(Command.withDescription("Show every account, and how long its token lasts"))
-
-export {
-  /**
-   * Shows every account.
-   *
-   * @category commands
-   * @since 0.1.0
-   */
-  command
-}

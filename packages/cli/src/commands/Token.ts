@@ -1,7 +1,5 @@
 /**
  * `authn token`, `authn refresh` and `authn whoami`.
- *
- * @since 0.1.0
  */
 import { AuthManager } from "@effect-authn/core/AuthManager"
 import * as Session from "@effect-authn/core/session/Session"
@@ -16,28 +14,26 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
-import * as Dialect from "../Dialect.ts"
+import * as AccountServices from "../AccountServices.ts"
+import * as CurrentToken from "../CurrentToken.ts"
+import * as EnvironmentToken from "../EnvironmentToken.ts"
 import { failed, usage } from "../Failure.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
-import * as Span from "../Span.ts"
-import * as Tokens from "../Tokens.ts"
+import * as TimeSpan from "../TimeSpan.ts"
 
 const optional = (name: string, description: string) =>
   Flag.String(name).pipe(Flag.withMetavar("ID"), Flag.withDescription(description), Flag.optional)
 
 /**
  * `--min-ttl`, in milliseconds.
- *
- * @category flags
- * @since 0.1.0
  */
 export const minTtl = Flag.String("min-ttl").pipe(
   Flag.withMetavar("SPAN"),
   Flag.withDescription("How long the token must still be valid: 90, 90s, 15m, 2h"),
   Flag.withDefault("0"),
   Flag.mapEffect((text) => {
-    const seconds = Span.parse(text)
+    const seconds = TimeSpan.parse(text)
     return seconds === undefined
       ? Effect.fail(
         new CliError.InvalidValue({ option: "min-ttl", value: text, expected: "90, 90s, 15m or 2h", kind: "flag" })
@@ -57,9 +53,6 @@ const expiry = (tokens: TokenSet.TokenSet) => Option.getOrNull(Option.map(tokens
 
 /**
  * Prints a token that is valid now.
- *
- * @category commands
- * @since 0.1.0
  */
 export const token = Command.make("token", {
   header: Flag.Boolean("header").pipe(
@@ -72,7 +65,7 @@ export const token = Command.make("token", {
 }, (given) =>
   Effect.gen(function*() {
     const settings = yield* Settings.make()
-    const tokens = yield* Tokens.get(settings, { minTtl: given.minTtl, selection: selectionOf(given) })
+    const tokens = yield* CurrentToken.get(settings, { minTtl: given.minTtl, selection: selectionOf(given) })
     if (yield* Settings.JsonFlag) {
       return yield* Output.json({
         token: Redacted.value(tokens.accessToken),
@@ -94,9 +87,6 @@ export const token = Command.make("token", {
 
 /**
  * Renews now.
- *
- * @category commands
- * @since 0.1.0
  */
 export const refresh = Command.make("refresh", {
   project: optional("project", "Move the session to this project"),
@@ -104,13 +94,13 @@ export const refresh = Command.make("refresh", {
 }, (given) =>
   Effect.gen(function*() {
     const settings = yield* Settings.make()
-    const environment = yield* Settings.givenToken(settings)
+    const environment = yield* EnvironmentToken.givenToken(settings)
     if (Option.isSome(environment)) {
       return yield* usage(
         `the token in ${environment.value.variable} is used, and it is never renewed: unset it, or give --account`
       )
     }
-    const auth = Context.get(yield* Dialect.openAccount(settings), AuthManager)
+    const auth = Context.get(yield* AccountServices.openAccount(settings), AuthManager)
     const selection = {
       ...selectionOf(given),
       ...(Option.isSome(given.organization) ? { organization: given.organization.value } : {})
@@ -132,20 +122,17 @@ export const refresh = Command.make("refresh", {
         selection: Object.fromEntries(Object.entries(session.current))
       })
     }
-    const left = Tokens.millisLeft(tokens.value, yield* DateTime.now)
+    const left = CurrentToken.millisLeft(tokens.value, yield* DateTime.now)
     const { green } = yield* Output.paint("stderr")
     yield* Output.say(
       `${green("✓")} Renewed; the new token is valid ${
-        Number.isFinite(left) ? `for ${Span.format(left)}` : "until it is revoked"
+        Number.isFinite(left) ? `for ${TimeSpan.format(left)}` : "until it is revoked"
       }.`
     )
   }).pipe(Effect.scoped)).pipe(Command.withDescription("Renew the session now, or move it to another project"))
 
 /**
  * Members of a user that people want to see.
- *
- * @category accessors
- * @since 0.1.0
  */
 export const membersOf = (user: User.User): ReadonlyArray<readonly [string, string]> => {
   const { avatarUrl: _avatar, profile: _profile, roles, ...members } = user
@@ -162,9 +149,6 @@ export const membersOf = (user: User.User): ReadonlyArray<readonly [string, stri
 
 /**
  * Tells who is signed in.
- *
- * @category commands
- * @since 0.1.0
  */
 export const whoami = Command.make("whoami", {
   offline: Flag.Boolean("offline").pipe(
@@ -174,13 +158,13 @@ export const whoami = Command.make("whoami", {
 }, ({ offline }) =>
   Effect.gen(function*() {
     const settings = yield* Settings.make()
-    const given = yield* Settings.givenToken(settings)
-    const services = yield* Dialect.openAccount(settings)
+    const given = yield* EnvironmentToken.givenToken(settings)
+    const services = yield* AccountServices.openAccount(settings)
     const auth = Context.get(services, AuthManager)
     const user = yield* Effect.gen(function*() {
       if (Option.isSome(given)) {
         if (offline) return yield* usage(`nothing is known of the token in ${given.value.variable} without asking`)
-        return (yield* auth.login(Dialect.given(yield* given.value.token), { store: false })).user
+        return (yield* auth.login(AccountServices.given(yield* given.value.token), { store: false })).user
       }
       if (!offline) return Option.some(yield* auth.refreshUser)
       const session = yield* auth.session
@@ -205,7 +189,7 @@ export const whoami = Command.make("whoami", {
           name,
           Output.plain(value)
         ]),
-        Output.columns("stdout")
+        yield* Output.columns
       )
     )
   }).pipe(Effect.scoped)).pipe(Command.withDescription("Tell who is signed in"))

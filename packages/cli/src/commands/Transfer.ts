@@ -1,7 +1,5 @@
 /**
  * `authn export` and `authn import`.
- *
- * @since 0.1.0
  */
 import { AuthManager } from "@effect-authn/core/AuthManager"
 import * as Command from "effect/cli/Command"
@@ -11,22 +9,20 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as Stdio from "effect/Stdio"
 import * as Struct from "effect/Struct"
 import * as Account from "../Account.ts"
-import * as Dialect from "../Dialect.ts"
+import * as AccountServices from "../AccountServices.ts"
 import { failed, usage } from "../Failure.ts"
 import * as Input from "../Input.ts"
+import * as LoginRecord from "../LoginRecord.ts"
 import * as Output from "../Output.ts"
-import * as Remember from "../Remember.ts"
 import * as Settings from "../Settings.ts"
 
 const encode = Schema.encodeEffect(Schema.fromJsonString(Schema.Json, { space: 2 }))
 
 /**
  * Writes a session, with its secrets.
- *
- * @category commands
- * @since 0.1.0
  */
 export const exportCommand = Command.make("export", {
   output: Flag.String("output").pipe(
@@ -41,13 +37,14 @@ export const exportCommand = Command.make("export", {
   )
 }, ({ output, terminal }) =>
   Effect.gen(function*() {
-    if (Option.isNone(output) && process.stdout.isTTY && !terminal) {
+    const stdio = yield* Stdio.Stdio
+    if (Option.isNone(output) && !terminal && (yield* stdio.stdoutIsTerminal)) {
       return yield* usage(
         "the session would show its secrets on this terminal: give --output FILE, pipe it, or say --to-terminal"
       )
     }
     const settings = yield* Settings.make()
-    const services = yield* Dialect.openAccount(settings)
+    const services = yield* AccountServices.openAccount(settings)
     const document = yield* Context.get(services, AuthManager).export
     const { client, dialect, scopes } = Option.getOrThrow(settings.account)
     const text = yield* Effect.orDie(encode(Struct.assign(document, {
@@ -77,9 +74,6 @@ const decodeJson = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Unkno
 
 /**
  * Takes up a session that was written elsewhere.
- *
- * @category commands
- * @since 0.1.0
  */
 export const importCommand = Command.make("import", {
   dialect: Flag.String("dialect").pipe(
@@ -115,10 +109,10 @@ export const importCommand = Command.make("import", {
     const { dialect, name, values } = settings
     if (dialect === undefined) return yield* usage("the document does not name its dialect: give --dialect")
     if (values.issuer === undefined) return yield* usage("the document does not name its issuer: give --issuer")
-    const target = Dialect.targetOf(settings, dialect, values.issuer.value)
-    const services = yield* Dialect.open(target, Dialect.storage(settings.policy ?? "auto"))
+    const target = AccountServices.targetOf(settings, dialect, values.issuer.value)
+    const services = yield* AccountServices.open(target, AccountServices.storage(settings.policy ?? "auto"))
     yield* Context.get(services, AuthManager).import(yield* Effect.orDie(decodeJson(text)))
-    yield* Remember.login(target, services)
+    yield* LoginRecord.login(target, services)
     yield* Output.say(
       `The session is now that of "${name}". Its renewal, by whoever comes first, may end the one it was copied from.`
     )

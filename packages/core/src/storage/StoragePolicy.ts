@@ -88,16 +88,20 @@ export class Choice extends Schema.Class<Choice>("@effect-authn/core/storage/Sto
  * Tells where the sessions of this program live. Nothing is tried before a session is first read or written, or `choice`
  * is asked for; then the choice stands until the program ends.
  *
- * - `choice`: makes the choice, if it was not made yet, and fails when no place can be had (and tries again when it is
- *   next asked).
- * - `told`: tells the choice once it was made, and ends. It makes none.
+ * The `TokenStorage` of a policy keeps one `description` (it names the policy) and one set of `guarantees` (what every
+ * place of the policy promises at the least), whatever is chosen later: `choice` tells the place.
  *
  * @category services
  * @since 0.1.0
  */
 export class StoragePolicy extends Context.Service<StoragePolicy, {
+  /**
+   * Makes the choice, if it was not made yet. It fails with `StorageUnavailable` where no place can keep sessions, and
+   * tries again when it is next asked.
+   */
   readonly choice: Effect.Effect<Choice, TokenStorageError>
-  readonly told: Stream.Stream<Choice>
+  /** Emits the choice once it was made, and ends. It makes none. */
+  readonly announced: Stream.Stream<Choice>
 }>()("@effect-authn/core/storage/StoragePolicy") {}
 
 interface Chosen {
@@ -122,7 +126,7 @@ export const layer = (
     // the first caller's configuration is not the program's
     const context = yield* Effect.context()
     const turn = yield* Semaphore.make(1)
-    const told = yield* Deferred.make<Choice>()
+    const announced = yield* Deferred.make<Choice>()
     const description = `storage by the policy "${policy}"`
     let chosen: Chosen | undefined
 
@@ -131,25 +135,26 @@ export const layer = (
       const inner = Context.get(built, TokenStorage.TokenStorage)
       const choice = Choice.make({ policy, place, description: inner.description, passedOver })
       chosen = { choice, storage: inner, lock: Context.get(built, SessionLock.SessionLock) }
-      yield* Deferred.succeed(told, choice)
+      yield* Deferred.succeed(announced, choice)
       return chosen
     }, Effect.uninterruptible)
 
     const choose = Effect.gen(function*() {
       if (chosen !== undefined) return chosen
-      const passedOver: Array<PassedOver[number]> = []
+      const tried: Array<PassedOver[number]> = []
       for (const { offer, place } of candidates) {
         if (policy === "auto" ? place === "memory" : place !== policy) continue
-        const tried = yield* Effect.result(offer)
-        if (Result.isSuccess(tried)) return yield* take(place, tried.success, passedOver)
-        passedOver.push({ place, reason: tried.failure.message })
+        const offered = yield* Effect.result(offer)
+        if (Result.isSuccess(offered)) return yield* take(place, offered.success, tried)
+        tried.push({ place, reason: offered.failure.message })
       }
-      const tried = passedOver.map(({ place, reason }) => `${place}: ${reason}`).join("; ")
+      const reasons = tried.map(({ place, reason }) => `${place}: ${reason}`).join("; ")
       return yield* new TokenStorageError({
         storage: description,
         method: "choose",
         reason: new StorageUnavailable({
-          detail: `no place for sessions is to be had: ${tried === "" ? "this program knows none of that name" : tried}`
+          detail: `no place can keep sessions: ${reasons === "" ? "this program knows none of that name" : reasons}`,
+          tried
         })
       })
     }).pipe((choosing) => turn.withPermit(choosing), Effect.provideContext(context))
@@ -161,15 +166,11 @@ export const layer = (
     return Context.empty().pipe(
       Context.add(StoragePolicy, {
         choice: Effect.map(ready, ({ choice }) => choice),
-        told: Stream.fromEffect(Deferred.await(told))
+        announced: Stream.fromEffect(Deferred.await(announced))
       }),
       Context.add(TokenStorage.TokenStorage, {
-        get description() {
-          return chosen?.storage.description ?? description
-        },
-        get guarantees() {
-          return chosen?.storage.guarantees ?? undecided
-        },
+        description,
+        guarantees,
         get: (key) => Effect.flatMap(ready, ({ storage }) => storage.get(key)),
         put: (key, next, expected) =>
           Effect.flatMap(
@@ -182,7 +183,7 @@ export const layer = (
         remove: (key, expected) => Effect.flatMap(ready, ({ storage }) => storage.remove(key, expected)),
         keys: Effect.flatMap(ready, ({ storage }) => storage.keys),
         // who only listens makes no choice, or listening alone could make a keychain ask its user for a password
-        changes: Stream.unwrap(Effect.map(Deferred.await(told), () => chosen?.storage.changes ?? Stream.empty))
+        changes: Stream.unwrap(Effect.map(Deferred.await(announced), () => chosen?.storage.changes ?? Stream.empty))
       }),
       Context.add(SessionLock.SessionLock, {
         withLock: (key, purpose) => (effect) =>
@@ -201,8 +202,8 @@ type Storage = Layer.Layer<TokenStorage.TokenStorage | SessionLock.SessionLock>
 
 type PassedOver = Choice["passedOver"]
 
-// what every storage promises at the least, before it is known which one it is
-const undecided: TokenStorage.Guarantees = { durable: false, exclusive: true, changes: true, atRest: "plain" }
+// the least of the places
+const guarantees: TokenStorage.Guarantees = { durable: false, exclusive: true, changes: true, atRest: "plain" }
 
 /**
  * Moves every session from one storage to another, and tells which. Both are locked for each session, so that nobody renews

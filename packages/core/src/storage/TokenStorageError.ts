@@ -6,7 +6,8 @@
 import * as Schema from "effect/Schema"
 
 /**
- * The storage could not be read or written. `detail` names the place and what to do.
+ * The storage could not be read or written. `detail` names the place and what to do. Where a `StoragePolicy` could use
+ * no place, `tried` names each one with its reason.
  *
  * @category errors
  * @since 0.1.0
@@ -14,7 +15,10 @@ import * as Schema from "effect/Schema"
 export class StorageUnavailable
   extends Schema.TaggedError<StorageUnavailable>("@effect-authn/core/storage/TokenStorageError/StorageUnavailable")(
     "StorageUnavailable",
-    { detail: Schema.String }
+    {
+      detail: Schema.String,
+      tried: Schema.optionalKey(Schema.Array(Schema.Struct({ place: Schema.String, reason: Schema.String })))
+    }
   )
 {
   get isRetryable(): boolean {

@@ -60,6 +60,10 @@ describe("StoragePolicy", () => {
     Effect.gen(function*() {
       const error = yield* Effect.flip(get)
       assert.strictEqual(error.reason._tag, "StorageUnavailable")
+      assert.deepStrictEqual(error.reason._tag === "StorageUnavailable" && error.reason.tried, [
+        { place: "keyring", reason: "locked" },
+        { place: "plain-file", reason: "not allowed" }
+      ])
       assert.include(error.message, "keyring: locked; plain-file: not allowed")
       const lock = yield* SessionLock.SessionLock
       const refused = yield* Effect.flip(Effect.void.pipe(lock.withLock(key, "renew")))
@@ -89,18 +93,19 @@ describe("StoragePolicy", () => {
       }
       yield* Effect.gen(function*() {
         const storage = yield* TokenStorage.TokenStorage
-        const told = yield* Effect.forkChild(
-          Stream.runCollect(Stream.flatMap(Stream.fromEffect(policy), (policy) => policy.told)),
+        const announced = yield* Effect.forkChild(
+          Stream.runCollect(Stream.flatMap(Stream.fromEffect(policy), (policy) => policy.announced)),
           { startImmediately: true }
         )
         const heard = yield* Effect.forkChild(Stream.runHead(storage.changes), { startImmediately: true })
-        assert.include(storage.description, "auto")
+        const before = { ...storage }
         yield* Effect.yieldNow
         assert.strictEqual(yield* Ref.get(tries), 0)
         yield* Effect.all([get, get, get], { concurrency: "unbounded" })
         assert.strictEqual(yield* Ref.get(tries), 1)
-        assert.deepStrictEqual((yield* Fiber.join(told)).map(({ place }) => place), ["plain-file"])
-        assert.strictEqual(storage.description, "memory")
+        assert.deepStrictEqual((yield* Fiber.join(announced)).map(({ place }) => place), ["plain-file"])
+        assert.strictEqual(storage.description, "storage by the policy \"auto\"")
+        assert.deepStrictEqual({ ...storage }, before, "what was read of it before still holds")
         yield* Effect.yieldNow
         yield* storage.put(key, sessionOf(1), 0)
         assert.isTrue(Option.isSome(yield* Fiber.join(heard)))

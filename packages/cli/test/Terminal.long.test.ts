@@ -6,7 +6,7 @@ import { answer, atTerminal, home, login, password, provided, simulated, visit, 
 
 const [down, backspace] = ["\x1b[B", "\x7f"]
 
-describe("at a terminal", { timeout: 90_000 }, () => {
+describe("at a terminal", () => {
   it.live("asks for everything that is missing, and shows no password", () =>
     simulated({}, (simulator, home) =>
       Effect.gen(function*() {

@@ -11,7 +11,7 @@ const isJwt = /^eyJ[\w-]+\.[\w-]+\.[\w-]+\n$/
 /** The same home, with other variables. */
 const having = (home: Home, env: { readonly [name: string]: string | undefined }): Home => ({
   ...home,
-  run: (args, options) => home.run(args, { ...options, env: { ...env, ...options?.env } })
+  run: (args, options) => home.spawn(args, { ...options, env: { ...env, ...options?.env } })
 })
 
 /** The same home with a bundle beside which the keychain's package can be found. */
@@ -24,7 +24,7 @@ const installed = (home: Home): Home => {
   )
   const bundle = path.join(directory, "authn.mjs")
   fs.copyFileSync(main, bundle)
-  return { ...home, run: (args, options) => home.run(args, { ...options, main: bundle }) }
+  return { ...home, spawn: (args, options) => home.spawn(args, { ...options, main: bundle }) }
 }
 
 /** Everything that lies in a home's data directory, as one text. */
@@ -37,7 +37,7 @@ const everything = (home: Home) => {
 const place = (home: Home, account = "default") =>
   JSON.parse(fs.readFileSync(data(home, `accounts/${account}.json`), "utf8")).place
 
-describe("places for the session", { timeout: 90_000 }, () => {
+describe("places for the session", () => {
   it.live("auto stores nothing in plain text, and says why nothing else is to be had", () =>
     simulated({}, (simulator, home) =>
       Effect.gen(function*() {

@@ -1,7 +1,5 @@
 /**
  * The IAM of an account, and the services around it.
- *
- * @since 0.1.0
  */
 import * as AuthManager from "@effect-authn/core/AuthManager"
 import type { IamClient } from "@effect-authn/core/iam/IamClient"
@@ -31,9 +29,6 @@ import * as Settings from "./Settings.ts"
 
 /**
  * Which IAM, and as which client.
- *
- * @category models
- * @since 0.1.0
  */
 export interface Target {
   readonly name: string
@@ -46,9 +41,6 @@ export interface Target {
 
 /**
  * The storage of a policy. The keychain is loaded only where it is used.
- *
- * @category layers
- * @since 0.1.0
  */
 export const storage = (
   policy: StoragePolicy.Policy,
@@ -105,9 +97,6 @@ const secretKey = (key: SessionKey.SessionKey): SessionKey.SessionKey =>
 
 /**
  * The client's secret in `AUTHN_CLIENT_SECRET`.
- *
- * @category accessors
- * @since 0.1.0
  */
 export const toldSecret = Effect.orElseSucceed(
   Config.option(Config.Redacted("AUTHN_CLIENT_SECRET")),
@@ -116,9 +105,6 @@ export const toldSecret = Effect.orElseSucceed(
 
 /**
  * The client's secret: of `AUTHN_CLIENT_SECRET`, else the one that a login left beside the session.
- *
- * @category accessors
- * @since 0.1.0
  */
 export const clientSecret = Effect.fnUntraced(function*(target: Target) {
   const told = yield* toldSecret
@@ -132,9 +118,6 @@ export const clientSecret = Effect.fnUntraced(function*(target: Target) {
 
 /**
  * Keeps a client's secret beside its session.
- *
- * @category combinators
- * @since 0.1.0
  */
 export const keepClientSecret = Effect.fnUntraced(function*(
   services: Services,
@@ -162,9 +145,6 @@ export const keepClientSecret = Effect.fnUntraced(function*(
 
 /**
  * Forgets the secret of an account's client, if one is kept.
- *
- * @category combinators
- * @since 0.1.0
  */
 export const dropClientSecret = Effect.fnUntraced(function*(services: Services) {
   const keeper = Context.get(services, SessionKeeper.SessionKeeper)
@@ -174,9 +154,6 @@ export const dropClientSecret = Effect.fnUntraced(function*(services: Services) 
 
 /**
  * What `open` gives.
- *
- * @category models
- * @since 0.1.0
  */
 export type Services = Context.Context<
   | AuthManager.AuthManager
@@ -190,9 +167,6 @@ export type Services = Context.Context<
 
 /**
  * Builds the services of an account, as long as the scope lives. Nothing is sent.
- *
- * @category constructors
- * @since 0.1.0
  */
 export const open = Effect.fnUntraced(function*(
   target: Target,
@@ -214,9 +188,6 @@ export const open = Effect.fnUntraced(function*(
 /**
  * The services of the account that is meant, as it was remembered; without one, those of the IAM that is configured, with
  * nothing stored.
- *
- * @category constructors
- * @since 0.1.0
  */
 export const openAccount = Effect.fnUntraced(function*(settings: Settings.Settings) {
   const { account, dialect, name, values } = settings
@@ -227,9 +198,6 @@ export const openAccount = Effect.fnUntraced(function*(settings: Settings.Settin
 
 /**
  * The IAM that the settings name.
- *
- * @category constructors
- * @since 0.1.0
  */
 export const targetOf = (settings: Settings.Settings, dialect: Account.Dialect, issuer: string): Target => ({
   name: settings.name,
@@ -242,9 +210,6 @@ export const targetOf = (settings: Settings.Settings, dialect: Account.Dialect, 
 
 /**
  * A token of the environment as a session: it is never stored, exchanged or revoked.
- *
- * @category strategies
- * @since 0.1.0
  */
 export const given = (token: Redacted.Redacted): AuthStrategy.AuthStrategy => ({
   name: "environment",

@@ -7,7 +7,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 // The command has no library of its own to import from.
 // @ts-expect-error TS2878: the tests' project emits nothing
-import * as FastToken from "../src/FastToken.ts"
+import * as ReadyToken from "../src/ReadyToken.ts"
 import { expire, login, main, simulated, storedToken } from "./authn.ts"
 
 const now = 1_800_000_000_000
@@ -48,9 +48,9 @@ const homeWith = (times: { readonly issuedAt: number; readonly expiresAt?: numbe
   )
 
 const find = (home: string, args: ReadonlyArray<string> = [], env: Record<string, string> = {}) =>
-  FastToken.find(["token", ...args], { HOME: home, ...env }, "linux", now)
+  ReadyToken.find(["token", ...args], { HOME: home, ...env }, "linux", now)
 
-describe("FastToken", () => {
+describe("ReadyToken", () => {
   it.effect("takes a token for fresh exactly where the refresh policy does", () =>
     Effect.gen(function*() {
       const policy = { ...RefreshPolicy.standard, window: Duration.minutes(5) }
@@ -133,7 +133,7 @@ describe("FastToken", () => {
           const expected = yield* UserDirectories.make({ platform }).data("effect-authn").pipe(
             Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env })))
           )
-          assert.strictEqual(FastToken.dataDirectory(env, platform), expected)
+          assert.strictEqual(ReadyToken.dataDirectory(env, platform), expected)
         }
       }
     }))
@@ -149,7 +149,7 @@ describe("FastToken", () => {
         for (const dialect of ["datalayer", "genomcore"] as const) {
           yield* login(home, simulator.issuer, dialect, ["--account", dialect])
           const args = ["token", "--account", dialect]
-          const short = yield* home.run(args, { main: damaged })
+          const short = yield* home.spawn(args, { main: damaged })
           assert.deepStrictEqual(
             [short.stdout, short.stderr, short.code],
             [`${storedToken(home, dialect)}\n`, "", 0],
@@ -157,6 +157,6 @@ describe("FastToken", () => {
           )
         }
         expire(home, Date.now() - 1000, "genomcore")
-        assert.notStrictEqual((yield* home.run(["token", "--account", "genomcore"], { main: damaged })).code, 0)
+        assert.notStrictEqual((yield* home.spawn(["token", "--account", "genomcore"], { main: damaged })).code, 0)
       })))
 })

@@ -1,7 +1,5 @@
 /**
  * The token that is meant, wherever it comes from.
- *
- * @since 0.1.0
  */
 import { AuthManager } from "@effect-authn/core/AuthManager"
 import type * as Selection from "@effect-authn/core/session/Selection"
@@ -11,16 +9,14 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Dialect from "./Dialect.ts"
+import * as AccountServices from "./AccountServices.ts"
+import * as EnvironmentToken from "./EnvironmentToken.ts"
 import { failed, Failure, usage } from "./Failure.ts"
-import * as Settings from "./Settings.ts"
-import * as Span from "./Span.ts"
+import type * as Settings from "./Settings.ts"
+import * as TimeSpan from "./TimeSpan.ts"
 
 /**
  * Milliseconds until a token expires; infinite where it has no known end.
- *
- * @category accessors
- * @since 0.1.0
  */
 export const millisLeft = (tokens: TokenSet.TokenSet, now: DateTime.Utc): number =>
   Option.match(tokens.expiresAt, {
@@ -30,11 +26,8 @@ export const millisLeft = (tokens: TokenSet.TokenSet, now: DateTime.Utc): number
 
 /**
  * Reads a token of the environment, without asking anybody.
- *
- * @category constructors
- * @since 0.1.0
  */
-export const fromEnvironment = Effect.fnUntraced(function*(given: Settings.GivenToken) {
+export const fromEnvironment = Effect.fnUntraced(function*(given: EnvironmentToken.GivenToken) {
   const now = yield* DateTime.now
   const tokens = TokenSet.fromAnswer({
     accessToken: yield* given.token,
@@ -47,7 +40,7 @@ export const fromEnvironment = Effect.fnUntraced(function*(given: Settings.Given
     exitCode: 4,
     detail:
       `the token in ${given.variable} expired ${
-        Span.distance(DateTime.toEpochMillis(now) + millisLeft(tokens, now), DateTime.toEpochMillis(now))
+        TimeSpan.distance(DateTime.toEpochMillis(now) + millisLeft(tokens, now), DateTime.toEpochMillis(now))
       }: ` +
       `put a new one there, or unset ${given.variable} to use the stored session`
   })
@@ -56,9 +49,6 @@ export const fromEnvironment = Effect.fnUntraced(function*(given: Settings.Given
 /**
  * A token that is valid for at least `minTtl` milliseconds: of the environment, else of the account's session, renewed
  * where it must be.
- *
- * @category constructors
- * @since 0.1.0
  */
 export const get = Effect.fnUntraced(function*(settings: Settings.Settings, options?: {
   readonly minTtl?: number
@@ -67,7 +57,7 @@ export const get = Effect.fnUntraced(function*(settings: Settings.Settings, opti
   const minTtl = options?.minTtl ?? 0
   const selection = options?.selection ?? {}
   const isSelected = Object.keys(selection).length > 0
-  const given = yield* Settings.givenToken(settings)
+  const given = yield* EnvironmentToken.givenToken(settings)
   if (Option.isSome(given)) {
     const { variable } = given.value
     if (isSelected) {
@@ -76,7 +66,7 @@ export const get = Effect.fnUntraced(function*(settings: Settings.Settings, opti
     const tokens = yield* fromEnvironment(given.value)
     return yield* longEnough(tokens, minTtl, `the token in ${variable}`)
   }
-  const auth = Context.get(yield* Dialect.openAccount(settings), AuthManager)
+  const auth = Context.get(yield* AccountServices.openAccount(settings), AuthManager)
   const tokens = yield* isSelected ? auth.tokenFor(selection) : auth.token
   if (millisLeft(tokens, yield* DateTime.now) >= minTtl) return tokens
   // Many processes may find the same token too old, and it is renewed once.
@@ -88,6 +78,6 @@ const longEnough = Effect.fnUntraced(function*(tokens: TokenSet.TokenSet, minTtl
   const left = millisLeft(tokens, yield* DateTime.now)
   if (left >= minTtl) return tokens
   return yield* failed(
-    `${what} is valid for ${Span.format(left)} only, less than the ${Span.format(minTtl)} of --min-ttl`
+    `${what} is valid for ${TimeSpan.format(left)} only, less than the ${TimeSpan.format(minTtl)} of --min-ttl`
   )
 })

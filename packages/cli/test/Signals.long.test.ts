@@ -59,18 +59,17 @@ const renewing = <A, E, R>(
       return yield* test(home, sent)
     }))
 
-describe("signals", { timeout: 90_000 }, () => {
+describe("signals", () => {
   it.live("Ctrl-C in a renewal that hangs says what is waited for, and a second one ends at once", () =>
-    renewing("20 seconds", (home, sent) =>
+    // Who waited for it would meet the limit of the test.
+    renewing("10 minutes", (home, sent) =>
       Effect.gen(function*() {
-        const began = performance.now()
         const { code, stderr } = yield* signalled(home, ["refresh"], [
           [sent(1), "SIGINT"],
           [/finishing a renewal/, "SIGINT"]
         ])
         assert.strictEqual(code, 130, stderr)
         assert.include(stderr, "its answer is lost")
-        assert.isBelow(performance.now() - began, 15_000)
       })))
 
   it.live("SIGTERM ends with 143, and waits for the renewal as well", () =>

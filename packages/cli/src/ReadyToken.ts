@@ -1,13 +1,11 @@
 /**
  * The short way for `authn token`: the session of a plain file, when its token is fresh. It knows the stored document by
  * its outline only and loads nothing but Node's own modules. Whatever is in any way special is left to the long way,
- * which decides the same (`test/FastToken.test.ts` compares them).
- *
- * @since 0.1.0
+ * which decides the same (`test/ReadyToken.test.ts` compares them).
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
-import * as Span from "./Span.ts"
+import * as TimeSpan from "./TimeSpan.ts"
 
 // What these say can change which token is meant.
 const special = ["AUTHN_TOKEN", "AUTHN_DIALECT", "AUTHN_ISSUER", "AUTHN_CLIENT_ID"]
@@ -23,9 +21,6 @@ interface Asked {
 
 /**
  * The directory of accounts and sessions, as Effect's `UserDirectories` finds it; `undefined` where that is not simple.
- *
- * @category accessors
- * @since 0.1.0
  */
 export const dataDirectory = (environment: Environment, platform: string): string | undefined => {
   const xdg = environment["XDG_DATA_HOME"]
@@ -52,7 +47,7 @@ const read = (argv: ReadonlyArray<string>): Asked | undefined => {
       if (value === "" || value.startsWith("-")) return undefined
       if (flag === "--account") account = value
       else {
-        const seconds = Span.parse(value)
+        const seconds = TimeSpan.parse(value)
         if (seconds === undefined) return undefined
         minTtl = seconds * 1000
       }
@@ -65,9 +60,6 @@ const members = ["organization", "project", "resource", "scope"]
 
 /**
  * The text that `authn token` prints, or `undefined` when it takes more than reading files to know.
- *
- * @category accessors
- * @since 0.1.0
  */
 export const find = (
   argv: ReadonlyArray<string>,
@@ -114,9 +106,6 @@ export const find = (
 
 /**
  * Prints the token of a fresh session, and tells whether it could.
- *
- * @category running
- * @since 0.1.0
  */
 export const print = (argv: ReadonlyArray<string>): boolean => {
   // Effect's Clock is what this module is there not to load.

@@ -1,7 +1,5 @@
 /**
  * What is kept of a login, and what is left of the one before.
- *
- * @since 0.1.0
  */
 import { AuthManager } from "@effect-authn/core/AuthManager"
 import { IamClient } from "@effect-authn/core/iam/IamClient"
@@ -16,7 +14,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Path from "node:path"
 import * as Account from "./Account.ts"
-import * as Dialect from "./Dialect.ts"
+import * as AccountServices from "./AccountServices.ts"
 import * as Output from "./Output.ts"
 
 /** The file of a session, where sessions are plain files: `authn token` reads it without looking for it. */
@@ -34,13 +32,10 @@ const plainFile = Effect.fnUntraced(function*(key: SessionKey.SessionKey) {
 
 /**
  * Remembers a login. `unattended` is left as it was, unless told.
- *
- * @category combinators
- * @since 0.1.0
  */
 export const login = Effect.fnUntraced(function*(
-  target: Dialect.Target,
-  services: Dialect.Services,
+  target: AccountServices.Target,
+  services: AccountServices.Services,
   unattended?: boolean
 ) {
   const { key } = Context.get(services, AuthManager)
@@ -70,9 +65,9 @@ export const login = Effect.fnUntraced(function*(
   // A session that was left in another place would live on there, and so would the client's secret.
   if (Option.isSome(moved) && moved.value.place !== "memory") {
     yield* Effect.gen(function*() {
-      const old = yield* Dialect.open(moved.value, Dialect.storage(moved.value.place))
+      const old = yield* AccountServices.open(moved.value, AccountServices.storage(moved.value.place))
       yield* Context.get(old, AuthManager).clearStoredToken
-      if (moved.value.dialect === "oidc") yield* Dialect.dropClientSecret(old)
+      if (moved.value.dialect === "oidc") yield* AccountServices.dropClientSecret(old)
     }).pipe(
       Effect.scoped,
       Effect.catch(({ message }) => Output.say(`The earlier session could not be removed: ${message}`))

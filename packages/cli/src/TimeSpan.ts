@@ -1,16 +1,11 @@
 /**
- * Spans of time as people write and read them. It loads nothing, for the sake of `FastToken`.
- *
- * @since 0.1.0
+ * Spans of time as people write and read them. It loads nothing, for the sake of `ReadyToken`.
  */
 
 const seconds: { readonly [unit: string]: number } = { "": 1, s: 1, m: 60, h: 3600, d: 86_400 }
 
 /**
  * Reads `90`, `90s`, `15m`, `2h` or `1d` as seconds; everything else is `undefined`.
- *
- * @category constructors
- * @since 0.1.0
  */
 export const parse = (text: string): number | undefined => {
   const [, digits, unit = ""] = /^(\d{1,9})([smhd]?)$/.exec(text) ?? []
@@ -24,9 +19,6 @@ const units: ReadonlyArray<readonly [name: string, seconds: number]> = [["d", 86
 
 /**
  * A span in milliseconds for people, by its two largest units: `2 d 3 h`, `42 min`, `9 s`.
- *
- * @category formatting
- * @since 0.1.0
  */
 export const format = (millis: number): string => {
   let rest = Math.max(0, Math.round(millis / 1000))
@@ -44,9 +36,6 @@ export const format = (millis: number): string => {
 
 /**
  * Where an instant lies, seen from `now`: `in 5 min`, `9 s ago`.
- *
- * @category formatting
- * @since 0.1.0
  */
 export const distance = (at: number, now: number): string =>
   at >= now ? `in ${format(at - now)}` : `${format(now - at)} ago`

@@ -1,0 +1,54 @@
+/**
+ * Tokens that environment variables hold.
+ */
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
+import * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Redacted from "effect/Redacted"
+import type * as Account from "./Account.ts"
+import { type Failure, usage } from "./Failure.ts"
+
+/** What a variable says, where it says anything. */
+export const setIn = (name: string): Effect.Effect<Option.Option<string>> =>
+  Effect.orElseSucceed(Config.option(Config.NonEmptyString(name)), () => Option.none())
+
+/**
+ * A token of the environment; `token` fails where it cannot be one.
+ */
+export interface GivenToken {
+  readonly variable: string
+  readonly token: Effect.Effect<Redacted.Redacted, Failure>
+}
+
+/**
+ * The tokens of the environment, in the order in which they go first.
+ */
+export const givenTokens = Effect.fnUntraced(function*(dialect: Account.Dialect | undefined) {
+  const found: Array<GivenToken> = []
+  for (const variable of tokenVariables(dialect)) {
+    const text = Option.map(yield* setIn(variable), (value) => value.trim())
+    if (Option.isNone(text) || text.value === "") continue
+    const token = Effect.mapError(
+      Effect.fromOption(TokenSet.accessTokenFrom(text.value)),
+      () => usage(`${variable} holds no token, but something that no header can carry: put a token there, or unset it`)
+    )
+    found.push({ variable, token })
+  }
+  return found
+})
+
+/**
+ * The token of the environment that goes before every stored session, unless an account was named by flag.
+ */
+export const givenToken = (
+  { dialect, isTold }: { readonly dialect: Account.Dialect | undefined; readonly isTold: boolean }
+) => isTold ? Effect.succeedNone : Effect.map(givenTokens(dialect), ([first]) => Option.fromUndefinedOr(first))
+
+/**
+ * The variables in which a token is looked for, in order.
+ */
+export const tokenVariables = (dialect: Account.Dialect | undefined): ReadonlyArray<string> => [
+  "AUTHN_TOKEN",
+  ...(dialect === "datalayer" ? ["DATALAYER_API_KEY", "DATALAYER_ACCESS_TOKEN"] : [])
+]
