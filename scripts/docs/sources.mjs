@@ -18,7 +18,7 @@ export const packages = [
 
 /** The text and tags of a block, `/**` and stars taken off. */
 const parse = (block) => {
-  const lines = block.replace(/^\/\*\*|\*\/$/g, "").split("\n").map((line) => line.replace(/^\s*\* ?/, "").trimEnd())
+  const lines = block.replace(/^\/\*\*|\*\/$/g, "").split("\n").map((line) => line.replace(/^\s*(?:\* ?)?/, "").trimEnd())
   const at = lines.findIndex((line) => line.startsWith("@"))
   const tags = at === -1 ? [] : lines.slice(at)
   return {
@@ -41,7 +41,7 @@ export const firstSentence = (text) => {
   const paragraph = text.split("\n\n")[0].replaceAll(/\s+/g, " ").trim()
   const list = paragraph.indexOf(": - ")
   const whole = list === -1 ? paragraph : `${paragraph.slice(0, list)}.`
-  return /^.*?[.!?](?=\s+[A-Z`"*]|$)/.exec(whole)?.[0] ?? whole
+  return /^.*?[.!?](?=\s+[A-Z`"*]|$)/.exec(whole)?.[0] ?? whole.replace(/:$/, ".")
 }
 
 /** Where the bracket that opens at `at` is closed. */

@@ -6,8 +6,8 @@ import { run } from "./run.ts"
 
 const scripts = path.join(import.meta.dirname, "../docs")
 
-/** What has no text in a module with this source, as `npm run lint` would say it. */
-const undocumented = (source: string) =>
+/** What a module with this source exports, and what of it has no text, as `npm run lint` would say it. */
+const scanned = (source: string) =>
   Effect.map(
     run(process.execPath, [
       "--input-type=module",
@@ -15,7 +15,8 @@ const undocumented = (source: string) =>
       `import { undocumentedIn } from ${JSON.stringify(path.join(scripts, "api.mjs"))}
        import { readModule } from ${JSON.stringify(path.join(scripts, "sources.mjs"))}
        const module = readModule(${JSON.stringify(source)}, "Thing")
-       console.log(JSON.stringify(undocumentedIn({ name: "core", modules: [module] })))`
+       const undocumented = undocumentedIn({ name: "core", modules: [module] })
+       console.log(JSON.stringify({ undocumented, exports: module.exports.map(({ name }) => name) }))`
     ]),
     ({ code, stderr, stdout }) => {
       assert.strictEqual(code, 0, stderr)
@@ -48,7 +49,7 @@ export class Thing
   }>()("Thing")
 {}
 `
-      assert.deepStrictEqual(yield* undocumented(source), [
+      assert.deepStrictEqual((yield* scanned(source)).undocumented, [
         "core/Thing",
         "core/Thing.bare",
         "core/Thing.Tagged",
@@ -101,6 +102,9 @@ export class Handle {
   }
 }
 `
-      assert.deepStrictEqual(yield* undocumented(source), ["core/Thing.Handle#silent"])
+      assert.deepStrictEqual(yield* scanned(source), {
+        undocumented: ["core/Thing.Handle#silent"],
+        exports: ["Both", "twice", "Options", "Handle"]
+      })
     }))
 })

@@ -41,7 +41,8 @@ const headings = (file: string) =>
 
 describe("what the documents quote and link to", () => {
   it("complete snippets or lines of the examples, and nothing else", () => {
-    for (const document of documents) {
+    // What the API reference shows stands in the sources.
+    for (const document of documents.filter((file) => !file.startsWith("docs/api/"))) {
       for (const block of blocks(document)) {
         if (block.startsWith("import ")) continue
         const lines = block.split("\n").length
