@@ -24,11 +24,12 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
-import type * as Schema from "effect/Schema"
 import * as oauth from "oauth4webapi"
 import * as OidcBrowserLogin from "./internal/browserLogin.ts"
 import * as OidcDeviceLogin from "./internal/deviceLogin.ts"
 import * as Provider from "./internal/provider.ts"
+import * as Refusal from "./internal/refusal.ts"
+import * as TokenAnswer from "./internal/tokenAnswer.ts"
 import * as Userinfo from "./internal/userinfo.ts"
 import * as OidcClaims from "./OidcClaims.ts"
 import * as OidcOptions from "./OidcOptions.ts"
@@ -86,10 +87,10 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
       call,
       ({ as, auth, client, options }) => oauth.clientCredentialsGrantRequest(as, client, auth, { ...target }, options)
     )
-    if (!provider.isIssued(answer)) return yield* provider.refusal(answer, call, "client")
-    const accepted = yield* provider.accept(answer, call, oauth.processClientCredentialsResponse)
+    if (!TokenAnswer.isIssued(answer)) return yield* Refusal.errorOf(answer, call, "client")
+    const accepted = yield* TokenAnswer.accept(provider, answer, call, oauth.processClientCredentialsResponse)
     // With its credentials at hand, a client needs no refresh token.
-    return provider.issued({ ...accepted, refreshToken: undefined }, {
+    return TokenAnswer.issued(provider, { ...accepted, refreshToken: undefined }, {
       grant: Session.Grant.make({ _tag: "Reissue" }),
       user: Option.none()
     })
@@ -111,22 +112,18 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
           additionalParameters: target
         })
     )
-    if (!provider.isIssued(answer)) return yield* provider.refusal(answer, call, "renew")
-    const { id_token: idToken, ...withoutIdToken } = Option.getOrElse(answer.body, (): Schema.JsonObject => ({}))
+    if (!TokenAnswer.isIssued(answer)) return yield* Refusal.errorOf(answer, call, "renew")
+    const idToken = Option.getOrUndefined(answer.body)?.["id_token"]
     const subject = subjectOf(session)
     const named = typeof idToken === "string" ? subjectIn(idToken, issuer) : undefined
     if (subject !== undefined && named !== undefined && named !== subject) {
       return yield* fail("renew", new Malformed({ detail: "the provider answered for another person than signed in" }))
     }
-    const tokens = yield* provider.accept(
-      { ...answer, body: Option.some(withoutIdToken) },
-      call,
-      oauth.processRefreshTokenResponse
-    )
+    const { checked, tokens } = yield* TokenAnswer.acceptRenewal(provider, answer, call)
     // The refresh token is spent: neither an id_token nor a wait for the keys to check it with may cost the new one.
     const left = Duration.toMillis(policy.timeLimit) - DateTime.toEpochMillis(answer.receivedAt) + startedAt
     const timeLimit = Duration.millis(Math.min(keysTimeLimit, Math.round(left / 2)))
-    const accepted = yield* provider.accept(answer, { ...call, timeLimit }, oauth.processRefreshTokenResponse).pipe(
+    const accepted = yield* checked(timeLimit).pipe(
       Effect.catch(({ reason }) =>
         Effect.as(
           Effect.logWarning(`${issuer} renewed with an id_token that cannot be checked: ${reason.detail}`),
@@ -134,7 +131,7 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
         )
       )
     )
-    return provider.issued(accepted, {
+    return TokenAnswer.issued(provider, accepted, {
       grant: session.grant,
       user: Option.none(),
       idToken: idTokenOf(session)

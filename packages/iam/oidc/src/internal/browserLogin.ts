@@ -1,3 +1,4 @@
+/** The browser login of a provider: the authorization code with PKCE (RFC 6749, section 4.1, RFC 7636). */
 import { type BeginOptions, BrowserLogin, PendingLogin } from "@effect-authn/core/iam/BrowserLogin"
 import {
   CredentialsRefused,
@@ -18,6 +19,8 @@ import * as Redacted from "effect/Redacted"
 import * as oauth from "oauth4webapi"
 import * as OidcOptions from "../OidcOptions.ts"
 import type { Provider } from "./provider.ts"
+import * as Refusal from "./refusal.ts"
+import * as TokenAnswer from "./tokenAnswer.ts"
 import { userOf } from "./userinfo.ts"
 
 // More logins than anybody has under way at once.
@@ -117,8 +120,9 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
           { ...options, additionalParameters: resource === undefined ? {} : { resource } }
         )
     )
-    if (!provider.isIssued(answer)) return yield* provider.refusal(answer, call, "code")
-    const accepted = yield* provider.accept(
+    if (!TokenAnswer.isIssued(answer)) return yield* Refusal.errorOf(answer, call, "code")
+    const accepted = yield* TokenAnswer.accept(
+      provider,
       answer,
       call,
       (as, client, response) =>
@@ -134,7 +138,7 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
         `${issuer} gave no refresh token: it left the scope offline_access out, and the session ends with its access token`
       )
     }
-    return provider.issued(accepted, {
+    return TokenAnswer.issued(provider, accepted, {
       grant: Session.Grant.make({ _tag: "None" }),
       user: yield* userOf(provider, accepted, resource)
     })

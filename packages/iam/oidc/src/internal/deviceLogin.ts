@@ -1,3 +1,4 @@
+/** The device login of a provider (RFC 8628). */
 import { type DeviceCode, DeviceLogin } from "@effect-authn/core/iam/DeviceLogin"
 import { CredentialsRefused, GrantDead, type IamError, Malformed, Unsupported } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
@@ -15,6 +16,7 @@ import * as oauth from "oauth4webapi"
 import * as OidcOptions from "../OidcOptions.ts"
 import type { Answered, Provider } from "./provider.ts"
 import * as Refusal from "./refusal.ts"
+import * as TokenAnswer from "./tokenAnswer.ts"
 import { userOf } from "./userinfo.ts"
 
 // RFC 8628, sections 3.2 and 3.5.
@@ -35,11 +37,11 @@ export const make = (provider: Provider): DeviceLogin["Service"] => {
       ({ as, auth, client, options }) =>
         oauth.deviceAuthorizationRequest(as, client, auth, { ...settings.parameters, ...target }, options)
     )
-    if (!provider.isIssued(answer)) {
+    if (!TokenAnswer.isIssued(answer)) {
       const code = Refusal.codeOf(answer)
       return yield* code === "unauthorized_client" || code === "unsupported_grant_type"
         ? IamHttp.error(call, new Unsupported({ detail: `the provider allows this client no device codes (${code})` }))
-        : provider.refusal(answer, call, "code")
+        : Refusal.errorOf(answer, call, "code")
     }
     const begun = read(answer)
     if (begun === undefined) {
@@ -93,11 +95,11 @@ export const make = (provider: Provider): DeviceLogin["Service"] => {
         continue
       }
       const answer = asked.success
-      if (provider.isIssued(answer)) return yield* accepted(answer, call, resource)
+      if (TokenAnswer.isIssued(answer)) return yield* accepted(answer, call, resource)
       switch (Refusal.codeOf(answer)) {
         case undefined:
           if (Option.isNone(answer.body) && !isNoRoute(answer)) continue
-          return yield* provider.refusal(answer, call, "code")
+          return yield* Refusal.errorOf(answer, call, "code")
         case "authorization_pending":
           continue
         case "slow_down":
@@ -109,7 +111,7 @@ export const make = (provider: Provider): DeviceLogin["Service"] => {
         case "invalid_grant":
           return yield* expired(call)
         default: {
-          const refusal = provider.refusal(answer, call, "code")
+          const refusal = Refusal.errorOf(answer, call, "code")
           if (refusal.reason._tag !== "Unavailable") return yield* refusal
         }
       }
@@ -121,8 +123,8 @@ export const make = (provider: Provider): DeviceLogin["Service"] => {
     call: IamHttp.Call,
     resource: string | undefined
   ) {
-    const accepted = yield* provider.accept(answer, call, oauth.processDeviceCodeResponse)
-    return provider.issued(accepted, {
+    const accepted = yield* TokenAnswer.accept(provider, answer, call, oauth.processDeviceCodeResponse)
+    return TokenAnswer.issued(provider, accepted, {
       grant: Session.Grant.make({ _tag: "None" }),
       user: yield* userOf(provider, accepted, resource)
     })

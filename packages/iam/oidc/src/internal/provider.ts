@@ -1,15 +1,11 @@
 /**
  * The bridge to oauth4webapi: it builds the requests and judges the answers, Effect's `HttpClient` sends the ones and
- * reads the others, and Effect's clock tells the time.
+ * reads the others, and Effect's clock tells the time. What an answer with tokens amounts to is tokenAnswer.ts's.
  */
 import { IamError, Malformed, Misconfigured, Unavailable, Unsupported } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
-import type { TokenResponse } from "@effect-authn/core/session/Session"
-import * as Session from "@effect-authn/core/session/Session"
 import * as TokenSet from "@effect-authn/core/session/TokenSet"
-import type * as User from "@effect-authn/core/session/User"
 import * as Clock from "effect/Clock"
-import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -17,7 +13,7 @@ import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as oauth from "oauth4webapi"
 import * as ClientAuthentication from "../ClientAuthentication.ts"
@@ -49,23 +45,7 @@ export interface Answered extends IamHttp.Answer {
   readonly as: oauth.AuthorizationServer
 }
 
-/** What an id_token said, after it was checked. */
-export type Claims = oauth.IDToken
-
-/** An answer with tokens that was checked. */
-export interface Accepted {
-  readonly answer: Answered
-  readonly accessToken: Redacted.Redacted
-  readonly refreshToken: Redacted.Redacted | undefined
-  readonly idToken: Redacted.Redacted | undefined
-  readonly scope: string | undefined
-  readonly claims: Claims | undefined
-}
-
-/** Why an answer is not believed; `isTime`: by one of the clocks. */
-class Disbelieved extends Data.TaggedError("Disbelieved")<{ readonly detail: string; readonly isTime: boolean }> {}
-
-const isIamError = Schema.is(IamError)
+export const isIamError = Schema.is(IamError)
 
 export interface Provider extends Effect.Success<ReturnType<typeof make>> {}
 
@@ -186,117 +166,17 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
     return answer
   })
 
-  const believe = Effect.fnUntraced(function*(
-    answer: Answered,
-    call: IamHttp.Call,
-    process: (
-      as: oauth.AuthorizationServer,
-      client: oauth.Client,
-      response: Response
-    ) => Promise<oauth.TokenEndpointResponse>,
-    offset: Duration.Duration
-  ): Effect.fn.Return<Accepted, IamError | Disbelieved> {
-    const { as } = answer
-    const client = yield* clientAt(offset)
-    const response = toResponse(200, Option.map(answer.body, normalised))
-    const fetch = yield* fetchVia(call, () => {})
-    const judge = <A>(evaluate: (signal: AbortSignal) => Promise<A>) =>
-      Effect.tryPromise({
-        try: evaluate,
-        catch: (cause) =>
-          isIamError(cause) ? cause : new Disbelieved({
-            detail: messageOf(cause),
-            isTime: Predicate.hasProperty(cause, "code") && cause.code === oauth.JWT_TIMESTAMP_CHECK
-          })
-      })
-    const tokens = yield* judge(() => process(as, client, response))
-    if (tokens.token_type !== "bearer") {
-      return yield* new Disbelieved({ detail: `their type is ${tokens.token_type}, not bearer`, isTime: false })
-    }
-    const claims = oauth.getValidatedIdTokenClaims(tokens)
-    if (claims !== undefined) {
-      const now = (yield* Clock.currentTimeMillis) + Duration.toMillis(offset)
-      if (claims.iat * 1000 > now + Duration.toMillis(TokenSet.clockTolerance)) {
-        return yield* new Disbelieved({ detail: "the id_token was issued in the future", isTime: true })
-      }
-      yield* judge((signal) =>
-        oauth.validateApplicationLevelSignature(as, response, {
-          signal,
-          [oauth.allowInsecureRequests]: isLoopback,
-          [oauth.customFetch]: fetch
-        })
-      )
-    }
-    return {
-      answer,
-      accessToken: Redacted.make(tokens.access_token, { label: "access_token" }),
-      refreshToken: secret(tokens.refresh_token, "refresh_token"),
-      idToken: secret(tokens.id_token, "id_token"),
-      scope: tokens.scope,
-      claims
-    }
-  })
+  /** What oauth4webapi judges an answer with: the client by a clock that is `offset` ahead of ours, and how keys are got. */
+  const judging = (call: IamHttp.Call, offset: Duration.Duration) =>
+    Effect.all({
+      client: clientAt(offset),
+      options: Effect.map(fetchVia(call, () => {}), (fetch) => ({
+        [oauth.allowInsecureRequests]: isLoopback,
+        [oauth.customFetch]: fetch
+      }))
+    })
 
-  /**
-   * Checks an answer with tokens, by our clock, and where that does not do by the provider's own: a clock that goes wrong
-   * must not keep anybody out.
-   */
-  const accept = Effect.fnUntraced(function*(
-    answer: Answered,
-    call: IamHttp.Call,
-    process: (
-      as: oauth.AuthorizationServer,
-      client: oauth.Client,
-      response: Response
-    ) => Promise<oauth.TokenEndpointResponse>
-  ): Effect.fn.Return<Accepted, IamError> {
-    const offset = TokenSet.clockOffset(answer.serverTime, answer.receivedAt)
-    return yield* believe(answer, call, process, Duration.zero).pipe(
-      Effect.catchIf(
-        (error) => error._tag === "Disbelieved" && error.isTime && !Duration.isZero(offset),
-        () =>
-          Effect.tap(
-            believe(answer, call, process, offset),
-            () =>
-              Effect.logWarning(
-                `the clocks of this machine and of ${issuer} differ by ${Math.round(Duration.toSeconds(offset))} s`
-              )
-          )
-      ),
-      Effect.catchTag(
-        "Disbelieved",
-        ({ detail }) => Effect.fail(IamHttp.error(call, new Malformed({ detail: `the tokens are refused: ${detail}` })))
-      )
-    )
-  })
-
-  const isIssued = (answer: IamHttp.Answer): boolean =>
-    answer.status < 300 && Option.isSome(answer.body) && Refusal.codeOf(answer) === undefined
-
-  const refusal = (answer: IamHttp.Answer, call: IamHttp.Call, purpose: Refusal.Purpose): IamError =>
-    IamHttp.error(call, Refusal.reasonOf(answer, call, purpose))
-
-  const issued = (accepted: Accepted, options: {
-    readonly grant: Session.Grant
-    readonly user: Option.Option<User.User>
-    readonly idToken?: Redacted.Redacted | undefined
-  }): TokenResponse => ({
-    tokens: TokenSet.fromAnswer({
-      accessToken: accepted.accessToken,
-      expiresIn: Option.getOrUndefined(accepted.answer.body)?.["expires_in"],
-      idToken: accepted.idToken ?? options.idToken,
-      scope: accepted.scope,
-      receivedAt: accepted.answer.receivedAt,
-      serverTime: accepted.answer.serverTime,
-      defaultLifetime: settings.policy.defaultLifetime
-    }),
-    grant: accepted.refreshToken === undefined
-      ? options.grant
-      : Session.Grant.make({ _tag: "RefreshToken", refreshToken: accepted.refreshToken }),
-    user: options.user
-  })
-
-  return { settings, call, metadata, endpoint, request, accept, isIssued, refusal, issued }
+  return { settings, call, metadata, endpoint, request, judging }
 })
 
 const toRequest = (url: string, { body, headers, method }: Init): HttpClientRequest.HttpClientRequest => {
@@ -305,27 +185,8 @@ const toRequest = (url: string, { body, headers, method }: Init): HttpClientRequ
   return body instanceof URLSearchParams ? HttpClientRequest.bodyUrlParams(described, body) : described
 }
 
-const toResponse = (status: number, body: Option.Option<Schema.JsonObject>): Response =>
+export const toResponse = (status: number, body: Option.Option<Schema.JsonObject>): Response =>
   Option.isSome(body) ? Response.json(body.value, { status }) : new Response(null, { status })
 
-/** The fields of a token answer, without the liberties that providers take with their types. */
-const normalised = (body: Schema.JsonObject): Schema.JsonObject => {
-  const { access_token = null, scope = null, token_type = null } = body
-  const scopes = Array.isArray(scope) ? scope.join(" ") : scope
-  const { id_token = null, refresh_token = null } = body
-  return {
-    access_token,
-    token_type: isText(token_type) ? token_type : "bearer",
-    ...(isText(refresh_token) ? { refresh_token } : {}),
-    ...(isText(id_token) ? { id_token } : {}),
-    ...(isText(scopes) ? { scope: scopes } : {})
-  }
-}
-
-const isText = (value: Schema.Json): value is string => typeof value === "string" && value !== ""
-
-const secret = (value: string | undefined, label: string) =>
-  value === undefined ? undefined : Redacted.make(value, { label })
-
 // The messages of oauth4webapi hold no values of what they are about.
-const messageOf = (cause: unknown): string => Predicate.isError(cause) ? cause.message : "unknown error"
+export const messageOf = (cause: unknown): string => Predicate.isError(cause) ? cause.message : "unknown error"

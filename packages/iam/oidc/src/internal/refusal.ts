@@ -2,6 +2,7 @@
 import {
   CredentialsRefused,
   GrantDead,
+  type IamError,
   type IamErrorReason,
   Misconfigured,
   SelectionRefused,
@@ -19,7 +20,7 @@ export const codeOf = ({ body }: IamHttp.Answer): string | undefined => {
   return typeof code === "string" && code !== "" ? code : undefined
 }
 
-export const reasonOf = (answer: IamHttp.Answer, call: IamHttp.Call, purpose: Purpose): IamErrorReason => {
+const reasonOf = (answer: IamHttp.Answer, call: IamHttp.Call, purpose: Purpose): IamErrorReason => {
   const code = codeOf(answer)
   const said = Option.getOrElse(answer.message, () => answer.shape)
   if (purpose === "renew" && isDead(code, said, answer)) return new GrantDead({ detail: said })
@@ -57,6 +58,9 @@ export const reasonOf = (answer: IamHttp.Answer, call: IamHttp.Call, purpose: Pu
       return unknown(answer.status, said, purpose)
   }
 }
+
+export const errorOf = (answer: IamHttp.Answer, call: IamHttp.Call, purpose: Purpose): IamError =>
+  IamHttp.error(call, reasonOf(answer, call, purpose))
 
 const unknown = (status: number, said: string, purpose: Purpose): IamErrorReason => {
   switch (purpose) {

@@ -1,3 +1,4 @@
+/** Who somebody is, by the id_token and by the userinfo endpoint (OpenID Connect Core 1.0, section 5.3). */
 import { CredentialsRefused, type IamError, Malformed, Unsupported } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import type * as User from "@effect-authn/core/session/User"
@@ -6,7 +7,8 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as oauth from "oauth4webapi"
 import * as OidcClaims from "../OidcClaims.ts"
-import type { Accepted, Provider } from "./provider.ts"
+import type { Provider } from "./provider.ts"
+import type { Accepted } from "./tokenAnswer.ts"
 
 /** Asks the provider who an access token belongs to. An answer about another `subject` is not believed. */
 export const ask = Effect.fnUntraced(function*(
