@@ -148,7 +148,7 @@ const describe = ({ errors, wrap }) =>
     const { exitCode } = Failure.describe(Cause.fail(error))
     const when = capital(firstSentence((wrap === jwt ? bulletOf(name) : documented.get(name)).trim()))
     if (when === "") throw new Error(`${name} has no JSDoc that says when it is raised`)
-    return { name, when, advice, message: error.message, exitCode, fields: Object.keys(wrap === jwt ? fields : classes.get(name).fields).filter((field) => field !== "_tag") }
+    return { name, when, advice, message: error.message, exitCode, isRetryable: reason.isRetryable, fields: Object.keys(wrap === jwt ? fields : classes.get(name).fields).filter((field) => field !== "_tag") }
   })
 
 /** Every error that core exports must be here, and nothing else. */
@@ -169,15 +169,17 @@ export const pages = () => {
   if (gone.length > 0) throw new Error(`scripts/docs/errors.mjs does not describe ${gone.join(", ")}`)
   const body = sections.flatMap((section) => {
     const described = describe(section)
+    const isRetryable = described.some((one) => one.isRetryable !== undefined)
     return [
       `## ${section.title}`,
       section.text,
       [
-        `| ${section.wrap === itself ? "error" : "reason"} | when | what to do |${section.ends ? " exit code |" : ""}`,
-        `| --- | --- | --- |${section.ends ? " --- |" : ""}`,
-        ...described.map(({ advice, exitCode, name, when }) =>
-          `| \`${name}\` | ${cell(when)} | ${advice} |${section.ends ? ` ${exitCode} |` : ""}`
-        )
+        `| ${section.wrap === itself ? "error" : "reason"} | when | what to do |${isRetryable ? " retryable |" : ""}${section.ends ? " exit code |" : ""}`,
+        `| --- | --- | --- |${isRetryable ? " --- |" : ""}${section.ends ? " --- |" : ""}`,
+        ...described.map((one) => {
+          const retryable = isRetryable ? ` ${one.isRetryable ? "yes" : "no"} |` : ""
+          return `| \`${one.name}\` | ${cell(one.when)} | ${one.advice} |${retryable}${section.ends ? ` ${one.exitCode} |` : ""}`
+        })
       ].join("\n"),
       "Their fields, and an example of each message:",
       ["| | fields | message |", "| --- | --- | --- |", ...described.map(({ fields, message, name }) =>

@@ -123,7 +123,7 @@ const accountsFrom = (users: ReadonlyArray<string>): ReadonlyArray<State.Account
 
 /**
  * A simulator that runs as long as the layer lives, and stops at once with it. Its clock is Effect's; so under a
- * `TestClock` its tokens age, and its latency passes, as the test says. It fails if the port cannot be had.
+ * `TestClock` its tokens age, and its latency passes, as the test says. It fails if the port is in use.
  *
  * @category layers
  * @since 0.1.0

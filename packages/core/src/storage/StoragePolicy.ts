@@ -34,7 +34,7 @@ export const Place = Schema.Literals(["keyring", "encrypted-file", "plain-file",
 export type Place = typeof Place.Type
 
 /**
- * A place, or `auto`: the first of `keyring`, `encrypted-file` and `plain-file` that can be had. A place that is named is
+ * A place, or `auto`: the first of `keyring`, `encrypted-file` and `plain-file` that works. A place that is named is
  * used or fails; nothing takes its place.
  *
  * @category models

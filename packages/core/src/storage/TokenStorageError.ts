@@ -96,7 +96,8 @@ export class StorageConflict
 }
 
 /**
- * The key of the stored sessions cannot be had now: a locked keychain, no passphrase. Nothing was changed.
+ * The key that encrypts stored sessions is unavailable: the keychain is locked, or no passphrase was given. Nothing was
+ * changed.
  *
  * @category errors
  * @since 0.1.0
@@ -112,7 +113,7 @@ export class StorageKeyUnavailable extends Schema.TaggedError<StorageKeyUnavaila
   }
 
   override get message(): string {
-    return `the key of the stored sessions is not to be had: ${this.detail}`
+    return `the key of the stored sessions is unavailable: ${this.detail}`
   }
 }
 

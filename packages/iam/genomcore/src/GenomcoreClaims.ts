@@ -15,7 +15,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 
 /**
- * Why a token's project id could not be had: there is no token, no claim, or the claim is not an integer.
+ * Why a token has no project id: there is no token, no claim, or the claim is not an integer.
  *
  * @category errors
  * @since 0.1.0

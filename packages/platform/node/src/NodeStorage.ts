@@ -29,7 +29,7 @@ import * as SessionFiles from "./internal/sessionFiles.ts"
  * - `keychain`: makes the key for a place out of the keychain: `KeychainKeySource.layer` of `storage-keyring`. Without it
  *   there is no `keyring`.
  * - `key`: the key of encrypted files. Default: `EFFECT_AUTHN_KEY`, else `EFFECT_AUTHN_PASSPHRASE`, else none.
- * - `plainFiles`: whether `auto` may store sessions in plain text when nothing better is to be had; asked only then.
+ * - `plainFiles`: whether `auto` may store sessions in plain text when nothing better works; asked only then.
  *   Default: no. A policy of `plain-file` needs no leave.
  *
  * @category models
@@ -141,7 +141,7 @@ export const layer = (
 
 /**
  * Moves every session from one place of these options to another, as `StoragePolicy.migrate` does, and tells which. It fails
- * with `StorageKeyUnavailable` when one of the two is not to be had.
+ * with `StorageKeyUnavailable` when one of the two is unavailable.
  *
  * @category combinators
  * @since 0.1.0
