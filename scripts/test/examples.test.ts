@@ -1,16 +1,17 @@
 // The examples of the documentation do what the documentation says.
-import { AuthManager, AuthStrategy, IamClient, SessionKeeper, TokenStorage } from "@effect-authn/core"
+import { type AuthError, AuthManager, AuthStrategy, IamClient, SessionKeeper, TokenStorage } from "@effect-authn/core"
 import { IamClientSuite, IamSimulator, ScriptedIam, TokenStorageSuite } from "@effect-authn/testing"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, FileSystem, Layer, Option, Redacted } from "effect"
-import { FetchHttpClient } from "effect/http"
+import { ConfigProvider, Effect, FileSystem, Layer, Option, Redacted } from "effect"
+import { FetchHttpClient, HttpClient, HttpClientResponse } from "effect/http"
 import { KeyValueStore } from "effect/persistence"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as KeyValueStorage from "../../docs/examples/key-value-storage.ts"
 import * as TinyIam from "../../docs/examples/tiny-iam.ts"
 import { tokenFile, tokenFileOrStored } from "../../docs/examples/token-file.ts"
+import * as TwoIams from "../../docs/examples/two-iams.ts"
 import { run } from "./run.ts"
 
 // Registers its own tests.
@@ -216,4 +217,47 @@ describe("one program text, two dialects", () => {
         assert.deepStrictEqual([...new Set(ledger.map(({ subject }) => subject))], ["ada"])
       }).pipe(Effect.provide(IamSimulator.layer())))
   }
+})
+
+describe("one program, two IAMs", () => {
+  /** A session of its own; each IAM makes its tokens as it likes. */
+  const signedIn = (next: (auth: AuthManager.AuthManager["Service"]) => Effect.Effect<unknown, AuthError.AuthError>) =>
+    Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
+      yield* auth.login(AuthStrategy.password({ handle: "ada", password: ScriptedIam.password }))
+      yield* next(auth)
+      return auth
+    }).pipe(Effect.provide(
+      Layer.fresh(AuthManager.layer()).pipe(
+        Layer.provide(Layer.fresh(SessionKeeper.layer)),
+        Layer.provide(Layer.fresh(Layer.merge(ScriptedIam.layer(), TokenStorage.layerMemory)))
+      ),
+      { local: true }
+    ))
+
+  it.effect("copies the notes, and sends each API the token of its own IAM", () =>
+    Effect.gen(function*() {
+      const sent: Array<readonly [url: string, authorization: string | undefined]> = []
+      const api = HttpClient.make((request, url) =>
+        Effect.sync(() => {
+          sent.push([url.href, request.headers["authorization"]])
+          return HttpClientResponse.fromWeb(request, Response.json(request.method === "GET" ? ["buy milk"] : "added"))
+        })
+      )
+      const home = yield* TwoIams.Home
+      const work = yield* TwoIams.Work
+      const added = yield* Effect.provideService(TwoIams.copy, HttpClient.HttpClient, api)
+      assert.deepStrictEqual(added, ["added"])
+      assert.deepStrictEqual(sent, [
+        ["https://home.example/notes", Redacted.value(yield* home.bearer)],
+        ["https://work.example/api/notes", Redacted.value(yield* work.bearer)]
+      ])
+      assert.notStrictEqual(sent[0]![1], sent[1]![1])
+    }).pipe(Effect.provide([
+      Layer.effect(TwoIams.Home, signedIn(() => Effect.void)),
+      Layer.effect(TwoIams.Work, signedIn((auth) => auth.refresh())),
+      ConfigProvider.layer(
+        ConfigProvider.fromEnv({ env: { HOME_API: "https://home.example", WORK_API: "https://work.example/api" } })
+      )
+    ])))
 })

@@ -12,35 +12,140 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { type AuthError, NotAuthenticated } from "./AuthError.ts"
 import { AuthManager } from "./AuthManager.ts"
-import { IamClient } from "./iam/IamClient.ts"
 import { IamError, Misconfigured } from "./iam/IamError.ts"
 import * as SecureUrl from "./SecureUrl.ts"
 import type { TokenSet } from "./session/TokenSet.ts"
 
 /**
- * Makes a client for the API at `baseUrl`, which relative URLs start from.
+ * What a client is made with:
  *
- * - Every attempt of every request gets the token that is valid then, renewed if it must be.
- * - The token goes only to the origins in `origins`, by default that of `baseUrl`; other requests, and redirects that
- *   lead elsewhere, are sent without it.
- * - After a 401 the session is renewed, unless somebody renewed it meanwhile, and the request is sent once more. If that
- *   cannot be done, or the body was a stream, the 401 is the answer.
+ * - `baseUrl`: the address of the API, http or https. A relative URL continues it, query and fragment apart.
+ * - `origins`: where the token may go; the origin of `baseUrl` unless told. Each is an address whose origin counts.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly baseUrl: string | URL
+  readonly origins?: ReadonlyArray<string>
+}
+
+/**
+ * A client whose requests carry the session. A request can fail as any request, or as `AuthManager.token` does.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type AuthHttpClient = HttpClient.HttpClient.With<HttpClientError.HttpClientError | AuthError>
+
+/**
+ * Makes a client for the API at `baseUrl`, which carries the session of the `AuthManager` in the context.
+ *
+ * **When to use**
+ *
+ * Use when the program has one session. With several, name the manager of each client: `makeWith`.
+ *
+ * **Details**
+ *
+ * Every attempt of every request gets the token that is valid then, renewed if it must be. After a 401 the session is
+ * renewed, unless somebody renewed it meanwhile, and the request is sent once more. If that cannot be done, or the body
+ * was a stream, the 401 is the answer.
  *
  * Fails with `IamError` (`Misconfigured`) if an address is not a URL of http or https.
+ *
+ * **Gotchas**
+ *
+ * The token goes to `origins` only, by default that of `baseUrl`: other requests, and redirects that lead elsewhere, are
+ * sent without it.
+ *
+ * **Example** (Calling an API)
+ *
+ * ```ts
+ * import { AuthHttpClient, AuthManager } from "@effect-authn/core"
+ * import { Effect } from "effect"
+ *
+ * export const notes = Effect.gen(function*() {
+ *   const auth = yield* AuthManager.AuthManager
+ *   yield* auth.login()
+ *   const api = yield* AuthHttpClient.make({ baseUrl: "https://api.example.com" })
+ *   const answer = yield* api.get("/notes", { urlParams: { page: 2 } })
+ *   return yield* answer.json
+ * })
+ * ```
+ *
+ * **Example** (A typed client of an HttpApi)
+ *
+ * ```ts
+ * import { AuthHttpClient } from "@effect-authn/core"
+ * import { Effect, Schema } from "effect"
+ * import { HttpApi, HttpApiClient, HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
+ *
+ * const list = HttpApiEndpoint.get("list", "/notes", { success: Schema.Array(Schema.String) })
+ * const Api = HttpApi.make("notes").add(HttpApiGroup.make("notes").add(list))
+ *
+ * export const notes = Effect.gen(function*() {
+ *   const baseUrl = "https://api.example.com"
+ *   const httpClient = yield* AuthHttpClient.make({ baseUrl })
+ *   const client = yield* HttpApiClient.makeWith(Api, { httpClient, baseUrl })
+ *   return yield* client.notes.list()
+ * })
+ * ```
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fnUntraced(function*(options: {
-  readonly baseUrl: string | URL
-  readonly origins?: ReadonlyArray<string>
-}): Effect.fn.Return<
-  HttpClient.HttpClient.With<HttpClientError.HttpClientError | AuthError>,
-  IamError,
-  AuthManager | IamClient | HttpClient.HttpClient
-> {
-  const auth = yield* AuthManager
-  const iam = yield* IamClient
+export const make = (
+  options: Options
+): Effect.Effect<AuthHttpClient, IamError, AuthManager | HttpClient.HttpClient> =>
+  Effect.flatMap(AuthManager, (manager) => makeWith({ ...options, manager }))
+
+/**
+ * Makes a client as `make` does, which carries the session of the given `manager`, whatever the context holds.
+ *
+ * **When to use**
+ *
+ * Use when a program is signed in to more than one IAM, or with more than one account: a client can carry no token but
+ * its manager's.
+ *
+ * **Example** (Two IAMs in one program)
+ *
+ * ```ts
+ * import { AuthHttpClient, AuthManager } from "@effect-authn/core"
+ * import { DatalayerIam } from "@effect-authn/iam-datalayer"
+ * import { OidcIam } from "@effect-authn/iam-oidc"
+ * import { NodeAuth } from "@effect-authn/platform-node"
+ * import { Context, Effect, Layer } from "effect"
+ * import { HttpBody } from "effect/http"
+ *
+ * class Home extends Context.Service<Home, AuthManager.AuthManager["Service"]>()("my-app/Home") {
+ *   static readonly layer = Layer.effect(this, AuthManager.AuthManager).pipe(
+ *     Layer.provide(NodeAuth.layer(OidcIam.layer({ issuer: "https://idp.example.com", clientId: "my-app" })))
+ *   )
+ * }
+ *
+ * class Work extends Context.Service<Work, AuthManager.AuthManager["Service"]>()("my-app/Work") {
+ *   static readonly layer = Layer.effect(this, AuthManager.AuthManager).pipe(
+ *     Layer.provide(NodeAuth.layer(DatalayerIam.layer({ issuer: "https://iam.example.org" })))
+ *   )
+ * }
+ *
+ * const copied = Effect.gen(function*() {
+ *   const home = yield* AuthHttpClient.makeWith({ manager: yield* Home, baseUrl: "https://api.example.com" })
+ *   const work = yield* AuthHttpClient.makeWith({ manager: yield* Work, baseUrl: "https://api.example.org" })
+ *   const notes = yield* Effect.flatMap(home.get("/notes"), (answer) => answer.text)
+ *   return yield* work.post("/notes", { body: HttpBody.text(notes) })
+ * })
+ *
+ * export const program = Effect.provide(copied, [Home.layer, Work.layer, NodeAuth.layerHttpClient])
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeWith = Effect.fnUntraced(function*(
+  options: Options & { readonly manager: AuthManager["Service"] }
+): Effect.fn.Return<AuthHttpClient, IamError, HttpClient.HttpClient> {
+  const { manager } = options
   const client = yield* HttpClient.HttpClient
   const baseUrl = String(options.baseUrl)
   const origins = options.origins ?? [baseUrl]
@@ -48,7 +153,7 @@ export const make = Effect.fnUntraced(function*(options: {
     // `localhost:3000` is a URL, too, of a scheme `localhost`.
     if (!/^https?:$/.test(URL.parse(address)?.protocol ?? "")) {
       return yield* new IamError({
-        issuer: iam.issuer,
+        issuer: manager.key.issuer,
         method: "AuthHttpClient.make",
         reason: new Misconfigured({
           detail: `"${address}" is not the address of an API: write it whole, with https://`
@@ -63,9 +168,9 @@ export const make = Effect.fnUntraced(function*(options: {
     SecureUrl.withoutRedirects(client.postprocess(Effect.succeed(request)))
 
   const sendWith = Effect.fnUntraced(function*(request: HttpClientRequest.HttpClientRequest, tokens: TokenSet) {
-    const session = yield* auth.session
-    if (Option.isNone(session)) return yield* new NotAuthenticated({ key: auth.key })
-    return yield* send(yield* iam.present({ tokens, login: session.value.obtainedAt ?? 0 }, request))
+    const session = yield* manager.session
+    if (Option.isNone(session)) return yield* new NotAuthenticated({ key: manager.key })
+    return yield* send(yield* manager.present({ tokens, login: session.value.obtainedAt ?? 0 }, request))
   })
 
   const attempt = Effect.fnUntraced(function*(request: HttpClientRequest.HttpClientRequest): Effect.fn.Return<
@@ -74,20 +179,26 @@ export const make = Effect.fnUntraced(function*(options: {
   > {
     const url = HttpClientRequest.toUrl(request)
     if (Option.isNone(url) || !allowed.has(url.value.origin)) return yield* send(request)
-    const tokens = yield* auth.token
+    const tokens = yield* manager.token
     const response = yield* sendWith(request, tokens)
     if (response.status !== 401) return response
-    const replacement = yield* Effect.result(auth.rejected(tokens))
+    const replacement = yield* Effect.result(manager.rejected(tokens))
     return Result.isFailure(replacement) || !canReplay(request)
       ? response
       : yield* sendWith(request, replacement.success)
   })
 
-  return HttpClient.makeWith(Effect.flatMap(attempt), client.preprocess).pipe(
-    HttpClient.followRedirects(),
-    HttpClient.mapRequest((request) =>
-      URL.canParse(request.url) ? request : HttpClientRequest.prependUrl(request, baseUrl)
-    )
+  const followed = HttpClient.followRedirects(HttpClient.makeWith(Effect.flatMap(attempt), client.preprocess))
+  // Only after whatever is put before a request may have prepended an address: a typed client does.
+  return HttpClient.makeWith(
+    (request: Effect.Effect<HttpClientRequest.HttpClientRequest, HttpClientError.HttpClientError | AuthError>) =>
+      followed.postprocess(
+        Effect.map(
+          request,
+          (request) => URL.canParse(request.url) ? request : HttpClientRequest.prependUrl(request, baseUrl)
+        )
+      ),
+    client.preprocess
   )
 })
 

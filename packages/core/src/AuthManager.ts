@@ -106,6 +106,8 @@ export class AuthManager extends Context.Service<AuthManager, {
     tokens: TokenSet.TokenSet,
     selection?: Selection.Input
   ) => Effect.Effect<TokenSet.TokenSet, AuthError>
+  /** Puts a token on a request for an API, in the dialect of this IAM (RFC 6750). */
+  readonly present: IamClient["Service"]["present"]
   readonly session: Effect.Effect<Option.Option<Session.Session>, TokenStorageError>
   readonly changes: Stream.Stream<SessionState>
   readonly isAuthenticated: Effect.Effect<boolean, TokenStorageError>
@@ -293,6 +295,7 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
             ? keeper.tokenFor(kept, selection)
             : Option.match(Session.currentToken(session), { onNone: () => token, onSome: Effect.succeed })
       ),
+    present: iam.present,
     session: keeper.session(kept),
     changes: keeper.changes(kept),
     isAuthenticated: keeper.isAlive(kept),

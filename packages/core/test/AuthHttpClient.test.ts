@@ -1,8 +1,9 @@
 import { AuthHttpClient, AuthManager, IamError } from "@effect-authn/core"
 import { ScriptedIam } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Layer, Redacted, Schedule, Stream } from "effect"
+import { Context, Duration, Effect, Layer, Redacted, Schedule, Schema, Stream } from "effect"
 import { FetchHttpClient, HttpClient, HttpClientRequest } from "effect/http"
+import { HttpApi, HttpApiClient, HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
 import { TestClock } from "effect/testing"
 import { nobody, type Seen, serve } from "./bareApi.ts"
 import { passwordLogin, setup } from "./fixtures.ts"
@@ -82,6 +83,65 @@ describe("the token", () => {
       )
       assert.strictEqual((yield* Effect.flip(client.get("/me")))._tag, "NotAuthenticated")
       assert.strictEqual(seen.length, 0)
+    }).pipe(Effect.provide(program())))
+})
+
+describe("the address", () => {
+  const list = HttpApiEndpoint.get("list", "/notes", { success: Schema.String.pipe(HttpApiSchema.asText()) })
+  const Api = HttpApi.make("notes").add(HttpApiGroup.make("notes").add(list))
+
+  it.effect("of a typed client is that of the API, with and without a base of its own", () =>
+    Effect.gen(function*() {
+      yield* login
+      const { seen, url } = yield* serve(() => ({ body: "mine", headers: { "content-type": "text/plain" } }))
+      const baseUrl = `${url}/v1`
+      const httpClient = yield* AuthHttpClient.make({ baseUrl })
+      for (const options of [{ httpClient, baseUrl }, { httpClient }]) {
+        const client = yield* HttpApiClient.makeWith(Api, options)
+        assert.strictEqual(yield* client.notes.list(), "mine")
+      }
+      const expected = yield* bearer
+      assert.deepStrictEqual(seen.map((entry) => entry.path), ["/v1/notes", "/v1/notes"])
+      assert.deepStrictEqual(headers(seen), [expected, expected])
+    }).pipe(Effect.provide(program())))
+
+  it.effect("that is put before every request counts, also for where the token goes", () =>
+    Effect.gen(function*() {
+      yield* login
+      const own = yield* serve()
+      const other = yield* serve()
+      const client = yield* AuthHttpClient.make({ baseUrl: own.url })
+      const prepending = (address: string) => HttpClient.mapRequest(client, HttpClientRequest.prependUrl(address))
+      yield* prepending("/v2").get("/notes")
+      yield* prepending(`${own.url}/v3`).get("/notes")
+      yield* prepending(other.url).get("/notes")
+      const expected = yield* bearer
+      assert.deepStrictEqual(own.seen.map((entry) => entry.path), ["/v2/notes", "/v3/notes"])
+      assert.deepStrictEqual(headers(own.seen), [expected, expected])
+      assert.deepStrictEqual(headers(other.seen), [undefined])
+    }).pipe(Effect.provide(program())))
+})
+
+describe("two managers", () => {
+  it.effect("have two clients, and none carries or renews the other's session", () =>
+    Effect.gen(function*() {
+      yield* login
+      const { seen, url } = yield* serve((request) => ({ status: request.path === "/gone" ? 401 : 200 }))
+      const elsewhere = yield* Layer.build(Layer.fresh(setup({ rotation: "strict" })))
+      const theirs = Context.get(elsewhere, AuthManager.AuthManager)
+      const manager = AuthManager.AuthManager.of({
+        ...theirs,
+        present: (_, request) => Effect.succeed(HttpClientRequest.setHeader(request, "authorization", "theirs"))
+      })
+      yield* theirs.login(passwordLogin)
+      const client = yield* AuthHttpClient.makeWith({ manager, baseUrl: url })
+      const own = yield* AuthHttpClient.make({ baseUrl: url })
+      yield* client.get("/me")
+      yield* own.get("/me")
+      yield* client.get("/gone")
+      assert.deepStrictEqual(headers(seen), ["theirs", yield* bearer, "theirs", "theirs"])
+      assert.strictEqual(yield* renewals, 0)
+      assert.strictEqual(yield* Context.get(elsewhere, ScriptedIam.ScriptedIam).count("renew"), 1)
     }).pipe(Effect.provide(program())))
 })
 
