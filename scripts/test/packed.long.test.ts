@@ -1,78 +1,88 @@
 // What a stranger gets: the packages as they would be published, in a project that knows nothing of this repository.
 import { IamSimulator } from "@effect-authn/testing"
 import { assert, layer } from "@effect/vitest"
-import { Context, Effect, Layer } from "effect"
+import { Effect, Layer } from "effect"
 import * as fs from "node:fs"
-import * as os from "node:os"
 import * as path from "node:path"
-import { run } from "./run.ts"
+import { Project, published, succeeds, Tarballs } from "./packed.ts"
 
 const root = path.join(import.meta.dirname, "../..")
-const packages = {
-  "@effect-authn/core": "packages/core",
-  "@effect-authn/iam-datalayer": "packages/iam/datalayer",
-  "@effect-authn/iam-genomcore": "packages/iam/genomcore",
-  "@effect-authn/platform-node": "packages/platform/node"
-}
-
 const program = fs.readFileSync(path.join(root, "docs/examples/sign-in.ts"), "utf8")
+const tsc = "node_modules/.bin/tsc"
 
-const succeeds = (command: string, args: ReadonlyArray<string>, options: Parameters<typeof run>[2]) =>
-  Effect.map(run(command, args, { ...options, shell: process.platform === "win32" }), (result) => {
-    assert.strictEqual(result.code, 0, `${command} ${args.join(" ")}\n${result.stdout}\n${result.stderr}`)
-    return result.stdout
-  })
+const limit = { timeout: 120_000 }
 
-/** The directory of a project that depends on the tarballs. */
-class Project extends Context.Service<Project, string>()("effect-authn/scripts/test/packed.long.test/Project") {}
-
-const project = Layer.effect(
-  Project,
-  Effect.gen(function*() {
-    for (const directory of Object.values(packages)) {
-      const entry = path.join(root, directory, "dist/index.js")
-      assert.isTrue(fs.existsSync(entry), `${entry} is not there: run "npm run build" first`)
-    }
-    const cwd = yield* Effect.acquireRelease(
-      Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "effect-authn-packed-"))),
-      (directory) => Effect.sync(() => fs.rmSync(directory, { recursive: true, force: true }))
-    )
-    const filters = Object.keys(packages).map((name) => `--filter=${name}`)
-    yield* succeeds(
-      "npx",
-      ["--yes", "pnpm@12.21.0", "--recursive", ...filters, "pack", `--pack-destination=${cwd}`],
-      { cwd: root }
-    )
-    const tarballs = Object.keys(packages).map((name) => [
-      name,
-      `file:${name.replace("@", "").replace("/", "-")}-0.1.0.tgz`
-    ])
-    fs.writeFileSync(
-      path.join(cwd, "package.json"),
-      JSON.stringify({
-        private: true,
-        type: "module",
-        dependencies: { ...Object.fromEntries(tarballs), "@effect/platform-node": "4.1.0", "effect": "4.1.0" },
-        devDependencies: { typescript: "7.0.2" }
-      })
-    )
-    // Nothing of ours needs to run when it is installed.
-    yield* succeeds("npm", ["install", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund"], { cwd })
-    return cwd
-  })
-)
-
-layer(Layer.merge(project, IamSimulator.layer()), { timeout: 120_000, excludeTestServices: true })(
+layer(Layer.merge(Project.layer, IamSimulator.layer()), { timeout: 240_000, excludeTestServices: true })(
   "the packed packages",
   (it) => {
+    for (const name of Object.keys(published) as Array<keyof typeof published>) {
+      it.effect(
+        `${name} has its papers, what it exports, and nothing that is not for others`,
+        () =>
+          Effect.gen(function*() {
+            const file = (yield* Tarballs)[name]
+            const list = (yield* succeeds("tar", ["-tzf", file], {})).split("\n")
+            const read = (entry: string) => succeeds("tar", ["-xzOf", file, `package/${entry}`], {})
+            assert.includeMembers(list, ["package/README.md", "package/LICENSE", "package/package.json"])
+            assert.match(yield* read("LICENSE"), /^MIT License/)
+
+            const readme = yield* read("README.md")
+            assert.isTrue(readme.startsWith(`# ${name}\n`))
+            assert.match(readme, new RegExp(`^npm install (-g |--save-dev )?${name}\\b`, "m"))
+
+            const { description, exports = {}, keywords = [], license } = JSON.parse(yield* read("package.json"))
+            assert.strictEqual(license, "MIT")
+            assert.isAbove(description.length, 0)
+            assert.includeMembers(keywords, ["effect", "authentication"])
+            const targets: ReadonlyArray<unknown> = Object.values(exports)
+            assert.deepStrictEqual(
+              targets.filter((target) =>
+                typeof target === "string" && !target.includes("*") && !list.includes(target.replace("./", "package/"))
+              ),
+              []
+            )
+            assert.deepStrictEqual(
+              list.filter((entry) => /\/(test|bench|node_modules)\/|tsconfig|tsbuildinfo/.test(entry)),
+              []
+            )
+
+            // Some file systems, and Bun, see no difference between small and capital letters.
+            assert.strictEqual(new Set(list.map((entry) => entry.toLowerCase())).size, list.length)
+
+            const declared = list.filter((entry) => entry.endsWith(".d.ts")).map((entry) =>
+              entry.replace("package/", "")
+            )
+            const texts = yield* Effect.forEach(declared, read, { concurrency: 4 })
+            assert.deepStrictEqual(declared.filter((_, index) => texts[index]!.includes("@internal")), [])
+          }),
+        limit
+      )
+    }
+
     it.effect("each can be imported", () =>
       Effect.gen(function*() {
         const cwd = yield* Project
-        for (const name of Object.keys(packages)) {
+        const libraries = Object.keys(published).filter((name) => name !== "@effect-authn/cli")
+        for (const name of libraries) {
           const script = `import * as All from "${name}"; console.log(Object.keys(All).length)`
           assert.isAbove(Number(yield* succeeds(process.execPath, ["--input-type=module", "-e", script], { cwd })), 0)
         }
-      }), { timeout: 60_000 })
+      }), limit)
+
+    it.effect("what their READMEs show type-checks as pasted", () =>
+      Effect.gen(function*() {
+        const cwd = yield* Project
+        const files = Object.entries(published).flatMap(([name, directory]) => {
+          const snippet = /^```ts\n(.*?)^```$/ms.exec(fs.readFileSync(path.join(root, directory, "README.md"), "utf8"))
+            ?.[1]
+          const file = `${name.replace("@effect-authn/", "readme-")}.ts`
+          if (snippet !== undefined) fs.writeFileSync(path.join(cwd, file), snippet)
+          return snippet === undefined ? [] : [file]
+        })
+        assert.strictEqual(files.length, 7)
+        const flags = "--ignoreConfig --noEmit --strict --exactOptionalPropertyTypes --skipLibCheck --module NodeNext"
+        yield* succeeds(tsc, [...flags.split(" "), "--target", "ES2024", ...files], { cwd })
+      }), limit)
 
     it.effect("docs/examples/sign-in.ts type-checks, libraries and all, and runs", () =>
       Effect.gen(function*() {
@@ -93,7 +103,7 @@ layer(Layer.merge(project, IamSimulator.layer()), { timeout: 120_000, excludeTes
             files: ["program.ts"]
           })
         )
-        yield* succeeds(process.execPath, ["node_modules/typescript/bin/tsc"], { cwd })
+        yield* succeeds(tsc, [], { cwd })
 
         const data = path.join(cwd, "data")
         const said = yield* succeeds(process.execPath, ["program.ts"], {
@@ -106,6 +116,6 @@ layer(Layer.merge(project, IamSimulator.layer()), { timeout: 120_000, excludeTes
           [["login", 201, "ada"], ["me", 200, "ada"]]
         )
         assert.isAbove(fs.readdirSync(path.join(data, "effect-authn/sessions")).length, 0)
-      }), { timeout: 60_000 })
+      }), limit)
   }
 )

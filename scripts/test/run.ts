@@ -7,13 +7,18 @@ import { ChildProcess } from "effect/process"
 export const run = (
   command: string,
   args: ReadonlyArray<string>,
-  options?: { readonly cwd?: string; readonly env?: Record<string, string>; readonly shell?: boolean }
+  options?: {
+    readonly cwd?: string
+    readonly env?: Record<string, string>
+    readonly shell?: boolean
+    readonly stdin?: string
+  }
 ) =>
   Effect.gen(function*() {
     const child = yield* ChildProcess.make(command, args, {
       ...options,
       extendEnv: true,
-      stdin: "ignore",
+      stdin: options?.stdin === undefined ? "ignore" : Stream.encodeText(Stream.make(options.stdin)),
       forceKillAfter: "10 seconds"
     })
     const [stdout, stderr, code] = yield* Effect.all([

@@ -83,13 +83,17 @@ export const make = Effect.fnUntraced(function*(directory: Exit.Exit<string, Fil
 
 const naps = Schedule.min([Schedule.exponential("2 millis", 1.5), Schedule.spaced("25 millis")])
 
-const busy = 5
+// SQLITE_BUSY, or SQLite's own words for it: the errors of Deno have no number.
+const isBusy = (cause: unknown): boolean =>
+  Predicate.hasProperty(cause, "errcode")
+    ? cause.errcode === 5
+    : Predicate.isError(cause) && cause.message === "database is locked"
 
 const attempt = <A>(path: string, evaluate: () => A): Effect.Effect<A, LockBusy | FileFailure> =>
   Effect.try({
     try: evaluate,
     catch: (cause) =>
-      Predicate.hasProperty(cause, "errcode") && cause.errcode === busy
+      isBusy(cause)
         ? new LockBusy({ path })
         : new FileFailure({
           detail: `${path}: no lock on this file (${Predicate.isError(cause) ? cause.message : "unknown error"}); ` +

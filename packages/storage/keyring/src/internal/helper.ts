@@ -169,11 +169,13 @@ const late = (limit: Duration.Duration): StorageKeyUnavailable =>
   })
 
 const hold = ({ child, waiting }: Helper): void => {
+  // Bun's channel is held and let go with its process.
+  const channel: Partial<Pick<ChildProcess.Control, "ref" | "unref">> | null | undefined = child.channel
   if (waiting.size > 0) {
     child.ref()
-    child.channel?.ref()
+    channel?.ref?.()
   } else {
     child.unref()
-    child.channel?.unref()
+    channel?.unref?.()
   }
 }
