@@ -3,6 +3,11 @@
 /**
  * @since 0.1.0
  */
+export * as BareServer from "./BareServer.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as FaultProxy from "./FaultProxy.ts"
 
 /**

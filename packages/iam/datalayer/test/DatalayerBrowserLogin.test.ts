@@ -8,12 +8,13 @@ import {
 } from "@effect-authn/core"
 import { DatalayerIam } from "@effect-authn/iam-datalayer"
 import { NodeCallbackServer } from "@effect-authn/platform-node"
-import { IamSimulator, ScriptedUserAgent } from "@effect-authn/testing"
+import { BareServer, IamSimulator, ScriptedUserAgent } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, Redacted } from "effect"
 import { FetchHttpClient } from "effect/http"
-import { json, serve } from "./bareServer.ts"
 import { goodToken, profile } from "./fixtures.ts"
+
+const { json, serve } = BareServer
 
 const silent = Layer.succeed(LoginPrompt.LoginPrompt, {
   obstacle: Effect.succeedNone,

@@ -1,16 +1,18 @@
 import type { IamError } from "@effect-authn/core"
 import { DatalayerClient } from "@effect-authn/iam-datalayer"
+import { BareServer } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option, Redacted } from "effect"
 import { FetchHttpClient } from "effect/http"
-import { answer, json, only, type Reply, type Seen, serve } from "./bareServer.ts"
-import { goodToken, profile } from "./fixtures.ts"
+import { goodToken, only, profile } from "./fixtures.ts"
+
+const { answer, json, serve } = BareServer
 
 const reasonOf = <A, R>(effect: Effect.Effect<A, IamError.IamError, R>) =>
   Effect.map(Effect.flip(effect), ({ reason }) => reason)
 
 describe("the other routes", () => {
-  const client = (script: (seen: Seen) => Reply) =>
+  const client = (script: (seen: BareServer.Seen) => BareServer.Reply) =>
     Effect.flatMap(serve(script), ({ origin }) => DatalayerClient.make({ issuer: origin }))
   const token = Redacted.make(goodToken)
   const provided = Effect.provide(FetchHttpClient.layer)

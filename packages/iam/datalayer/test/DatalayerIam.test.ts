@@ -1,11 +1,13 @@
 import { IamClient, type IamError, Selection, Session, TokenSet } from "@effect-authn/core"
 import { DatalayerIam, DatalayerOptions } from "@effect-authn/iam-datalayer"
+import { BareServer } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, DateTime, Duration, Effect, Layer, Option, Redacted, Result } from "effect"
 import { FetchHttpClient, HttpClient, HttpClientRequest } from "effect/http"
 import { TestClock } from "effect/testing"
-import { answer, json, only, type Reply, type Seen, serve } from "./bareServer.ts"
-import { goodToken, jwt, make, password, profile, requests, sessionOf, signedIn } from "./fixtures.ts"
+import { goodToken, jwt, make, only, password, profile, requests, sessionOf, signedIn } from "./fixtures.ts"
+
+const { answer, json, serve } = BareServer
 
 /** Sends nothing: whoever asks it fails the test. */
 const noNetwork = Layer.succeed(HttpClient.HttpClient)(HttpClient.make(() => Effect.die("a request was sent")))
@@ -259,7 +261,7 @@ describe("renew", () => {
 })
 
 describe("revoke", () => {
-  const revoke = (script: (seen: Seen) => Reply) =>
+  const revoke = (script: (seen: BareServer.Seen) => BareServer.Reply) =>
     Effect.gen(function*() {
       const server = yield* serve(script)
       const { iam, session } = yield* signedIn(server.origin)

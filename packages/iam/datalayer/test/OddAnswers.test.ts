@@ -1,22 +1,24 @@
 import type { IamError } from "@effect-authn/core"
+import { BareServer } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Layer } from "effect"
 import { FetchHttpClient } from "effect/http"
-import { answer, closedPort, html, json, type Reply, serve, serveAtOnce, serveTls } from "./bareServer.ts"
 import { clients, goodToken, profile, requests, signedIn } from "./fixtures.ts"
+
+const { answer, html, json, nobody, serve, serveAtOnce, serveTls } = BareServer
 
 type Expected = string | readonly [reason: string, message: RegExp]
 
 /** An answer, and the reason that each request makes of it: login, renewal, whoami. */
 interface Row {
   readonly name: string
-  readonly reply: Reply
+  readonly reply: BareServer.Reply
   readonly login: Expected
   readonly renew: Expected
   readonly whoami: Expected
 }
 
-const all = (name: string, reply: Reply, expected: Expected): Row => ({
+const all = (name: string, reply: BareServer.Reply, expected: Expected): Row => ({
   name,
   reply,
   login: expected,
@@ -203,7 +205,7 @@ for (const [client, layer] of clients) {
 
     it.live("connection refused", () =>
       Effect.gen(function*() {
-        const { iam, session } = yield* signedIn(yield* closedPort)
+        const { iam, session } = yield* signedIn(yield* nobody)
         for (const [name, attempt] of Object.entries(requests(iam, session))) {
           yield* check(name, attempt, ["Unavailable no", /ECONNREFUSED/])
         }
@@ -211,7 +213,7 @@ for (const [client, layer] of clients) {
 
     it.live("both addresses of localhost refused", () =>
       Effect.gen(function*() {
-        const { iam, session } = yield* signedIn((yield* closedPort).replace("127.0.0.1", "localhost"))
+        const { iam, session } = yield* signedIn((yield* nobody).replace("127.0.0.1", "localhost"))
         yield* check("login", requests(iam, session).login, "Unavailable no")
       }).pipe(Effect.provide(layer)))
 

@@ -1,9 +1,11 @@
 import type { IamError } from "@effect-authn/core"
+import { BareServer } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Formatter, Logger, Tracer } from "effect"
 import { inspect } from "node:util"
-import { answer, closedPort, json, type Reply, type Seen, serve, serveTls } from "./bareServer.ts"
 import { clients, jwt, requests, signedIn } from "./fixtures.ts"
+
+const { answer, json, nobody, serve, serveTls } = BareServer
 
 const canary = `canary-9b1f with spaces & "signs" \\ / %`
 const token = jwt({ exp: 4_000_000_000, jti: "0123456789" })
@@ -13,10 +15,10 @@ const opaque = "dla_canary-key"
 const parts = ["canary", ...[token, foreign].flatMap((jwt) => jwt.split(".")).map((part) => part.slice(0, 40))]
 
 /** Everything that a client sent, said back, as it came and decoded. */
-const echo = ({ body, headers }: Seen) =>
+const echo = ({ body, headers }: BareServer.Seen) =>
   `${headers["authorization"] ?? ""} ${body} ${body === "" ? "" : Object.values(JSON.parse(body)).join(" ")}`
 
-const everywhere = (status: number) => (seen: Seen): Reply => {
+const everywhere = (status: number) => (seen: BareServer.Seen): BareServer.Reply => {
   const text = echo(seen)
   const line = encodeURIComponent(text)
   return json(status, {
@@ -51,9 +53,9 @@ const shown = (error: IamError.IamError): string =>
     inspect(Exit.fail(error), { depth: null, showHidden: true })
   ].join("\n")
 
-const scripts: ReadonlyArray<[string, (seen: Seen) => Reply]> = [
+const scripts: ReadonlyArray<[string, (seen: BareServer.Seen) => BareServer.Reply]> = [
   ...[200, 201, 302, 307, 400, 401, 403, 404, 405, 409, 422, 429, 500, 503].map((status) =>
-    [`${status} with an echo`, everywhere(status)] as [string, (seen: Seen) => Reply]
+    [`${status} with an echo`, everywhere(status)] as [string, (seen: BareServer.Seen) => BareServer.Reply]
   ),
   ["an echo that is no JSON", (seen) => answer(200, echo(seen), { "content-type": encodeURIComponent(echo(seen)) })],
   ["somebody else's token", () => json(401, { detail: `use "${foreign}"` })],
@@ -114,7 +116,7 @@ for (const [client, layer] of clients) {
 
     it.live("no connection, no certificate", () =>
       Effect.gen(function*() {
-        yield* drive(yield* closedPort)
+        yield* drive(yield* nobody)
         yield* drive((yield* serveTls(everywhere(200))).origin)
       }).pipe(Effect.provide(layer)))
   })

@@ -1,6 +1,7 @@
 /** What the tests of the dialect share. */
 import { IamClient, Selection, Session, SessionKey } from "@effect-authn/core"
 import { DatalayerIam, type DatalayerOptions } from "@effect-authn/iam-datalayer"
+import { BareServer } from "@effect-authn/testing"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Context, Duration, Effect, Option, Redacted } from "effect"
 import type { Layer } from "effect"
@@ -78,3 +79,11 @@ export const requests = (
   whoami: Effect.asVoid(iam.whoami(session)),
   revoke: Effect.asVoid(iam.revoke(session))
 })
+
+/** A server with one route. */
+export const only = (method: string, path: string, reply: (seen: BareServer.Seen) => BareServer.Reply) =>
+  BareServer.serve((seen) =>
+    seen.method === method && seen.path === `/api/iam/v1${path}`
+      ? reply(seen)
+      : BareServer.json(404, { detail: "Not Found" })
+  )

@@ -1,13 +1,14 @@
 import { IamClient, RefreshPolicy, Selection, Session, TokenSet } from "@effect-authn/core"
 import { GenomcoreIam, type GenomcoreOptions } from "@effect-authn/iam-genomcore"
+import { BareServer } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, DateTime, Duration, Effect, Layer, Option, Redacted } from "effect"
 import { FetchHttpClient, HttpClientRequest } from "effect/http"
 import { inspect } from "node:util"
-import { bodyOf, json, serve } from "./bareServer.ts"
 import {
   acme,
   acmeIn,
+  bodyOf,
   credentials,
   dialect,
   jwt,
@@ -18,6 +19,8 @@ import {
   session,
   shown
 } from "./fixtures.ts"
+
+const { json, serve } = BareServer
 
 const host = "https://auth.example.com"
 const environments = { prod: host, dev: "https://auth-dev.example.com:8443" }
@@ -34,7 +37,7 @@ const adopt = (text: string, options: GenomcoreOptions.GenomcoreOptions = {}) =>
 describe("row 1 constructor", () => {
   it.effect("building the layer sends nothing, and the session's issuer is the auth origin", () =>
     Effect.gen(function*() {
-      const server = yield* serve(() => json("500 Internal Server Error", {}))
+      const server = yield* serve(() => json(500, {}))
       const iam = yield* Effect.provide(IamClient.IamClient, layer({ environments: { prod: server.origin } }))
       assert.deepStrictEqual([iam.issuer, iam.clientId, iam.environment], [server.origin, "genomcore", []])
       assert.strictEqual(server.seen.length, 0)
@@ -203,9 +206,7 @@ describe("row 8 bearer", () => {
 })
 
 describe("row 12 refresh: which project, and which token", () => {
-  const server = serve((seen) =>
-    json("201 Created", { token: jwt({ asked: seen.body.length }), refreshToken: "r-next" })
-  )
+  const server = serve((seen) => json(201, { token: jwt({ asked: seen.body.length }), refreshToken: "r-next" }))
   const at = (seconds: number, accessToken: string) =>
     TokenSet.fromAnswer({
       accessToken: secret(accessToken, "access_token"),
@@ -298,7 +299,7 @@ describe("row 14 privates", () => {
     Effect.gen(function*() {
       const token = jwt({ sub: "1" })
       const server = yield* serve(() =>
-        json("201 Created", { token, refreshToken: "canary-refresh", user: { id: 1, phone: "canary-phone" } })
+        json(201, { token, refreshToken: "canary-refresh", user: { id: 1, phone: "canary-phone" } })
       )
       yield* Effect.gen(function*() {
         const iam = yield* IamClient.IamClient

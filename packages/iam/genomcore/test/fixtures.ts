@@ -1,10 +1,12 @@
 import { IamClient, type IamError, Selection, Session, SessionKey } from "@effect-authn/core"
 import { GenomcoreIam, type GenomcoreOptions } from "@effect-authn/iam-genomcore"
+import { BareServer } from "@effect-authn/testing"
 import { assert } from "@effect/vitest"
 import { Effect, Layer, Option, Redacted } from "effect"
 import { FetchHttpClient } from "effect/http"
 import { inspect } from "node:util"
-import { bodyOf, json, type Script, type Seen, serve } from "./bareServer.ts"
+
+const { json, serve } = BareServer
 
 const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url")
 
@@ -71,14 +73,14 @@ export const refusal = <A, R>(
 
 export const token = jwt({ exp: 4_000_000_000, sub: "1" })
 export const pair = { token, refreshToken: "r-1" }
-export const ok: Script = () => json("201 Created", pair)
+export const ok: BareServer.Script = () => json(201, pair)
 
 /** Runs a test against a bare server; `it.live`, for what waits here is a socket. */
 export const against = <A, E>(
-  script: Script,
+  script: BareServer.Script,
   test: (server: {
     readonly origin: string
-    readonly seen: ReadonlyArray<Seen>
+    readonly seen: ReadonlyArray<BareServer.Seen>
   }) => Effect.Effect<A, E, IamClient.IamClient | GenomcoreIam.GenomcoreIam>,
   options: GenomcoreOptions.GenomcoreOptions = {}
 ) =>
@@ -106,4 +108,10 @@ export const renew = (target = acme) =>
     return yield* iam.renew(yield* held(), target)
   })
 
-export const bodies = (seen: ReadonlyArray<Seen>) => seen.map(bodyOf)
+/** The JSON object of texts that a request carried. */
+export const bodyOf = (seen: Pick<BareServer.Seen, "body"> | undefined) => {
+  const body: { readonly [name: string]: string } = JSON.parse(seen?.body ?? "null")
+  return body
+}
+
+export const bodies = (seen: ReadonlyArray<BareServer.Seen>) => seen.map(bodyOf)

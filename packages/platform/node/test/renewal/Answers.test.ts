@@ -1,21 +1,11 @@
 import { type AuthError, AuthManager } from "@effect-authn/core"
+import { BareServer } from "@effect-authn/testing"
 import { NodeFileSystem } from "@effect/platform-node"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Agent } from "@effect/platform-node/Undici"
 import { afterAll, assert, describe, layer } from "@effect/vitest"
 import { Duration, Effect, Layer, Result, type Scope } from "effect"
 import * as Fs from "node:fs"
-import {
-  answer,
-  closedPort,
-  html,
-  json,
-  type Reply,
-  type Seen,
-  serve,
-  serveAtOnce,
-  serveTls
-} from "../../../../iam/datalayer/test/bareServer.ts"
 import { temporary } from "../children.ts"
 import { sessionFile } from "../files.ts"
 import { measured } from "./measures.ts"
@@ -23,6 +13,8 @@ import { open } from "./processes.ts"
 import { accessToken, age, type Changes, type Dialect, program, type Setup } from "./program.ts"
 import { shown } from "./shown.ts"
 import * as Witness from "./witness.ts"
+
+const { answer, html, json, nobody, serve, serveAtOnce, serveTls } = BareServer
 
 /** What an answer amounts to: another token, the end of the grant, or why the IAM could not say. */
 type Kind =
@@ -55,15 +47,23 @@ const row = (name: string, iam: () => Row["iam"], kinds: Kind | readonly [Kind, 
     : { genomcore: kinds[0], datalayer: kinds[1] }
 })
 
-const answered = (name: string, reply: Reply | ((seen: Seen) => Reply), kinds: Kind | readonly [Kind, Kind]) =>
+const answered = (
+  name: string,
+  reply: BareServer.Reply | ((seen: BareServer.Seen) => BareServer.Reply),
+  kinds: Kind | readonly [Kind, Kind]
+) =>
   row(
     name,
     () => Effect.map(serve(typeof reply === "function" ? reply : () => reply), ({ origin }) => ({ issuer: origin })),
     kinds
   )
 
-const broken = (name: string, bytes: string, after: Reply["after"], kind: Kind = "Unavailable, maybe sent") =>
-  answered(name, { bytes, after }, kind)
+const broken = (
+  name: string,
+  bytes: string,
+  after: BareServer.Reply["after"],
+  kind: Kind = "Unavailable, maybe sent"
+) => answered(name, { bytes, after }, kind)
 
 /** A client of which no host name leads anywhere. */
 const lost = (code: string): NonNullable<Changes["http"]> =>
@@ -90,7 +90,7 @@ const lost = (code: string): NonNullable<Changes["http"]> =>
   )
 
 /** Says everything back that it was sent, wherever an answer has room for it. */
-const echo = (status: number) => ({ body, headers }: Seen): Reply => {
+const echo = (status: number) => ({ body, headers }: BareServer.Seen): BareServer.Reply => {
   const text = `${headers["authorization"] ?? ""} ${body} ${Object.values(JSON.parse(body)).join(" ")}`
   const line = encodeURIComponent(text)
   return json(
@@ -196,7 +196,7 @@ const rows: ReadonlyArray<Row> = [
   broken("an answer that never ends", "HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n{", "hang"),
   broken("no HTTP at all", "220 smtp.example.com ESMTP ready\r\n", "end", "Malformed"),
 
-  row("nobody listens", () => Effect.map(closedPort, (issuer) => ({ issuer })), "Unavailable, not sent"),
+  row("nobody listens", () => Effect.map(nobody, (issuer) => ({ issuer })), "Unavailable, not sent"),
   row(
     "a certificate that nobody trusts",
     () => Effect.map(serveTls(() => json(200, pair)), ({ origin }) => ({ issuer: origin })),

@@ -1,23 +1,25 @@
 /** Row 15 of the conformance table: other controllers use the session through `AuthHttpClient`. */
 import { AuthHttpClient } from "@effect-authn/core"
+import { BareServer } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { HttpClientRequest } from "effect/http"
 import { TestClock } from "effect/testing"
-import { json, raw, serve } from "./bareServer.ts"
 import { bare, bearer, client, passwordLogin, renewed, renewing, simulated, tokenWith } from "./managers.ts"
 
+const { answer, json, serve } = BareServer
+
 /** A session with a token for another hour, and an API behind it that answers as told. */
-const signedIn = Effect.fnUntraced(function*(status: (attempt: number) => string) {
+const signedIn = Effect.fnUntraced(function*(status: (attempt: number) => number) {
   const here = yield* bare()
   yield* here.auth.import({ token: tokenWith(3600), refresh_token: "r-0" })
   const api = yield* serve((_, index) => json(status(index), {}))
   const http = yield* Effect.provideContext(AuthHttpClient.make({ baseUrl: api.origin }), here.context)
-  return { ...here, http, api, sent: () => api.seen.map(({ headers }) => headers.get("authorization")) }
+  return { ...here, http, api, sent: () => api.seen.map(({ headers }) => headers["authorization"]) }
 })
 
-const unauthorized = "401 Unauthorized"
-const fine = "200 OK"
+const unauthorized = 401
+const fine = 200
 const [first, second] = [`Bearer ${tokenWith(3600)}`, `Bearer ${renewed(0).token}`]
 
 describe("row 15 use by other controllers: normal", () => {
@@ -73,7 +75,7 @@ describe("row 15 use by other controllers: failure", () => {
 
   it.effect("row 15: a 401 stands where the renewal is refused, and the token is not sent again", () =>
     Effect.gen(function*() {
-      const here = yield* bare(() => json("401 Unauthorized", { message: "over" }))
+      const here = yield* bare(() => json(401, { message: "over" }))
       yield* here.auth.import({ token: tokenWith(3600), refresh_token: "r-0" })
       const api = yield* serve(() => json(unauthorized, {}))
       const http = yield* Effect.provideContext(AuthHttpClient.make({ baseUrl: api.origin }), here.context)
@@ -86,13 +88,13 @@ describe("row 15 use by other controllers: failure", () => {
       const here = yield* bare(renewing)
       yield* here.auth.import({ token: tokenWith(3600), refresh_token: "r-0" })
       const other = yield* serve(() => json(fine, {}))
-      const api = yield* serve(() => raw("302 Found", [`Location: ${other.origin}/led`], ""))
+      const api = yield* serve(() => answer(302, "", { location: `${other.origin}/led` }))
       const http = yield* Effect.provideContext(AuthHttpClient.make({ baseUrl: api.origin }), here.context)
       yield* http.get("/records")
       yield* http.get(`${other.origin}/asked`)
-      assert.strictEqual(api.seen[0]?.headers.get("authorization"), first)
+      assert.strictEqual(api.seen[0]?.headers["authorization"], first)
       assert.deepStrictEqual(
-        other.seen.map(({ headers, line }) => [line.split(" ")[1], headers.get("authorization")]),
+        other.seen.map(({ headers, line }) => [line.split(" ")[1], headers["authorization"]]),
         [["/led", undefined], ["/asked", undefined]]
       )
     }))

@@ -1,11 +1,13 @@
 /** Row 8 of the conformance table: `bearer`, which renews first when under 15 minutes are left. */
 import { JwtCodec } from "@effect-authn/core"
+import { BareServer } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Option, Redacted } from "effect"
 import { TestClock } from "effect/testing"
-import { html, json, raw } from "./bareServer.ts"
-import { bodies, jwt, secret } from "./fixtures.ts"
+import { bodies, jwt, secret } from "../fixtures.ts"
 import { bare, bearer, client, passwordLogin, renewed, renewing, simulated, T, tokenWith } from "./managers.ts"
+
+const { answer, html, json } = BareServer
 
 /** What `bearer` says of a session with this token, and how many requests that took. */
 const asked = Effect.fnUntraced(function*(token: string, refreshToken?: string) {
@@ -66,7 +68,7 @@ describe("row 8 bearer: edge", () => {
   it.effect("row 8: a new token of under 15 minutes is handed out after one request, and again without one", () =>
     Effect.gen(function*() {
       const token = jwt({ exp: T + 600 })
-      const { auth, seen } = yield* bare(() => json("201 Created", { token, refreshToken: "r-1" }))
+      const { auth, seen } = yield* bare(() => json(201, { token, refreshToken: "r-1" }))
       yield* auth.import({ token: tokenWith(100), refreshToken: "r-0" })
       for (const _ of [1, 2, 3]) assert.strictEqual(yield* bearer(auth), `Bearer ${token}`)
       assert.strictEqual(seen.length, 1)
@@ -103,7 +105,7 @@ describe("row 8 bearer: edge", () => {
   it.effect("row 8: after a failure the next call tries again", () =>
     Effect.gen(function*() {
       const { auth, seen } = yield* bare((request, index) =>
-        index === 0 ? json("400 Bad Request", { message: "no" }) : renewing(request, 0)
+        index === 0 ? json(400, { message: "no" }) : renewing(request, 0)
       )
       yield* auth.import({ token: tokenWith(-10), refreshToken: "r-0" })
       const error = yield* Effect.flip(auth.bearer)
@@ -151,7 +153,7 @@ describe("row 8 bearer: failure", () => {
   it.effect("row 8: a refused renewal ends the session when its token ends, not before, and is sent once", () =>
     Effect.gen(function*() {
       const token = tokenWith(300)
-      const { auth, seen } = yield* bare(() => json("401 Unauthorized", { message: "the session is over" }))
+      const { auth, seen } = yield* bare(() => json(401, { message: "the session is over" }))
       yield* auth.import({ token, refreshToken: "r-0", project: "FD1" })
       assert.strictEqual(yield* bearer(auth), `Bearer ${token}`)
       const session = Option.getOrThrow(yield* auth.session)
@@ -167,7 +169,7 @@ describe("row 8 bearer: failure", () => {
 
   it.effect("row 8: a refused renewal of an expired token is ReauthenticationRequired", () =>
     Effect.gen(function*() {
-      const { auth, seen } = yield* bare(() => json("401 Unauthorized", { message: "the session is over" }))
+      const { auth, seen } = yield* bare(() => json(401, { message: "the session is over" }))
       yield* auth.import({ token: tokenWith(-10), refreshToken: "r-0" })
       for (const _ of [1, 2]) {
         assert.strictEqual((yield* Effect.flip(auth.bearer))._tag, "ReauthenticationRequired")
@@ -178,9 +180,7 @@ describe("row 8 bearer: failure", () => {
   it.effect("row 8: with 300 seconds left a 503 costs nothing, and the renewal is tried again after a pause", () =>
     Effect.gen(function*() {
       const token = tokenWith(300)
-      const { auth, seen } = yield* bare((request, index) =>
-        index === 0 ? html("503 Service Unavailable") : renewing(request, 0)
-      )
+      const { auth, seen } = yield* bare((request, index) => index === 0 ? html(503) : renewing(request, 0))
       yield* auth.import({ token, refreshToken: "r-0" })
       assert.deepStrictEqual([yield* bearer(auth), seen.length], [`Bearer ${token}`, 1])
       assert.deepStrictEqual([yield* bearer(auth), seen.length], [`Bearer ${token}`, 1])
@@ -191,9 +191,7 @@ describe("row 8 bearer: failure", () => {
   it.effect("row 8: with 300 seconds left a 500 costs nothing; what may have been spent is not sent before the end", () =>
     Effect.gen(function*() {
       const token = tokenWith(300)
-      const { auth, seen } = yield* bare((request, index) =>
-        index === 0 ? raw("500 Internal Server Error", [], "") : renewing(request, 0)
-      )
+      const { auth, seen } = yield* bare((request, index) => index === 0 ? answer(500, "", {}) : renewing(request, 0))
       yield* auth.import({ token, refreshToken: "r-0" })
       assert.strictEqual(yield* bearer(auth), `Bearer ${token}`)
       yield* TestClock.adjust("299 seconds")

@@ -1,13 +1,15 @@
 /** Rows of the conformance table about what a session holds and shows: 1 to 4, 7, 10, 11 and 14. */
 import { type AuthManager, Jwks, JwtCodec, Session, type TokenSet } from "@effect-authn/core"
 import type { GenomcoreIam } from "@effect-authn/iam-genomcore"
+import { BareServer } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option, Redacted } from "effect"
 import { FetchHttpClient } from "effect/http"
 import { TestClock } from "effect/testing"
-import { json } from "./bareServer.ts"
-import { refreshTokenOf, secret, shown } from "./fixtures.ts"
+import { refreshTokenOf, secret, shown } from "../fixtures.ts"
 import { bare, client, passwordLogin, projectId, renewed, renewing, simulated, T, tokenWith } from "./managers.ts"
+
+const { json } = BareServer
 
 type Auth = AuthManager.AuthManager["Service"]
 
@@ -83,7 +85,7 @@ describe("row 2, row 3, row 4: env, token and refresh_token", () => {
 
   it.effect("row 3, row 4: a failed renewal changes neither", () =>
     Effect.gen(function*() {
-      const { auth } = yield* bare(() => json("400 Bad Request", { message: "no" }))
+      const { auth } = yield* bare(() => json(400, { message: "no" }))
       yield* auth.import({ token: first, refresh_token: "r-0" })
       yield* Effect.flip(auth.refresh())
       assert.deepStrictEqual(yield* pairOf(auth), [first, "r-0"])

@@ -3,7 +3,7 @@ import { AuthManager, Session } from "@effect-authn/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option, Redacted, Schema } from "effect"
 import { TestClock } from "effect/testing"
-import { jwt, refreshTokenOf, shown } from "./fixtures.ts"
+import { jwt, refreshTokenOf, shown } from "../fixtures.ts"
 import { bare, bearer, client, passwordLogin, projectId, renewed, simulated, tokenWith } from "./managers.ts"
 
 type Auth = AuthManager.AuthManager["Service"]

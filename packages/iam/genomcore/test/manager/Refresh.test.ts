@@ -1,10 +1,10 @@
 /** Rows 9 and 12 of the conformance table, as a manager does them: `login` and `refresh`, and which project they are for. */
 import { type AuthError, type AuthManager, AuthStrategy, Session } from "@effect-authn/core"
+import { BareServer } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Latch, Option, Redacted } from "effect"
 import { TestClock } from "effect/testing"
-import { drop, html, json, type Script } from "./bareServer.ts"
-import { bodies, jwt, refreshTokenOf, secret, shown } from "./fixtures.ts"
+import { bodies, jwt, refreshTokenOf, secret, shown } from "../fixtures.ts"
 import {
   bare,
   bearer,
@@ -17,6 +17,8 @@ import {
   simulated,
   tokenWith
 } from "./managers.ts"
+
+const { drop, html, json } = BareServer
 
 type Auth = AuthManager.AuthManager["Service"]
 
@@ -111,7 +113,7 @@ describe("row 12 refresh: edge", () => {
 
   it.effect("row 12: an answer without a refresh token keeps the old one", () =>
     Effect.gen(function*() {
-      const { auth, seen } = yield* bare((_, index) => json("200 OK", { token: renewed(index).token }))
+      const { auth, seen } = yield* bare((_, index) => json(200, { token: renewed(index).token }))
       yield* auth.import(imported)
       for (const _ of [1, 2]) yield* auth.refresh()
       assert.deepStrictEqual(sentOf(seen), [["r-0", "FD1"], ["r-0", "FD1"]])
@@ -197,7 +199,7 @@ describe("row 12 refresh: failure", () => {
 
   it.effect("row 12: 401 is ReauthenticationRequired, and the dead grant is not sent again", () =>
     Effect.gen(function*() {
-      const { auth, seen } = yield* bare(() => json("401 Unauthorized", { message: "the session is over" }))
+      const { auth, seen } = yield* bare(() => json(401, { message: "the session is over" }))
       yield* auth.import(imported)
       for (const _ of [1, 2]) {
         const error = yield* Effect.flip(auth.refresh())
@@ -211,8 +213,8 @@ describe("row 12 refresh: failure", () => {
     Effect.gen(function*() {
       for (
         const refusal of [
-          json("403 Forbidden", { message: "not yours" }),
-          json("404 Not Found", { message: "no such project" })
+          json(403, { message: "not yours" }),
+          json(404, { message: "no such project" })
         ]
       ) {
         const { auth, seen } = yield* bare((request, index) => index === 0 ? refusal : renewing(request, index))
@@ -227,11 +229,11 @@ describe("row 12 refresh: failure", () => {
 
   it.effect("row 12: a malformed answer, a cut connection or a refused form leaves the session as it was", () =>
     Effect.gen(function*() {
-      const scripts: ReadonlyArray<readonly [Script, string]> = [
-        [() => json("201 Created", { refreshToken: "r-1" }), "Malformed"],
-        [() => html("200 OK"), "Malformed"],
+      const scripts: ReadonlyArray<readonly [BareServer.Script, string]> = [
+        [() => json(201, { refreshToken: "r-1" }), "Malformed"],
+        [() => html(200), "Malformed"],
         [() => drop, "Unavailable"],
-        [() => json("422 Unprocessable Entity", { message: "no", details: ["x"] }), "Misconfigured"]
+        [() => json(422, { message: "no", details: ["x"] }), "Misconfigured"]
       ]
       for (const [script, expected] of scripts) {
         const { auth, seen } = yield* bare(script)
@@ -286,7 +288,7 @@ describe("row 12 refresh: failure", () => {
   it.effect("row 12: no failure shows a token", () =>
     Effect.gen(function*() {
       const token = jwt({ sub: "canary" })
-      const echo: Script = ({ body }) => json("400 Bad Request", { message: body, details: [body] })
+      const echo: BareServer.Script = ({ body }) => json(400, { message: body, details: [body] })
       const { auth } = yield* bare(echo)
       yield* auth.import({ token, refresh_token: "canary-refresh" })
       const error = yield* Effect.flip(auth.refresh())

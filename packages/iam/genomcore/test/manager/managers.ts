@@ -1,4 +1,4 @@
-/** Whole programs over this dialect: a manager, its keeper, a storage, and the HTTP client that speaks to a socket. */
+/** Core's manager through this dialect: whole programs, with its keeper, a storage, and the HTTP client that speaks to a socket. */
 import {
   AuthManager,
   AuthStrategy,
@@ -9,12 +9,13 @@ import {
   TokenStorage
 } from "@effect-authn/core"
 import { GenomcoreIam, type GenomcoreOptions } from "@effect-authn/iam-genomcore"
-import { IamSimulator } from "@effect-authn/testing"
+import { BareServer, IamSimulator } from "@effect-authn/testing"
 import { Context, Effect, Layer, Redacted } from "effect"
 import { FetchHttpClient, HttpClient } from "effect/http"
 import { TestClock } from "effect/testing"
-import { json, type Script, serve } from "./bareServer.ts"
-import { jwt, secret } from "./fixtures.ts"
+import { jwt, secret } from "../fixtures.ts"
+
+const { json, serve } = BareServer
 
 /** When the tests of the manager take place, in epoch seconds. */
 export const T = 1_800_000_000
@@ -29,7 +30,7 @@ export const renewed = (index: number, claims: object = {}) => ({
   refreshToken: `r-${index + 1}`
 })
 
-export const renewing: Script = (_, index) => json("201 Created", renewed(index))
+export const renewing: BareServer.Script = (_, index) => json(201, renewed(index))
 
 /** The layers of a program, without the scheduler: only callers renew. */
 export const program = (
@@ -60,7 +61,7 @@ export const client = (...args: Parameters<typeof program>) =>
 
 /** A client of a bare server, at the time `T`. */
 export const bare = Effect.fnUntraced(function*(
-  script: Script = renewing,
+  script: BareServer.Script = renewing,
   options: GenomcoreOptions.GenomcoreOptions = {},
   settings: Parameters<typeof program>[1] = {}
 ) {
