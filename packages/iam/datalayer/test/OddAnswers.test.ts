@@ -193,7 +193,8 @@ for (const [client, layer] of clients) {
       it.live(row.name, () =>
         Effect.gen(function*() {
           const server = yield* serve(() => row.reply)
-          const { iam, session } = yield* signedIn(server.origin)
+          const timeLimit = Duration.seconds(row.reply.after === "hang" ? 2 : 60)
+          const { iam, session } = yield* signedIn(server.origin, { timeLimit })
           const { login, renew, whoami } = requests(iam, session)
           yield* Effect.all([
             check("login", login, row.login),

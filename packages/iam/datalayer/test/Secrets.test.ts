@@ -85,7 +85,7 @@ for (const [client, layer] of clients) {
       const logger = Logger.make(({ cause, message }) => void logged.push(inspect([message, cause], { depth: null })))
 
       for (const access of [token, opaque]) {
-        const { iam, session } = yield* signedIn(issuer, access)
+        const { iam, session } = yield* signedIn(issuer, { token: access })
         for (const [name, attempt] of Object.entries(requests(iam, session, canary))) {
           const result = yield* attempt.pipe(
             Effect.tapCause((cause) => Effect.logError("failed", cause)),

@@ -55,9 +55,15 @@ export const sessionOf = (
 export const make = (options: DatalayerOptions.DatalayerOptions) =>
   Effect.map(DatalayerIam.make(options), Context.get(IamClient.IamClient))
 
-/** The dialect at an address, with a session that holds `token`. Requests have two seconds. */
-export const signedIn = Effect.fnUntraced(function*(issuer: string, token = goodToken) {
-  const iam = yield* make({ issuer, policy: { timeLimit: Duration.seconds(2) } })
+/** The dialect at an address, with a session that holds `token`. A request has a minute, for a busy machine. */
+export const signedIn = Effect.fnUntraced(function*(
+  issuer: string,
+  { timeLimit = Duration.minutes(1), token = goodToken }: {
+    readonly timeLimit?: Duration.Duration
+    readonly token?: string
+  } = {}
+) {
+  const iam = yield* make({ issuer, policy: { timeLimit } })
   return { iam, session: sessionOf(iam.issuer, yield* iam.adopt(Redacted.make(token))) }
 })
 
