@@ -3,13 +3,15 @@ import {
   AuthStrategy,
   BackgroundSleep,
   IamClient,
+  IamError,
   Session,
   SessionKeeper,
+  type TokenSet,
   TokenStorage,
   TokenStorageError
 } from "@effect-authn/core"
 import { ScriptedIam } from "@effect-authn/testing"
-import { ConfigProvider, Context, Effect, Layer, Option, Ref } from "effect"
+import { ConfigProvider, Context, Effect, Layer, Option, Redacted, Ref, Stream } from "effect"
 
 /** A storage whose writes or reads can be made to fail, over the memory storage; two managers may share one. */
 export class Faults extends Context.Service<Faults, {
@@ -101,3 +103,22 @@ export const leave = Effect.fnUntraced(function*(session: Session.Session) {
   yield* storage.put(session.key, next, expected)
   return next
 })
+
+/** Short words for what nearly every test of the manager asks, holds against another, or has fail. */
+export const manager = AuthManager.AuthManager
+export const iam = ScriptedIam.ScriptedIam
+export const count = (method: ScriptedIam.Method) => iam.use((scripted) => scripted.count(method))
+export const failNext = (method: ScriptedIam.Method, reason: IamError.IamErrorReason, times = 1) =>
+  iam.use((scripted) => scripted.failNext(method, { reason, times }))
+export const raw = (tokens: TokenSet.TokenSet) => Redacted.value(tokens.accessToken)
+export const token = Effect.map(Effect.flatMap(manager, (auth) => auth.token), raw)
+export const storedRaw = Effect.map(
+  Effect.flatMap(manager, (auth) => auth.storedToken),
+  Option.map((given) => Redacted.value(given))
+)
+export const document = Effect.map(stored, Option.map(TokenStorage.encode))
+export const down = new IamError.Unavailable({ sent: "no", detail: "connection refused" })
+export const refused = new IamError.CredentialsRefused({ detail: "invalid token" })
+export const wrong = (handle: string) => AuthStrategy.password({ handle, password: Redacted.make("wrong") })
+export const handle = (user: { readonly handle: Option.Option<string> }) => Option.getOrUndefined(user.handle)
+export const nextState = Effect.flatMap(manager, (auth) => Effect.map(Stream.runHead(auth.changes), Option.getOrThrow))
