@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import * as fs from "node:fs"
 import * as path from "node:path"
 import { stripVTControlCharacters } from "node:util"
-import { answer, atTerminal, home, login, password, provided, simulated, visit, written } from "./authn.ts"
+import { answer, atTerminal, home, login, password, provided, simulated, storedToken, visit, written } from "./authn.ts"
 
 const [down, backspace] = ["\x1b[B", "\x7f"]
 
@@ -40,6 +41,27 @@ describe("at a terminal", () => {
         assert.include(shown, "Signed in as")
         const [account] = JSON.parse((yield* home.run(["accounts", "--json"])).stdout)
         assert.deepInclude(account, { dialect: "genomcore", issuer: simulator.issuer })
+      })))
+
+  it.live("offers the session of another client, and sends it only when that is chosen", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        yield* login(home, simulator.issuer, "datalayer", ["--account", "earlier"])
+        const file = path.join(home.directory, ".datalayer/auth.json")
+        fs.mkdirSync(path.dirname(file))
+        fs.writeFileSync(file, JSON.stringify({ access_token: storedToken(home, "earlier") }))
+        const args = ["login", "--dialect", "datalayer", "--issuer", simulator.issuer, "--account", "taken"]
+        const before = yield* simulator.ledger
+        const left = yield* atTerminal(home, args, [["session of another client", "\x03"]])
+        assert.strictEqual(left.code, 130, left.shown)
+        assert.deepStrictEqual(yield* simulator.ledger, before)
+        const { code, shown } = yield* atTerminal(home, args, [
+          ["session of another client, in ~/\\.datalayer/auth\\.json", `${down}${down}${down}\r`]
+        ])
+        assert.strictEqual(code, 0, shown)
+        assert.include(shown, "Signed in as")
+        assert.notInclude(shown, "eyJ")
+        assert.strictEqual(storedToken(home, "taken"), storedToken(home, "earlier"))
       })))
 
   it.live("an address where nobody is ends with 5, and nothing is remembered", () =>

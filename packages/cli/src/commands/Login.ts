@@ -4,6 +4,7 @@
 import { AuthManager } from "@effect-authn/core/AuthManager"
 import { BrowserLogin } from "@effect-authn/core/iam/BrowserLogin"
 import { DeviceLogin } from "@effect-authn/core/iam/DeviceLogin"
+import type { IamError } from "@effect-authn/core/iam/IamError"
 import * as AuthStrategy from "@effect-authn/core/login/AuthStrategy"
 import * as InteractiveStrategy from "@effect-authn/core/login/InteractiveStrategy"
 import * as Session from "@effect-authn/core/session/Session"
@@ -15,14 +16,17 @@ import * as Prompt from "effect/cli/Prompt"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import type * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import type * as Redacted from "effect/Redacted"
 import type * as Stdio from "effect/Stdio"
+import type * as Terminal from "effect/Terminal"
 import * as Account from "../Account.ts"
 import * as AccountServices from "../AccountServices.ts"
 import { millisLeft } from "../CurrentToken.ts"
 import * as EnvironmentToken from "../EnvironmentToken.ts"
-import { failed, usage } from "../Failure.ts"
+import { failed, type Failure, usage } from "../Failure.ts"
 import * as Input from "../Input.ts"
 import * as LoginRecord from "../LoginRecord.ts"
 import * as Output from "../Output.ts"
@@ -141,25 +145,55 @@ const completed = Effect.fnUntraced(function*(settings: Settings.Settings) {
   return { ...AccountServices.targetOf(settings, dialect, issuer), client }
 })
 
-const wayOf = Effect.fnUntraced(function*(dialect: Account.Dialect, found: ReadonlyArray<Way>, hasSecret: boolean) {
+/** A way, and the token where that is chosen with it. */
+interface Chosen {
+  readonly way: Way
+  readonly token?: Redacted.Redacted
+}
+
+/** What other clients of the IAM keep on this machine. It is read to be offered, and sent only when it is chosen. */
+const foreignSessions = Effect.fnUntraced(function*(issuer: string) {
+  const { find } = yield* Effect.promise(() => import("@effect-authn/iam-datalayer/DatalayerForeignSessions"))
+  const Keychain = yield* Effect.promise(() => import("@effect-authn/storage-keyring/Keychain"))
+  const keychain = Context.get(yield* Layer.build(Keychain.layer()), Keychain.Keychain)
+  const short = yield* Output.short
+  return (yield* find({ issuer, keychain: keychain.get })).map(({ isOfIssuer, place, token }) => ({
+    title: `the session of another client, in ${short(place)}${isOfIssuer ? "" : " (perhaps of another IAM)"}`,
+    value: { way: "token" as const, token }
+  }))
+}, Effect.scoped)
+
+const wayOf = Effect.fnUntraced(function*(
+  { dialect, issuer }: AccountServices.Target,
+  found: ReadonlyArray<Way>,
+  hasSecret: boolean
+): Effect.fn.Return<
+  Chosen,
+  Failure | IamError | Terminal.QuitError,
+  FileSystem.FileSystem | Prompt.Environment | Stdio.Stdio
+> {
   const known = ways[dialect]
   const [way, another] = found
   if (another !== undefined) {
     return yield* usage(`one way to sign in at a time: ${found.map((way) => option[way]).join(", or ")}`)
   }
   if (way !== undefined) {
-    if (known.includes(way)) return way
+    if (known.includes(way)) return { way }
     return yield* usage(
       `a ${dialect} IAM has no login by ${way}: give ${known.map((way) => option[way]).join(", or ")}`
     )
   }
-  if (hasSecret) return "client credentials"
+  if (hasSecret) return { way: "client credentials" }
   return yield* missing(
     `no way to sign in: give ${known.map((way) => option[way]).join(", or ")}`,
-    Prompt.Select<Way>({
-      message: "Sign in with",
-      choices: known.map((way) => ({ title: explanation[way], value: way }))
-    })
+    Effect.flatMap(
+      dialect === "datalayer" ? foreignSessions(issuer) : Effect.succeed([]),
+      (others) =>
+        Prompt.Select<Chosen>({
+          message: "Sign in with",
+          choices: [...known.map((way) => ({ title: explanation[way], value: { way } })), ...others]
+        })
+    )
   )
 })
 
@@ -168,7 +202,7 @@ const pastedAt = ({ host = "127.0.0.1", ports: [port = 49_321] = [] }: Account.C
   `http://${host}:${port}/callback`
 
 const strategyOf = Effect.fnUntraced(function*(
-  way: Way,
+  { token, way }: Chosen,
   services: AccountServices.Services,
   callback: Account.Callback,
   given: {
@@ -193,7 +227,7 @@ const strategyOf = Effect.fnUntraced(function*(
     }
     case "token":
       return AuthStrategy.token(
-        given.tokenStdin ? yield* Input.secret("the token") : yield* Prompt.Password({ message: "Token" })
+        token ?? (given.tokenStdin ? yield* Input.secret("the token") : yield* Prompt.Password({ message: "Token" }))
       )
     case "browser": {
       const login = Context.getOption(services, BrowserLogin)
@@ -256,7 +290,8 @@ export const command = Command.make("login", flags, (given) =>
     const hasPerson = yield* Input.hasPerson
     // A person can say which way is meant; where there is none, the secret is it.
     const hasSecret = target.dialect === "oidc" && (isKept || (isTold && !hasPerson))
-    const way = yield* wayOf(target.dialect, named(given), hasSecret)
+    const chosen = yield* wayOf(target, named(given), hasSecret)
+    const { way } = chosen
     if (way !== "browser" && Option.isSome(given.provider)) {
       return yield* usage("--provider is of the page in a browser: give --browser, too")
     }
@@ -279,7 +314,7 @@ export const command = Command.make("login", flags, (given) =>
         )
     )
     const auth = Context.get(services, AuthManager)
-    const strategy = yield* strategyOf(way, services, settings.callback, given)
+    const strategy = yield* strategyOf(chosen, services, settings.callback, given)
     const organization =
       target.dialect === "genomcore" && way === "password" && settings.values.organization === undefined
         ? yield* missing("no organization: give --organization ID", Prompt.String({ message: "Organization" }))
