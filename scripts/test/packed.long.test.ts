@@ -10,6 +10,20 @@ const root = path.join(import.meta.dirname, "../..")
 const program = fs.readFileSync(path.join(root, "docs/examples/sign-in.ts"), "utf8")
 const tsc = "node_modules/.bin/tsc"
 
+// What begins with an import stands for itself; all else is quoted from an example, which is pasted whole.
+const snippets = fs.globSync(["*.md", "docs/*.md", "packages/**/README.md"], {
+  cwd: root,
+  exclude: (file) => file.includes("node_modules")
+}).flatMap((document) =>
+  [...fs.readFileSync(path.join(root, document), "utf8").matchAll(/^```ts\n(import .*?)^```$/gms)].map((
+    [, code],
+    index
+  ) => ({ name: `${document.replaceAll(/\W/g, "-")}-${index + 1}.ts`, code: code! }))
+)
+const examples = fs.globSync("docs/examples/*.ts", { cwd: root })
+  .filter((file) => !file.endsWith(".test.ts"))
+  .map((file) => ({ name: path.basename(file), code: fs.readFileSync(path.join(root, file), "utf8") }))
+
 const limit = { timeout: 120_000 }
 
 layer(Layer.merge(Project.layer, IamSimulator.layer()), { timeout: 240_000, excludeTestServices: true })(
@@ -69,19 +83,19 @@ layer(Layer.merge(Project.layer, IamSimulator.layer()), { timeout: 240_000, excl
         }
       }), limit)
 
-    it.effect("what their READMEs show type-checks as pasted", () =>
+    it.effect("each snippet of the documents type-checks as pasted, imports included", () =>
       Effect.gen(function*() {
-        const cwd = yield* Project
-        const files = Object.entries(published).flatMap(([name, directory]) => {
-          const snippet = /^```ts\n(.*?)^```$/ms.exec(fs.readFileSync(path.join(root, directory, "README.md"), "utf8"))
-            ?.[1]
-          const file = `${name.replace("@effect-authn/", "readme-")}.ts`
-          if (snippet !== undefined) fs.writeFileSync(path.join(cwd, file), snippet)
-          return snippet === undefined ? [] : [file]
-        })
-        assert.strictEqual(files.length, 7)
-        const flags = "--ignoreConfig --noEmit --strict --exactOptionalPropertyTypes --skipLibCheck --module NodeNext"
-        yield* succeeds(tsc, [...flags.split(" "), "--target", "ES2024", ...files], { cwd })
+        const project = yield* Project
+        const cwd = path.join(project, "snippets")
+        fs.mkdirSync(cwd)
+        const pasted = [...snippets, ...examples]
+        assert.isAtLeast(pasted.length, 25)
+        for (const { code, name } of pasted) fs.writeFileSync(path.join(cwd, name), code)
+        // each is a file of its own, also one that exports nothing
+        const flags =
+          "--ignoreConfig --noEmit --strict --exactOptionalPropertyTypes --skipLibCheck --module NodeNext " +
+          "--moduleDetection force --target ES2024 --types node"
+        yield* succeeds(path.join(project, tsc), [...flags.split(" "), ...pasted.map(({ name }) => name)], { cwd })
       }), limit)
 
     it.effect("docs/examples/sign-in.ts type-checks, libraries and all, and runs", () =>
