@@ -164,15 +164,22 @@ describe("the keeper", () => {
   // The policy is a storage made of others, between which it moves sessions.
   const isStorage = (path: string) => /^packages\/storage\/|TokenStorage\.ts$|StoragePolicy\.ts$/.test(path)
 
-  // What has methods of these names and is no storage: the keeper itself, and the command's own records.
-  const isOther = new Set(["keeper", "Account"])
+  // What has methods of these names and is no storage: a kept session, and the command's own records.
+  const isOther = new Set(["kept", "Account"])
 
   it("alone calls IamClient.renew", () => {
     const renewals = sources.flatMap(({ code, path }) =>
       Array.from(code.matchAll(/(\w+)\s*\??\.\s*renew\b/g), ([, receiver]) => ({ path, receiver }))
-    ).filter(({ path, receiver }) => receiver !== "keeper" && !isTesting(path))
+    ).filter(({ path, receiver }) => receiver !== "kept" && !isTesting(path))
     assert.isAtLeast(renewals.length, 1)
     assert.deepStrictEqual(renewals.filter(({ path }) => !isKeeper(path)), [])
+  })
+
+  it("has one module that writes an entry", () => {
+    const writes = /\b(?:entry|trouble)(?:!?\.\w+)+\s*(?:[-+*/]|\?\?|\|\||&&)?=(?!=)/g
+    const keeper = sources.filter(({ path }) => isKeeper(path))
+    const writers = keeper.filter(({ code }) => code.match(writes) !== null).map(({ path }) => path)
+    assert.deepStrictEqual(writers, ["packages/core/src/keeper/internal/entry.ts"])
   })
 
   it("alone writes and removes sessions, apart from the storages", () => {

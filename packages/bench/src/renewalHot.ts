@@ -32,7 +32,7 @@ const keeper = Effect.fnUntraced(function*(origin: string, sessions: number) {
         leftMillis: 10 * hours
       })
       yield* storage.put(session.key, session, 0)
-      yield* keeper.token(keeper.open(session.key))
+      yield* keeper.open(session.key).token
       return session.key
     }))
   return { auth: Context.get(context, AuthManager.AuthManager), keeper, keys }
@@ -58,12 +58,12 @@ const reading = <R>(
 
 const opened = (name: string, { keeper, keys }: Sessions, hot: number) => {
   const asked = keys.slice(-hot)
-  return effect(name, (i) => keeper.token(keeper.open(asked[i % asked.length]!)))
+  return effect(name, (i) => keeper.open(asked[i % asked.length]!).token)
 }
 
 const kept = (name: string, { keeper, keys }: Sessions, hot: number) => {
   const asked = keys.slice(-hot).map((key) => keeper.open(key))
-  return effect(name, (i) => keeper.token(asked[i % asked.length]!))
+  return effect(name, (i) => asked[i % asked.length]!.token)
 }
 
 const peers = Effect.fnUntraced(function*(server: TokenServer, sessions: number) {

@@ -79,10 +79,10 @@ const ours = Effect.gen(function*() {
       })
       yield* storage.put(session.key, session, 0)
       const kept = keeper.open(session.key)
-      yield* keeper.token(kept)
+      yield* kept.token
       return kept
     })))
-  const renewed = yield* bytesOf(Effect.forEach(loaded.made, (kept) => keeper.renew(kept), { discard: true }))
+  const renewed = yield* bytesOf(Effect.forEach(loaded.made, (kept) => kept.renew(), { discard: true }))
   const before = naps
   const minutes = 60
   yield* TestClock.adjust(`${minutes} minutes`)

@@ -137,8 +137,7 @@ export const keepClientSecret = Effect.fnUntraced(function*(
     grant: Session.Grant.cases.None.make({}),
     user: Option.none()
   }
-  yield* keeper.replace(
-    keeper.open(key),
+  yield* keeper.open(key).replace(
     Session.fromResponse(key, issued, { strategy: "client secret", selection: Selection.none })
   )
 })
@@ -149,7 +148,7 @@ export const keepClientSecret = Effect.fnUntraced(function*(
 export const dropClientSecret = Effect.fnUntraced(function*(services: Services) {
   const keeper = Context.get(services, SessionKeeper.SessionKeeper)
   const key = secretKey(Context.get(services, AuthManager.AuthManager).key)
-  yield* keeper.remove(keeper.open(key), { revoke: false })
+  yield* keeper.open(key).remove({ revoke: false })
 })
 
 /**

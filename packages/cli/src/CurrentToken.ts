@@ -67,10 +67,10 @@ export const get = Effect.fnUntraced(function*(settings: Settings.Settings, opti
     return yield* longEnough(tokens, minTtl, `the token in ${variable}`)
   }
   const auth = Context.get(yield* AccountServices.openAccount(settings), AuthManager)
-  const tokens = yield* isSelected ? auth.tokenFor(selection) : auth.token
-  if (millisLeft(tokens, yield* DateTime.now) >= minTtl) return tokens
+  const bearer = yield* isSelected ? auth.bearerTokenFor(selection) : auth.bearerToken
+  if (millisLeft(bearer.tokens, yield* DateTime.now) >= minTtl) return bearer.tokens
   // Many processes may find the same token too old, and it is renewed once.
-  const renewed = yield* auth.rejected(tokens, isSelected ? selection : undefined)
+  const { tokens: renewed } = yield* auth.rejected(bearer, isSelected ? selection : undefined)
   return yield* longEnough(renewed, minTtl, `a new token of ${settings.values.issuer?.value ?? "this IAM"}`)
 }, Effect.scoped)
 

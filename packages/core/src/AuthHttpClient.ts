@@ -10,11 +10,11 @@ import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import { type AuthError, NotAuthenticated } from "./AuthError.ts"
+import type { AuthError } from "./AuthError.ts"
 import { AuthManager } from "./AuthManager.ts"
 import { IamError, Misconfigured } from "./iam/IamError.ts"
 import * as SecureUrl from "./SecureUrl.ts"
-import type { TokenSet } from "./session/TokenSet.ts"
+import type { Bearer } from "./session/Session.ts"
 
 /**
  * What a client is made with:
@@ -167,11 +167,8 @@ export const makeWith = Effect.fnUntraced(function*(
     // Redirects are followed here, hop by hop, so that each is measured against the list.
     SecureUrl.withoutRedirects(client.postprocess(Effect.succeed(request)))
 
-  const sendWith = Effect.fnUntraced(function*(request: HttpClientRequest.HttpClientRequest, tokens: TokenSet) {
-    const session = yield* manager.session
-    if (Option.isNone(session)) return yield* new NotAuthenticated({ key: manager.key })
-    return yield* send(yield* manager.present({ tokens, login: session.value.obtainedAt ?? 0 }, request))
-  })
+  const sendWith = (request: HttpClientRequest.HttpClientRequest, bearer: Bearer) =>
+    Effect.flatMap(manager.present(bearer, request), send)
 
   const attempt = Effect.fnUntraced(function*(request: HttpClientRequest.HttpClientRequest): Effect.fn.Return<
     HttpClientResponse.HttpClientResponse,
@@ -179,10 +176,10 @@ export const makeWith = Effect.fnUntraced(function*(
   > {
     const url = HttpClientRequest.toUrl(request)
     if (Option.isNone(url) || !allowed.has(url.value.origin)) return yield* send(request)
-    const tokens = yield* manager.token
-    const response = yield* sendWith(request, tokens)
+    const bearer = yield* manager.bearerToken
+    const response = yield* sendWith(request, bearer)
     if (response.status !== 401) return response
-    const replacement = yield* Effect.result(manager.rejected(tokens))
+    const replacement = yield* Effect.result(manager.rejected(bearer))
     return Result.isFailure(replacement) || !canReplay(request)
       ? response
       : yield* sendWith(request, replacement.success)

@@ -6,6 +6,7 @@
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import type * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
@@ -65,59 +66,94 @@ export interface LoginOptions {
 /**
  * Signs one account in and out of one IAM and hands out tokens that are valid now.
  *
- * - `login` obtains a session by a strategy and puts it in the place of the earlier one; without a strategy it takes the
- *   IAM's environment variables, then the stored session. A login that fails leaves the earlier session as it was. When
- *   the new session cannot be stored it fails with `TokenStorageError`, and the session lives on in this program.
- * - `logout` ends the session at the IAM, or says why the IAM was not told, and always here.
- * - `whoami` is `None` only when nobody is signed in; the known user, else the IAM is asked. `refreshUser` always asks.
- * - `validate` asks the IAM about any token and never touches the session.
- * - `token`, `bearer` (the value of an `Authorization` header) and `claims` (unverified; read once for each token, and
- *   frozen) are for the current selection of the session; they use the stored session if there was no login, and renew
- *   what is due.
- * - `tokenFor` is for another selection of the same session, which does not become current.
- * - `refresh` renews now; a selection becomes the current one.
- * - `rejected` tells that an API refused a token of the current selection, or of the one that is named, and answers with
- *   another one, renewed if it must be.
- * - `session` is what is known of the session; `changes` its state, now and whenever it changes.
- * - `isAuthenticated` is whether there is a valid token or a grant that can renew; no request.
- * - `export` writes the session as the plain document of its dialect, which shows the tokens; `import` puts such a
- *   document's session in the place of the earlier one, without a request. The account is this manager's own.
- * - `storedToken`, `storeToken` (which asks nobody) and `clearStoredToken` (which tells nobody) are about the storage.
+ * **When to use**
+ *
+ * Use when a program acts for one account at one IAM. A program with two accounts or two IAMs has two managers.
  *
  * @category services
  * @since 0.1.0
  */
 export class AuthManager extends Context.Service<AuthManager, {
+  /** Which session this manager is about: the issuer, the client and the account. */
   readonly key: SessionKey.SessionKey
+  /**
+   * Signs in by a strategy, and puts the new session in the place of the earlier one. Without a strategy it takes the
+   * IAM's environment variables, then the stored session.
+   *
+   * A login that fails leaves the earlier session as it was. When the new session cannot be stored it fails with
+   * `TokenStorageError`, and the session lives on in this program. Where a person is asked, several programs that sign in
+   * at the same time ask once.
+   */
   readonly login: <Strategy extends AuthStrategy.AuthStrategy<unknown> | undefined = undefined>(
     strategy?: Strategy,
     options?: LoginOptions
   ) => Effect.Effect<Session.Session, AuthError, AuthStrategy.Services<Strategy>>
+  /**
+   * Ends the session at the IAM, here and in the storage. The answer says whether the IAM was told, or why not. It fails
+   * only where the storage could not be cleaned, with what is left; in this program the session ends in any case.
+   */
   readonly logout: Effect.Effect<Revocation, TokenStorageError | SessionLockError>
+  /** Who is signed in: the known user, else the IAM is asked. `None` only when nobody is signed in. */
   readonly whoami: Effect.Effect<Option.Option<User.User>, AuthError>
+  /** Asks the IAM who is signed in, and keeps what it says. */
   readonly refreshUser: Effect.Effect<User.User, AuthError>
+  /** Asks the IAM about any token. The session is not touched. */
   readonly validate: (token: Redacted.Redacted) => Effect.Effect<TokenValidation, IamError>
+  /**
+   * A token for the current selection that is valid now, with its type and its times. A due token is renewed behind the
+   * caller, an expired one while the caller waits. Without a login in this program it uses the stored session.
+   */
   readonly token: Effect.Effect<TokenSet.TokenSet, AuthError>
+  /** The bare access token, redacted: for a library that builds its own header. `bearer` is the header's value. */
+  readonly accessToken: Effect.Effect<Redacted.Redacted, AuthError>
+  /** The value of an `Authorization` header, for example `Bearer eyJ…`, redacted. `accessToken` is the bare token. */
   readonly bearer: Effect.Effect<Redacted.Redacted, AuthError>
+  /** The token and the number of its login as one value, for `present` and `rejected`. */
+  readonly bearerToken: Effect.Effect<Session.Bearer, AuthError>
+  /** The same for another selection of the session, which does not become the current one. */
+  readonly bearerTokenFor: (selection: Selection.Input) => Effect.Effect<Session.Bearer, AuthError>
+  /** The claims of the current token, if it is a JWT. They are not verified, are read once for each token, and are frozen. */
   readonly claims: Effect.Effect<JwtCodec.Decoded["claims"], AuthError>
+  /** A valid token for another selection of the same session, which does not become the current one. */
   readonly tokenFor: (selection: Selection.Input) => Effect.Effect<TokenSet.TokenSet, AuthError>
+  /** Renews now, whatever is left of the token. A selection becomes the current one. */
   readonly refresh: (selection?: Selection.Input) => Effect.Effect<Session.Session, AuthError>
-  readonly rejected: (
-    tokens: TokenSet.TokenSet,
-    selection?: Selection.Input
-  ) => Effect.Effect<TokenSet.TokenSet, AuthError>
   /** Puts a token on a request for an API, in the dialect of this IAM (RFC 6750). */
-  readonly present: IamClient["Service"]["present"]
+  readonly present: (
+    bearer: Session.Bearer,
+    request: HttpClientRequest.HttpClientRequest
+  ) => Effect.Effect<HttpClientRequest.HttpClientRequest>
+  /**
+   * Tells that an API refused a token (a 401), of the current selection or of the one that is named, and answers with
+   * another one of the same login, renewed if it must be. It renews only if the refused token is still in use. Where
+   * somebody else has signed in since, it fails with `NotAuthenticated`: a request of one person is never repeated as
+   * another.
+   */
+  readonly rejected: (
+    bearer: Session.Bearer,
+    selection?: Selection.Input
+  ) => Effect.Effect<Session.Bearer, AuthError>
+  /** What is known of the session, read from the storage at first use. No request. */
   readonly session: Effect.Effect<Option.Option<Session.Session>, TokenStorageError>
+  /** The state of the session, now and whenever it changes, also by another program. */
   readonly changes: Stream.Stream<SessionState>
+  /** Whether there is a valid token or a grant that can renew. No request. */
   readonly isAuthenticated: Effect.Effect<boolean, TokenStorageError>
+  /** The session as the plain document of its dialect. It shows the tokens. */
   readonly export: Effect.Effect<Schema.JsonObject, NotAuthenticated | TokenStorageError>
+  /**
+   * Puts the session of such a document in the place of the earlier one, without a request, under this manager's
+   * account. The same document imported again is the same login, and changes nothing where a session of it is stored.
+   */
   readonly import: (
     document: unknown,
     options?: Pick<LoginOptions, "store">
   ) => Effect.Effect<Session.Session, IamError | TokenStorageError | SessionLockError>
+  /** The access token in the storage, whether or not it is still valid. */
   readonly storedToken: Effect.Effect<Option.Option<Redacted.Redacted>, TokenStorageError>
+  /** Stores a token that was obtained elsewhere. The IAM is not asked about it. */
   readonly storeToken: (token: Redacted.Redacted) => Effect.Effect<void, AuthError>
+  /** Removes the stored session. The IAM is not told. */
   readonly clearStoredToken: Effect.Effect<void, TokenStorageError | SessionLockError>
 }>()("@effect-authn/core/AuthManager") {}
 
@@ -138,7 +174,6 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
     account: options?.account ?? "default"
   })
   const kept = keeper.open(key)
-  const token = keeper.token(kept)
   const environment = AuthStrategy.environment()
   const context = (selection?: Selection.Input): AuthStrategy.StrategyContext => ({
     key,
@@ -161,17 +196,10 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
     options: LoginOptions | undefined
   ): Effect.fn.Return<Session.Session, AuthError, R> {
     const obtained = yield* credentialsOf(strategy.obtain(context(options?.selection)))
-    const replaced = options?.revokePrevious === true ? yield* keeper.session(kept) : Option.none()
-    // A token of the environment is not ours to revoke.
-    const previous = Option.filter(replaced, ({ strategy }) => strategy !== environment.name)
-    const session = yield* keeper.replace(
-      kept,
-      options?.store === false ? Session.update(obtained, { durable: false }) : obtained
+    return yield* kept.replace(
+      options?.store === false ? Session.update(obtained, { durable: false }) : obtained,
+      { revokePrevious: options?.revokePrevious }
     )
-    if (Option.isSome(previous) && previous.value.generation !== session.generation) {
-      yield* Effect.ignore(iam.revoke(previous.value), { log: "Warn" })
-    }
-    return session
   })
 
   // What the token that was read last says.
@@ -199,20 +227,20 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
     const held = yield* Effect.flatMap(stored, alive)
     return yield* lock.withLock(key, "login")(Effect.gen(function*() {
       const made = finished !== before
-        ? yield* alive(yield* keeper.session(kept))
+        ? yield* alive(yield* kept.session)
         : options?.store === false
         ? Option.none()
         : Option.filter(
           yield* Effect.flatMap(stored, alive),
           // Another login than that of the session that was there before.
-          ({ obtainedAt }) => !Option.exists(held, (session) => session.obtainedAt === obtainedAt)
+          (session) => !Option.exists(held, (before) => Session.login(before) === Session.login(session))
         )
       const wanted = Selection.id(Selection.make(options?.selection ?? {}))
       const shared = Option.filter(
         made,
         ({ current, durable }) => Selection.id(current) === wanted && durable === (options?.store !== false)
       )
-      if (Option.isSome(shared)) return finished !== before ? shared.value : yield* keeper.replace(kept, shared.value)
+      if (Option.isSome(shared)) return finished !== before ? shared.value : yield* kept.replace(shared.value)
       const session = yield* obtain(strategy, options)
       finished += 1
       return session
@@ -242,36 +270,40 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
     return Effect.withSpan(logged, "AuthManager.login")
   }
 
-  const askUser = (session: Session.Session) => iam.whoami(session)
-
   /** Asks the IAM, once more with a renewed token if the IAM refuses the one at hand. */
   const refreshUser = Effect.gen(function*() {
-    const tokens = yield* token
-    const user = yield* currentSession.pipe(
-      Effect.flatMap(askUser),
-      Effect.catchReason("IamError", "CredentialsRefused", (refusal) =>
-        Effect.gen(function*() {
-          const renewed = yield* keeper.renew(kept, { rejected: tokens })
-          return yield* Effect.catchReason(askUser(renewed), "IamError", "CredentialsRefused", () =>
-            Effect.fail(new ReauthenticationRequired({ key, detail: refusal.detail, answerLost: false })))
-        }))
-    )
-    // That it cannot be kept is no reason not to tell it.
-    yield* Effect.ignore(keeper.amend(kept, (session) => Session.update(session, { user: Option.some(user) })), {
-      log: "Warn"
+    const bearer = yield* kept.bearer
+    const asked = yield* currentSession
+    const answer = (
+      session: Session.Session
+    ): Effect.Effect<{ readonly session: Session.Session; readonly user: User.User }, IamError> =>
+      Effect.map(iam.whoami(session), (user) => ({ session, user }))
+    const again = Effect.fnUntraced(function*(refusal: { readonly detail: string }) {
+      yield* kept.rejected(bearer)
+      return yield* currentSession.pipe(
+        Effect.flatMap(answer),
+        Effect.catchReason(
+          "IamError",
+          "CredentialsRefused",
+          () => Effect.fail(new ReauthenticationRequired({ key, detail: refusal.detail, answerLost: false }))
+        )
+      )
     })
+    const { session, user } = yield* Effect.catchReason(answer(asked), "IamError", "CredentialsRefused", again)
+    // That it cannot be kept is no reason not to tell it.
+    yield* Effect.ignore(kept.learned(session, user), { log: "Warn" })
     return user
   })
 
-  const currentSession = Effect.flatMap(keeper.session(kept), Effect.fromOption).pipe(
+  const currentSession = Effect.flatMap(kept.session, Effect.fromOption).pipe(
     Effect.catchTag("NoSuchElementError", () => Effect.fail(new NotAuthenticated({ key })))
   )
 
   return AuthManager.of({
     key,
     login,
-    logout: keeper.remove(kept, { revoke: true }).pipe(Effect.withSpan("AuthManager.logout")),
-    whoami: Effect.flatMap(keeper.session(kept), (session) => {
+    logout: kept.remove({ revoke: true }).pipe(Effect.withSpan("AuthManager.logout")),
+    whoami: Effect.flatMap(kept.session, (session) => {
       if (Option.isNone(session)) return Effect.succeedNone
       return Option.isSome(session.value.user) ? Effect.succeed(session.value.user) : Effect.asSome(refreshUser)
     }),
@@ -282,23 +314,19 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
         Effect.catchTag("InvalidCredentials", (error) =>
           Effect.succeed(TokenValidation.cases.Invalid.make({ reason: error.detail })))
       ),
-    token,
-    bearer: Effect.map(token, TokenSet.authorization),
-    claims: Effect.flatMap(token, (tokens) => Effect.fromResult(claimsOf(tokens))),
-    tokenFor: (selection) => keeper.tokenFor(kept, selection),
-    refresh: (selection) => keeper.renew(kept, selection === undefined ? {} : { selection }),
-    rejected: (tokens, selection) =>
-      Effect.flatMap(
-        keeper.renew(kept, { rejected: tokens, ...(selection === undefined ? {} : { selection }) }),
-        (session) =>
-          selection !== undefined
-            ? keeper.tokenFor(kept, selection)
-            : Option.match(Session.currentToken(session), { onNone: () => token, onSome: Effect.succeed })
-      ),
+    token: kept.token,
+    accessToken: Effect.map(kept.token, ({ accessToken }) => accessToken),
+    bearer: Effect.map(kept.token, TokenSet.authorization),
+    bearerToken: kept.bearer,
+    bearerTokenFor: (selection) => kept.bearerFor(selection),
+    claims: Effect.flatMap(kept.token, (tokens) => Effect.fromResult(claimsOf(tokens))),
+    tokenFor: (selection) => kept.tokenFor(selection),
+    refresh: (selection) => kept.renew(selection),
     present: iam.present,
-    session: keeper.session(kept),
-    changes: keeper.changes(kept),
-    isAuthenticated: keeper.isAlive(kept),
+    rejected: (bearer, selection) => kept.rejected(bearer, selection),
+    session: kept.session,
+    changes: kept.changes,
+    isAuthenticated: kept.isAlive,
     export: Effect.map(currentSession, iam.document.encode),
     import: Effect.fn("AuthManager.import")(function*(document, options) {
       const imported = yield* iam.document.decode(document)
@@ -307,7 +335,7 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
         selection: imported.selection,
         durable: options?.store !== false
       })
-      return yield* keeper.replace(kept, session)
+      return yield* kept.replace(session, { isImport: true })
     }),
     storedToken: Effect.map(
       storage.get(key),
@@ -318,12 +346,11 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
         return yield* new InvalidCredentials({ key, detail: "the token is empty" })
       }
       const issued = yield* credentialsOf(iam.adopt(given))
-      yield* keeper.replace(
-        kept,
+      yield* kept.replace(
         Session.fromResponse(key, issued, { strategy: "token", selection: Selection.none })
       )
     }),
-    clearStoredToken: Effect.asVoid(keeper.remove(kept, { revoke: false }))
+    clearStoredToken: Effect.asVoid(kept.remove({ revoke: false }))
   })
 })
 

@@ -98,6 +98,11 @@ export * as JwtError from "./jwt/JwtError.ts"
 /**
  * @since 0.1.0
  */
+export * as KeptSession from "./keeper/KeptSession.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as LoginPrompt from "./login/LoginPrompt.ts"
 
 /**

@@ -79,7 +79,10 @@ describe("the token", () => {
       const client = yield* Effect.provideService(
         AuthHttpClient.make({ baseUrl: url }),
         AuthManager.AuthManager,
-        AuthManager.AuthManager.of({ ...auth, session: Effect.andThen(Effect.orDie(auth.logout), auth.session) })
+        AuthManager.AuthManager.of({
+          ...auth,
+          bearerToken: Effect.andThen(Effect.orDie(auth.logout), auth.bearerToken)
+        })
       )
       assert.strictEqual((yield* Effect.flip(client.get("/me")))._tag, "NotAuthenticated")
       assert.strictEqual(seen.length, 0)

@@ -60,10 +60,10 @@ describe("tokens", () => {
     Effect.gen(function*() {
       const auth = yield* manager
       yield* auth.login(passwordLogin)
-      const first = yield* auth.token
+      const first = yield* auth.bearerToken
       const second = yield* auth.rejected(first)
-      assert.notStrictEqual(raw(second), raw(first))
-      assert.strictEqual(raw(yield* auth.rejected(first)), raw(second))
+      assert.notStrictEqual(raw(second.tokens), raw(first.tokens))
+      assert.strictEqual(raw((yield* auth.rejected(first)).tokens), raw(second.tokens))
       assert.strictEqual(yield* count("renew"), 1)
     }).pipe(Effect.provide(setup())))
 
@@ -72,11 +72,11 @@ describe("tokens", () => {
       const auth = yield* manager
       yield* auth.login(passwordLogin)
       const current = yield* token
-      const first = yield* auth.tokenFor({ project: "apollo" })
+      const first = yield* auth.bearerTokenFor({ project: "apollo" })
       const second = yield* auth.rejected(first, { project: "apollo" })
-      assert.notStrictEqual(raw(second), raw(first))
-      assert.strictEqual(raw(yield* auth.rejected(first, { project: "apollo" })), raw(second))
-      assert.strictEqual(raw(yield* auth.tokenFor({ project: "apollo" })), raw(second))
+      assert.notStrictEqual(raw(second.tokens), raw(first.tokens))
+      assert.strictEqual(raw((yield* auth.rejected(first, { project: "apollo" })).tokens), raw(second.tokens))
+      assert.strictEqual(raw(yield* auth.tokenFor({ project: "apollo" })), raw(second.tokens))
       assert.strictEqual(yield* token, current)
       assert.strictEqual(yield* count("renew"), 2)
     }).pipe(Effect.provide(setup())))
@@ -114,7 +114,7 @@ describe("tokens", () => {
         auth.tokenFor({ project: "a" }),
         auth.refresh(),
         auth.refreshUser,
-        auth.rejected(some)
+        auth.rejected({ tokens: some, login: 0 })
       ]
       for (const attempt of attempts) {
         const error = yield* Effect.flip(attempt)

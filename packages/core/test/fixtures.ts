@@ -12,6 +12,8 @@ import {
 } from "@effect-authn/core"
 import { ScriptedIam } from "@effect-authn/testing"
 import { ConfigProvider, Context, Effect, Layer, Option, Redacted, Ref, Stream } from "effect"
+import { WebCrypto } from "effect/crypto"
+import { createHash } from "node:crypto"
 
 /** A storage whose writes or reads can be made to fail, over the memory storage; two managers may share one. */
 export class Faults extends Context.Service<Faults, {
@@ -30,7 +32,10 @@ const faulty = Layer.effectContext(Effect.gen(function*() {
       new TokenStorageError.TokenStorageError({
         storage: "memory",
         method,
-        reason: new TokenStorageError.StorageUnavailable({ detail: "no space left on device: free some" })
+        reason: new TokenStorageError.StorageUnavailable({
+          detail: "no space left on device: free some",
+          written: "no"
+        })
       })
     )
   const when =
@@ -48,8 +53,25 @@ const faulty = Layer.effectContext(Effect.gen(function*() {
   )
 })).pipe(Layer.provideMerge(TokenStorage.layerMemory))
 
+/** Digests that take no turn of the real event loop, which the test's clock would not wait for. */
+const promptDigests = Layer.succeed(WebCrypto.WebCrypto, {
+  ...globalThis.crypto,
+  getRandomValues: (array) => globalThis.crypto.getRandomValues(array),
+  randomUUID: () => globalThis.crypto.randomUUID(),
+  subtle: new Proxy(globalThis.crypto.subtle, {
+    get: (subtle, name) =>
+      name === "digest"
+        ? (_: string, data: Uint8Array) =>
+          Promise.resolve(new Uint8Array(createHash("sha256").update(data).digest()).buffer)
+        : Reflect.get(subtle, name).bind(subtle)
+  })
+})
+
 /** One program: manager and keeper over whatever IAM and storage are there. */
-export const program = Layer.fresh(AuthManager.layer()).pipe(Layer.provideMerge(Layer.fresh(SessionKeeper.layer)))
+export const program = Layer.fresh(AuthManager.layer()).pipe(
+  Layer.provideMerge(Layer.fresh(SessionKeeper.layer)),
+  Layer.provide(promptDigests)
+)
 
 /** An IAM, a storage that can fail, and one program with its scheduler. */
 export const scheduledOver = <More = never>(

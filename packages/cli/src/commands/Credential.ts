@@ -130,10 +130,11 @@ const git = Command.make("git", {
       const [refused] = asked.get("password") ?? asked.get("credential") ?? []
       if (Option.isSome(yield* EnvironmentToken.givenToken(settings))) return
       const auth = Context.get(yield* AccountServices.openAccount(settings), AuthManager)
-      const tokens = Option.flatMap(yield* auth.session, Session.currentToken)
+      const session = yield* auth.session
+      const tokens = Option.flatMap(session, Session.currentToken)
       // The host refused a token: the next "get" has another one, unless somebody made it already.
-      if (Option.isSome(tokens) && Redacted.value(tokens.value.accessToken) === refused) {
-        yield* auth.rejected(tokens.value)
+      if (Option.isSome(session) && Option.isSome(tokens) && Redacted.value(tokens.value.accessToken) === refused) {
+        yield* auth.rejected({ tokens: tokens.value, login: Session.login(session.value) })
       }
       return
     }

@@ -111,7 +111,7 @@ export const refresh = Command.make("refresh", {
     const state = yield* Stream.runHead(auth.changes)
     if (Option.isSome(state) && state.value._tag === "SignedIn" && state.value.unsaved !== undefined) {
       return yield* failed(
-        `renewed, but the new tokens could not be stored, and end with this command: ${state.value.unsaved}\n` +
+        `renewed, but the new tokens could not be stored, and end with this command: ${state.value.unsaved.cause}\n` +
           "Make room, then sign in again where `authn token` fails"
       )
     }

@@ -47,6 +47,7 @@ export class CredentialsRefused
 
 /**
  * The account may not use the organization, project, resource or scope that was asked for, or there is no such thing.
+ * `spent` says whether the IAM may have used up the grant before it refused: `"no"` unless told.
  *
  * @category errors
  * @since 0.1.0
@@ -54,7 +55,7 @@ export class CredentialsRefused
 export class SelectionRefused
   extends Schema.TaggedError<SelectionRefused>("@effect-authn/core/iam/IamError/SelectionRefused")(
     "SelectionRefused",
-    { detail: Schema.String }
+    { detail: Schema.String, spent: Schema.optional(Schema.Literals(["no", "maybe"])) }
   )
 {
   get isRetryable(): boolean {

@@ -16,6 +16,9 @@ import type * as TokenSet from "./TokenSet.ts"
  * - `shortLivedFraction`: the part of a token's life that is its window, where `window` is over half of its life.
  * - `defaultLifetime`: the life of a token that does not tell its own; infinite means no known end.
  * - `backoff`: the first and the longest wait between attempts at an IAM that is not available; it doubles, with jitter.
+ * - `reuseGrace`: how long the IAM answers a refresh token again after its first presentation, for a lost answer; zero
+ *   for an IAM that revokes the session when it sees a refresh token twice.
+ * - `spread`: the part of the window, from its beginning, over which the scheduler's jitter spreads renewals.
  *
  * @category models
  * @since 0.1.0
@@ -27,10 +30,45 @@ export interface RefreshPolicy {
   readonly shortLivedFraction: number
   readonly defaultLifetime: Duration.Duration
   readonly backoff: { readonly first: Duration.Duration; readonly longest: Duration.Duration }
+  readonly reuseGrace: Duration.Duration
+  readonly spread: number
 }
 
 /**
- * Five minutes, the valid token at once, 30 seconds, a fifth, an hour, 200 milliseconds to a minute.
+ * The longest time for which a `Retry-After` of an IAM is honoured.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const longestRetryAfter: Duration.Duration = Duration.hours(1)
+
+/**
+ * How often an answer that could not be stored is written again: after the first span, doubling up to the longest.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const unsaved = { first: Duration.millis(200), longest: Duration.seconds(5) }
+
+/**
+ * How long one operation of a storage may take. After it the outcome is unknown.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const storageTimeLimit: Duration.Duration = Duration.seconds(10)
+
+/**
+ * How many sessions one keeper renews in the background at the same time. A caller without a valid token never waits
+ * for a turn.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const mostInBackground = 64
+
+/**
+ * Five minutes, the valid token at once, 30 seconds, a fifth, an hour, 200 milliseconds to a minute, no grace, a tenth.
  *
  * @category constructors
  * @since 0.1.0
@@ -41,7 +79,9 @@ export const standard: RefreshPolicy = {
   timeLimit: Duration.seconds(30),
   shortLivedFraction: 0.2,
   defaultLifetime: Duration.hours(1),
-  backoff: { first: Duration.millis(200), longest: Duration.minutes(1) }
+  backoff: { first: Duration.millis(200), longest: Duration.minutes(1) },
+  reuseGrace: Duration.zero,
+  spread: 0.1
 }
 
 /**
@@ -65,8 +105,10 @@ export const freshUntil = (self: RefreshPolicy, tokens: TokenSet.TokenSet): numb
  * @category accessors
  * @since 0.1.0
  */
-export const backoffMillis = (self: RefreshPolicy, failures: number, random: number): number =>
-  Math.min(
-    Duration.toMillis(self.backoff.first) * 2 ** Math.min(failures - 1, 30),
-    Duration.toMillis(self.backoff.longest)
-  ) * (1 - random / 2)
+export const backoffMillis = (
+  self: { readonly first: Duration.Duration; readonly longest: Duration.Duration },
+  failures: number,
+  random: number
+): number =>
+  Math.min(Duration.toMillis(self.first) * 2 ** Math.min(failures - 1, 30), Duration.toMillis(self.longest)) *
+  (1 - random / 2)

@@ -5,6 +5,7 @@
  */
 import * as DateTime from "effect/DateTime"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Selection from "./Selection.ts"
 import { SessionKey } from "./SessionKey.ts"
@@ -14,7 +15,8 @@ import * as User from "./User.ts"
 /**
  * What can make new access tokens:
  *
- * - `RefreshToken`: a refresh token (RFC 6749, section 6). Sending it may consume it.
+ * - `RefreshToken`: a refresh token (RFC 6749, section 6). Sending it may consume it. `expiresAt` is its own end, and
+ *   `idleFor` how long it may lie unused, where the IAM tells (`refresh_expires_in`, `refresh_token_expires_in`).
  * - `ExchangeAccessToken`: the access token itself, while it is valid.
  * - `Reissue`: credentials that stay at hand (client credentials, a workload's token file).
  * - `None`: nothing; when the access token ends, the session ends.
@@ -23,7 +25,11 @@ import * as User from "./User.ts"
  * @since 0.1.0
  */
 export const Grant = Schema.TaggedUnion({
-  RefreshToken: { refreshToken: Schema.RedactedFromValue(Schema.NonEmptyString) },
+  RefreshToken: {
+    refreshToken: Schema.RedactedFromValue(Schema.NonEmptyString),
+    expiresAt: Schema.optional(Schema.DateTimeUtcFromMillis),
+    idleFor: Schema.optional(Schema.DurationFromMillis)
+  },
   ExchangeAccessToken: {},
   Reissue: {},
   None: {}
@@ -37,7 +43,8 @@ export type Grant = typeof Grant.Type
 
 /**
  * The mark on a session whose grant the IAM refused for good: what the IAM said, when, and whether the answer to an
- * earlier renewal had been lost (then a rotated refresh token was probably lost with it).
+ * earlier renewal had been lost (then a rotated refresh token was probably lost with it). `buries` is the digest of the
+ * refresh token that was refused: SHA-256, in base64url.
  *
  * @category models
  * @since 0.1.0
@@ -45,11 +52,17 @@ export type Grant = typeof Grant.Type
 export class Tombstone extends Schema.Class<Tombstone>("@effect-authn/core/session/Session/Tombstone")({
   at: Schema.DateTimeUtcFromMillis,
   cause: Schema.String,
-  answerLost: Schema.Boolean
+  answerLost: Schema.Boolean,
+  buries: Schema.optional(Schema.String)
 }) {}
 
 /**
- * The mark that a renewal was sent, written before sending, so that a survivor can tell what was under way.
+ * The mark that a renewal is sent, written before sending: only its writer presents the refresh token. A survivor can
+ * tell from it what was under way.
+ *
+ * - `at` is when it was written, `holder` who wrote it, and `nonce` what tells two intents of one holder apart.
+ * - `presentations` counts the presentations of this refresh token (one unless told), and `firstAt` is the time of the
+ *   first one (`at` unless told).
  *
  * @category models
  * @since 0.1.0
@@ -57,18 +70,35 @@ export class Tombstone extends Schema.Class<Tombstone>("@effect-authn/core/sessi
 export class Intent extends Schema.Class<Intent>("@effect-authn/core/session/Session/Intent")({
   at: Schema.DateTimeUtcFromMillis,
   selection: Selection.Selection,
-  holder: Schema.String
+  holder: Schema.String,
+  nonce: Schema.optional(Schema.String),
+  presentations: Schema.optional(Schema.Natural),
+  firstAt: Schema.optional(Schema.DateTimeUtcFromMillis)
+}) {}
+
+/**
+ * What a session's tokens were bought with: the digest of the refresh token that was presented, and the number of that
+ * presentation. It is kept where one refresh token can be answered twice (a grace, or a second presentation).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Purchase extends Schema.Class<Purchase>("@effect-authn/core/session/Session/Purchase")({
+  token: Schema.String,
+  presentation: Schema.Natural
 }) {}
 
 /**
  * A session, as it is held in memory and in a storage.
  *
- * - `generation` only grows, also across removal; 0 means that the session was never written.
- * - `obtainedAt` is the epoch millisecond of the login; renewals keep it, so that they can be told from another login.
+ * - `generation` is the fence of compare and set; 0 means that the session was never written.
+ * - `obtainedAt` is the number of the login that made it: epoch milliseconds × 1000 and three drawn digits. Renewals keep
+ *   it, so that they can be told from another login.
  * - `durable` is false for a session that lives in memory only (`store: false`, a token of the environment).
  * - `strategy` is the name of the way in which it was obtained.
  * - `tokens` has an access token for each selection that was asked for, by `Selection.id`.
  * - `dead` is the tombstone of a refused grant; `intent` tells of a renewal whose answer is not known.
+ * - `rotates` is false once the IAM has answered a renewal without a new refresh token: then sending spends nothing.
  *
  * @category models
  * @since 0.1.0
@@ -85,7 +115,9 @@ export class Session extends Schema.Class<Session>("@effect-authn/core/session/S
   tokens: Schema.Record(Schema.String, TokenSet.TokenSet),
   current: Selection.Selection,
   dead: Schema.OptionFromOptionalKey(Tombstone),
-  intent: Schema.OptionFromOptionalKey(Intent)
+  intent: Schema.OptionFromOptionalKey(Intent),
+  rotates: Schema.optional(Schema.Boolean),
+  boughtWith: Schema.optional(Purchase)
 }) {}
 
 /**
@@ -114,7 +146,7 @@ export interface Bearer {
 }
 
 /**
- * A session that was just obtained and is not written anywhere yet.
+ * A session that was just obtained and is not written anywhere yet. The keeper numbers its login, unless `login` tells.
  *
  * @category constructors
  * @since 0.1.0
@@ -123,11 +155,12 @@ export const fromResponse = (key: SessionKey, response: TokenResponse, options: 
   readonly strategy: string
   readonly selection: Selection.Selection
   readonly durable?: boolean
+  readonly login?: number
 }): Session =>
   Session.make({
     key,
     generation: 0,
-    obtainedAt: DateTime.toEpochMillis(response.tokens.issuedAt),
+    ...(options.login === undefined ? {} : { obtainedAt: options.login }),
     durable: options.durable ?? true,
     strategy: options.strategy,
     user: response.user,
@@ -137,6 +170,63 @@ export const fromResponse = (key: SessionKey, response: TokenResponse, options: 
     dead: Option.none(),
     intent: Option.none()
   })
+
+/**
+ * Whether two grants are the same refresh token.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isSameRefreshToken = (self: Grant, that: Grant): boolean =>
+  self._tag === "RefreshToken" && that._tag === "RefreshToken" &&
+  Redacted.value(self.refreshToken) === Redacted.value(that.refreshToken)
+
+/**
+ * The number of the login that made a session.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const login = (self: Session): number => self.obtainedAt ?? 0
+
+/**
+ * The document that stands for "signed out" where absence would not do: it has a generation, which an absent document
+ * has not, so that a late write cannot bring back what was signed out. The next login replaces it.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const signedOut = (key: SessionKey, generation: number): Session =>
+  Session.make({
+    key,
+    generation,
+    durable: true,
+    strategy: "signed out",
+    user: Option.none(),
+    grant: { _tag: "None" },
+    tokens: {},
+    current: Selection.none,
+    dead: Option.none(),
+    intent: Option.none()
+  })
+
+/**
+ * Whether a document says that nobody is signed in.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isSignedOut = (self: Session): boolean =>
+  self.grant._tag === "None" && Option.isNone(self.dead) && Object.keys(self.tokens).length === 0
+
+/**
+ * A new number for a login at `now`; `random` is in [0, 1).
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const loginNumber = (now: DateTime.Utc, random: number): number =>
+  DateTime.toEpochMillis(now) * 1000 + Math.floor(random * 1000)
 
 /**
  * The generation that follows `previous`. It is at least the epoch milliseconds of `now`, so that it grows across the
@@ -154,7 +244,7 @@ export const nextGeneration = (previous: number, now: DateTime.Utc): number =>
  * @category combinators
  * @since 0.1.0
  */
-export const update = (self: Session, fields: Partial<Omit<Session, "key" | "obtainedAt">>): Session =>
+export const update = (self: Session, fields: Partial<Omit<Session, "key">>): Session =>
   Session.make(Object.assign({}, self, fields), { disableChecks: true })
 
 /**

@@ -9,7 +9,7 @@ import type { Session } from "./Session.ts"
 
 /**
  * - `SignedOut`: there is no session; `detail` says why, if anything happened.
- * - `SignedIn`: the session is good. `unsaved` says why its newest tokens are in memory only, if they are.
+ * - `SignedIn`: the session is good. `unsaved` says why its newest tokens are in memory only, and since when, if they are.
  * - `Renewing`: a renewal is under way.
  * - `Stale`: the last renewal failed for a passing reason; the next attempt is at `nextAttempt`.
  * - `ReauthenticationRequired`: the grant is gone; what is still valid is served until it expires.
@@ -21,7 +21,10 @@ import type { Session } from "./Session.ts"
  */
 export type SessionState = Data.TaggedEnum<{
   SignedOut: { readonly detail: string | undefined }
-  SignedIn: { readonly session: Session; readonly unsaved: string | undefined }
+  SignedIn: {
+    readonly session: Session
+    readonly unsaved: { readonly cause: string; readonly since: DateTime.Utc } | undefined
+  }
   Renewing: { readonly session: Session }
   Stale: { readonly session: Session; readonly cause: string; readonly nextAttempt: DateTime.Utc }
   ReauthenticationRequired: { readonly session: Session; readonly detail: string; readonly answerLost: boolean }

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
@@ -55,6 +56,11 @@ export type Purpose = "renew" | "login"
  */
 export class SessionLock extends Context.Service<SessionLock, {
   /**
+   * How long the lock outlives a holder that died. Absent (zero) where the operating system, the browser or this
+   * process's memory ends it with its holder.
+   */
+  readonly lease?: Duration.Duration
+  /**
    * Runs an effect while this fiber alone holds the lock. Waiting for it is bounded and longer than a request may take;
    * then it fails with `SessionLockError`, which names the holder where it is known.
    */
@@ -72,6 +78,17 @@ export class SessionLock extends Context.Service<SessionLock, {
  */
 export const Holder = Context.Reference<string>("@effect-authn/core/storage/SessionLock/Holder", {
   defaultValue: () => "this program"
+})
+
+/**
+ * How many milliseconds are left of the lock that is held, as `withLock` provides it around its effect: infinite where a
+ * lock ends only with its holder. Whoever is about to do what only the holder may looks at it last.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Deadline = Context.Reference<() => number>("@effect-authn/core/storage/SessionLock/Deadline", {
+  defaultValue: () => () => Number.POSITIVE_INFINITY
 })
 
 /**

@@ -6,8 +6,9 @@
 import * as Schema from "effect/Schema"
 
 /**
- * The storage could not be read or written. `detail` names the place and what to do. Where a `StoragePolicy` could use
- * no place, `tried` names each one with its reason.
+ * The storage could not be read or written. `detail` names the place and what to do. Of a write, `written` says whether it
+ * may have happened: `"no"`, or `"maybe"` (its outcome is unknown; so is one that does not say). Where a `StoragePolicy`
+ * could use no place, `tried` names each one with its reason.
  *
  * @category errors
  * @since 0.1.0
@@ -17,6 +18,7 @@ export class StorageUnavailable
     "StorageUnavailable",
     {
       detail: Schema.String,
+      written: Schema.optional(Schema.Literals(["no", "maybe"])),
       tried: Schema.optionalKey(Schema.Array(Schema.Struct({ place: Schema.String, reason: Schema.String })))
     }
   )
@@ -169,6 +171,11 @@ export class TokenStorageError
 {
   get isRetryable(): boolean {
     return this.reason.isRetryable
+  }
+
+  /** Whether a write that failed may have happened all the same. */
+  get written(): "no" | "maybe" {
+    return this.reason._tag === "StorageUnavailable" ? this.reason.written ?? "maybe" : "no"
   }
 
   override get message(): string {

@@ -223,14 +223,14 @@ describe("a renewal that fails", () => {
     Effect.gen(function*() {
       const auth = yield* manager
       yield* auth.login(passwordLogin)
-      const first = yield* auth.token
+      const first = yield* auth.bearerToken
       yield* failRenewal(down)
       for (let call = 0; call < 20; call++) {
         assert.include((yield* Effect.flip(auth.rejected(first))).message, "connection refused")
       }
       assert.strictEqual(yield* renewals, 1)
       yield* TestClock.adjust("1 second")
-      assert.notStrictEqual(raw(yield* auth.rejected(first)), raw(first))
+      assert.notStrictEqual(raw((yield* auth.rejected(first)).tokens), raw(first.tokens))
     }).pipe(Effect.provide(setup())))
 
   it.effect("is asked for again when the clock is set back to before its pause", () =>
@@ -238,13 +238,13 @@ describe("a renewal that fails", () => {
       const auth = yield* manager
       yield* TestClock.setTime(Duration.toMillis("10 hours"))
       yield* auth.login(passwordLogin)
-      const first = yield* auth.token
+      const first = yield* auth.bearerToken
       yield* failRenewal(new IamError.Unavailable({ sent: "no", detail: "later", retryAfter: Duration.hours(9) }))
       yield* Effect.flip(auth.rejected(first))
       yield* Effect.flip(auth.rejected(first))
       assert.strictEqual(yield* renewals, 1)
       yield* TestClock.setTime(Duration.toMillis("9 hours"))
-      assert.notStrictEqual(raw(yield* auth.rejected(first)), raw(first))
+      assert.notStrictEqual(raw((yield* auth.rejected(first)).tokens), raw(first.tokens))
     }).pipe(Effect.provide(setup())))
 
   it.effect("because the dialect breaks is an error for the caller, and the session stays", () =>
@@ -292,17 +292,21 @@ describe("a session that nothing renews", () => {
 })
 
 describe("a lost answer", () => {
-  it.effect("is not asked for again while a token is left that has no known end", () =>
+  it.effect("is asked for again when a token without a known end has lived as long as one of default life", () =>
     Effect.gen(function*() {
       const auth = yield* manager
       yield* auth.login(passwordLogin)
       const first = yield* token
       yield* failRenewal(new IamError.Unavailable({ sent: "maybe", detail: "time-out" }))
       yield* Effect.flip(auth.refresh())
-      yield* TestClock.adjust("30 days")
+      yield* TestClock.adjust("59 minutes")
       assert.include((yield* Effect.flip(auth.refresh())).message, "a valid token is left")
       assert.strictEqual(yield* token, first)
       assert.strictEqual(yield* renewals, 1)
+      yield* TestClock.adjust("1 minute")
+      yield* auth.refresh()
+      assert.notStrictEqual(yield* token, first)
+      assert.strictEqual(yield* renewals, 2)
     }).pipe(Effect.provide(scheduled({ lifetime: Duration.infinity }))))
 })
 

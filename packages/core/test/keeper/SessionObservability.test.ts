@@ -101,8 +101,22 @@ describe("spans", () => {
         assert.deepStrictEqual(
           renewed().map(({ attributes }) => Object.fromEntries(attributes)),
           [
-            { issuer: "https://iam.example", account: "default", selection: "project=blue", outcome: "renewed" },
-            { issuer: "https://iam.example", account: "default", selection: "", outcome: "Unavailable" }
+            {
+              issuer: "https://iam.example",
+              account: "default",
+              selection: "project=blue",
+              why: "expired",
+              presented: 1,
+              outcome: "renewed"
+            },
+            {
+              issuer: "https://iam.example",
+              account: "default",
+              selection: "",
+              why: "asked",
+              presented: 1,
+              outcome: "Unavailable"
+            }
           ]
         )
         assert.deepStrictEqual(

@@ -48,7 +48,8 @@ describe("the window", () => {
 })
 
 describe("the backoff", () => {
-  const wait = (failures: number, random = 0) => RefreshPolicy.backoffMillis(RefreshPolicy.standard, failures, random)
+  const wait = (failures: number, random = 0) =>
+    RefreshPolicy.backoffMillis(RefreshPolicy.standard.backoff, failures, random)
 
   it("doubles from the first to the longest wait, however many failures there were", () => {
     assert.deepStrictEqual([1, 2, 3, 4].map((failures) => wait(failures)), [200, 400, 800, 1600])

@@ -1,34 +1,48 @@
 /**
- * One renewal, from the decision until the answer is durable, and the end of a session at the IAM. It runs under the lock
+ * One renewal, from the decision until the answer is durable. It runs while nobody else changes the entry, under the lock
  * of the session, and nothing interrupts it.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import { isError } from "effect/Predicate"
+import type * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type { AuthError } from "../../AuthError.ts"
-import { type IamClient, Revocation } from "../../iam/IamClient.ts"
+import type { IamClient } from "../../iam/IamClient.ts"
 import { IamError, Malformed, Unavailable } from "../../iam/IamError.ts"
+import type * as RefreshPolicy from "../../session/RefreshPolicy.ts"
 import type * as Selection from "../../session/Selection.ts"
-import type { TokenResponse } from "../../session/Session.ts"
 import * as Session from "../../session/Session.ts"
-import * as TokenSet from "../../session/TokenSet.ts"
-import type { Kept } from "./kept.ts"
-import type { Memory } from "./memory.ts"
-import * as Renewal from "./renewal.ts"
-import type { Store } from "./store.ts"
+import { Deadline } from "../../storage/SessionLock.ts"
+import * as RenewalMetrics from "../RenewalMetrics.ts"
+import * as Decision from "./decision.ts"
+import type { Entries, Entry } from "./entry.ts"
+import type { Persistence } from "./persistence.ts"
+import type { Revoke } from "./revocation.ts"
 
 export type Attempt = ReturnType<typeof make>
 
+// How often one renewal looks again because somebody wrote between its look and its intent.
+const mostLooks = 16
+
+// A time limit that fires this much late tells of a program that was frozen.
+const frozenMillis = 1_000
+
+/** `lease` is how long the lock outlives a holder that died, in milliseconds. */
 export const make = (options: {
   readonly iam: IamClient["Service"]
-  readonly memory: Memory
-  readonly store: Store
+  readonly policy: RefreshPolicy.RefreshPolicy
+  readonly random: typeof Random.Random.Service
+  readonly entries: Entries
+  readonly persistence: Persistence
+  readonly revoke: Revoke
   readonly holder: string
+  readonly lease: number
 }) => {
-  const { holder, iam, memory, store } = options
-  const { policy } = iam
+  const { entries, holder, iam, lease, persistence, policy, random, revoke } = options
+  const timeLimit = Duration.toMillis(policy.timeLimit)
 
   const unavailable = (sent: "no" | "maybe", detail: string, retryAfter?: Duration.Duration) =>
     new IamError({
@@ -37,12 +51,28 @@ export const make = (options: {
       reason: new Unavailable({ sent, detail, ...(retryAfter === undefined ? {} : { retryAfter }) })
     })
 
-  const send = (session: Session.Session, selection: Selection.Selection): Effect.Effect<TokenResponse, IamError> =>
-    iam.renew(session, selection).pipe(
-      Effect.timeoutOrElse({
-        duration: policy.timeLimit,
-        orElse: () => Effect.fail(unavailable("maybe", `no answer within ${Duration.format(policy.timeLimit)}`))
-      }),
+  /** The time limit. A program that was frozen looks at what has arrived before it says that nothing did. */
+  const limit = Effect.suspend(() => {
+    const began = entries.nowMillis()
+    return Effect.andThen(
+      Effect.sleep(policy.timeLimit),
+      Effect.suspend(() =>
+        entries.nowMillis() - began - timeLimit < frozenMillis ? Effect.void : Effect.sleep(Duration.millis(1))
+      )
+    )
+  })
+
+  const send = (
+    session: Session.Session,
+    selection: Selection.Selection
+  ): Effect.Effect<Session.TokenResponse, IamError> =>
+    Effect.raceFirst(
+      iam.renew(session, selection),
+      Effect.andThen(
+        limit,
+        Effect.fail(unavailable("maybe", `no answer within ${Duration.format(policy.timeLimit)}`))
+      )
+    ).pipe(
       // A defect may quote a request, so no more of it is shown than its name.
       Effect.catchDefect((defect) =>
         Effect.fail(
@@ -55,106 +85,204 @@ export const make = (options: {
       )
     )
 
-  /** Under the lock and uninterruptible: from the decision until the answer is durable. */
-  const attempt = Effect.fnUntraced(function*(
-    kept: Kept,
-    target: Renewal.Target,
-    isRetry = false
-  ): Effect.fn.Return<Session.Session, AuthError> {
-    yield* Effect.catchIf(
-      store.reconcile(kept),
-      (error) => error.reason._tag !== "StorageNewerVersion" && kept.session !== undefined,
-      (error) => Effect.logWarning(`${kept.key.label}: the storage could not be brought up to date: ${error.message}`)
-    )
-    const { epoch, session } = kept
-    if (session === undefined || kept.leaving > 0) return yield* memory.notAuthenticated(kept)
-    const verdict = Renewal.decide(policy, session, target, memory.now())
-    switch (verdict._tag) {
-      case "Made":
-        return target.makeCurrent && !Renewal.isCurrent(session, target)
-          ? yield* store.writeAnswer(kept, Session.update(session, { current: target.selection }), epoch)
-          : session
-      case "Ended":
-        return yield* memory.ended(kept, session)
-      case "Wait":
-        return yield* unavailable("no", verdict.detail, Duration.millis(verdict.until - memory.nowMillis()))
-      case "Send":
-    }
+  /** Whether the session that a renewal was begun for still stands. */
+  const stands = (entry: Entry, login: number): boolean =>
+    entry.session !== undefined && entry.login === login && entry.removals === 0
 
-    const again = attempt(kept, target, true)
-    const marked = yield* Effect.result(mark(kept, session, target, epoch))
-    if (Result.isFailure(marked)) {
-      if (marked.failure.reason._tag === "StorageConflict" && !isRetry) return yield* again
-      const held = Session.tokenFor(session, target.selection)
-      if (Option.exists(held, (tokens) => TokenSet.isValid(tokens, memory.now())) && !target.rejected) {
-        return yield* marked.failure
+  /** From the decision until the answer is durable; nothing where another login stands than the target's. */
+  const attempt = Effect.fnUntraced(function*(
+    entry: Entry,
+    target: Decision.Target
+  ): Effect.fn.Return<Session.Session | undefined, AuthError> {
+    for (let looks = 0; looks < mostLooks; looks++) {
+      yield* Effect.catchIf(
+        persistence.reconcile(entry),
+        (error) => error.reason._tag !== "StorageNewerVersion" && entry.session !== undefined,
+        (error) =>
+          Effect.logWarning(`${entry.key.label}: the storage could not be brought up to date: ${error.message}`)
+      )
+      const { session } = entry
+      if (session === undefined || entry.removals > 0) return yield* entries.notAuthenticated(entry)
+      if (Session.login(session) !== target.login) return undefined
+      const verdict = Decision.forRenewal(policy, session, target, {
+        now: entries.now(),
+        lease,
+        seenFor: entries.intentSeenFor(entry),
+        isRefused: entries.isRefused(entry)
+      })
+      switch (verdict._tag) {
+        case "Made":
+          if (target.makeCurrent && !Decision.isCurrent(session, target)) {
+            yield* Effect.ignore(
+              persistence.amend(entry, target.login, (held) => Session.update(held, { current: target.selection })),
+              { log: "Warn" }
+            )
+          }
+          return entry.session
+        case "Ended":
+          return yield* entries.ended(entry, session)
+        case "Wait":
+          return yield* unavailable(
+            "no",
+            "the answer to an earlier renewal may still come or was lost, and a valid token is left",
+            Duration.millis(verdict.until - entries.nowMillis())
+          )
+        case "Send":
       }
+      const asked = yield* Effect.result(license(entry, session, target))
+      if (Result.isSuccess(asked)) return yield* present(entry, target, session, asked.success, verdict.licence)
+      if (!persistence.isConflict(asked.failure)) return yield* asked.failure
+      yield* Metric.update(RenewalMetrics.fenced, 1)
     }
-    const asked = Result.isSuccess(marked) ? marked.success : session
+    return yield* unavailable("no", "other programs kept changing the stored session")
+  })
+
+  /** The licence to present a refresh token: an intent, stored where anybody else could have the token. */
+  const license = Effect.fnUntraced(function*(entry: Entry, session: Session.Session, target: Decision.Target) {
+    if (!Decision.isConsumable(session)) return session
+    const now = entries.now()
+    const previous = Option.getOrUndefined(session.intent)
+    const intended = Session.update(session, {
+      intent: Option.some(Session.Intent.make({
+        at: now,
+        selection: target.selection,
+        holder,
+        nonce: `${random.nextIntUnsafe()}`,
+        ...(previous === undefined ? {} : {
+          presentations: (previous.presentations ?? 1) + 1,
+          firstAt: previous.firstAt ?? previous.at
+        })
+      }))
+    })
+    const { unsaved } = entry
+    const isPrivate = !session.durable ||
+      (unsaved !== undefined && !unsaved.isUnknown && Duration.toMillis(policy.reuseGrace) === 0)
+    if (!isPrivate) return yield* persistence.write(entry, intended)
+    if (unsaved === undefined) entries.hold(entry, intended, entry.storedGeneration)
+    else entries.holdUnsaved(entry, intended, unsaved)
+    return intended
+  })
+
+  /** The last look, then the request, then what its outcome means. */
+  const present = Effect.fnUntraced(function*(
+    entry: Entry,
+    target: Decision.Target,
+    before: Session.Session,
+    asked: Session.Session,
+    licence: Decision.Licence
+  ): Effect.fn.Return<Session.Session | undefined, AuthError> {
+    const left = (yield* Deadline)()
+    if (left < timeLimit) {
+      yield* withdraw(entry, before, asked)
+      return yield* unavailable("no", "the lock of the session would end before an answer could come")
+    }
+    if (!stands(entry, target.login)) {
+      yield* withdraw(entry, before, asked)
+      return yield* entries.notAuthenticated(entry)
+    }
+    if (licence === "grace" && !Decision.isInGrace(policy, Option.getOrThrow(before.intent), entries.now())) {
+      yield* withdraw(entry, before, asked)
+      return yield* unavailable("no", "the IAM's grace for a lost answer has passed")
+    }
+    const presentation = Option.match(asked.intent, {
+      onNone: () => 1,
+      onSome: ({ presentations = 1 }) => presentations
+    })
+    yield* Effect.annotateCurrentSpan({ presented: presentation })
+    if (presentation > 1) yield* Metric.update(RenewalMetrics.presentedAgain, 1)
 
     const answer = yield* Effect.result(send(asked, target.selection))
-    if (Result.isSuccess(answer)) {
-      const next = Renewal.merge(asked, target, answer.success, memory.now())
-      const written = yield* Effect.result(store.writeAnswer(kept, next, epoch))
-      if (Result.isSuccess(written)) return written.success
-      return yield* displaced(kept, next)
-    }
+    if (Result.isFailure(answer)) return yield* refused(entry, target, before, asked, answer.failure)
 
-    const error = answer.failure
-    if (error.reason._tag === "GrantDead") {
-      yield* Effect.ignore(store.reconcile(kept))
-      if (kept.session === undefined) return yield* memory.notAuthenticated(kept)
-      if (kept.epoch === epoch && kept.session.generation > asked.generation && !isRetry) return yield* again
-      const buried = Renewal.bury(
-        Session.update(asked, { intent: session.intent }),
-        error.reason.detail,
-        memory.now()
-      )
-      yield* Effect.ignore(store.writeAnswer(kept, buried, epoch))
-      return yield* memory.ended(kept, buried)
+    const merged = Decision.merge(asked, target, answer.success, entries.now())
+    const next = yield* bought(merged, asked, presentation)
+    if (entry.session === undefined || entry.login !== target.login) {
+      // Somebody signed out, or in, without waiting for this answer: nobody else has it, and nobody wants it.
+      yield* revoke(next)
+      return yield* entries.notAuthenticated(entry)
     }
-    // The mark stays where the IAM may have acted; elsewhere it is as it was before.
-    if (Renewal.isConsumable(asked) && !Renewal.mayHaveActed(error)) {
-      yield* Effect.ignore(store.write(kept, Session.update(asked, { intent: session.intent }), epoch))
+    yield* persistence.writeAnswer(entry, asked, next)
+    if (entry.session !== undefined && entry.login === target.login) return entry.session
+    return entry.session === undefined ? yield* entries.notAuthenticated(entry) : undefined
+  })
+
+  /** Notes the presentation where one refresh token can be answered twice. */
+  const bought = Effect.fnUntraced(function*(next: Session.Session, asked: Session.Session, presentation: number) {
+    const price = Decision.priceOf(asked)
+    const isOnce = asked.rotates === false || (presentation === 1 && Duration.toMillis(policy.reuseGrace) === 0)
+    if (price === undefined || isOnce) {
+      return next.boughtWith === undefined ? next : Session.update(next, { boughtWith: undefined })
     }
+    const token = yield* persistence.nameOf(price)
+    return Session.update(next, { boughtWith: Session.Purchase.make({ token, presentation }) })
+  })
+
+  /** Nothing was spent: the intent is as it was before. */
+  const withdraw = (entry: Entry, before: Session.Session, asked: Session.Session) => {
+    const held = entry.session
+    if (held === undefined || asked === before || !isSameIntent(held, asked)) return Effect.void
+    const next = Session.update(held, { intent: before.intent })
+    const { unsaved } = entry
+    return unsaved === undefined
+      ? Effect.ignore(persistence.write(entry, next))
+      : Effect.sync(() => entries.holdUnsaved(entry, next, unsaved))
+  }
+
+  const isSameIntent = (one: Session.Session, other: Session.Session): boolean =>
+    Option.getOrUndefined(one.intent)?.nonce === Option.getOrUndefined(other.intent)?.nonce
+
+  const refused = Effect.fnUntraced(function*(
+    entry: Entry,
+    target: Decision.Target,
+    before: Session.Session,
+    asked: Session.Session,
+    error: IamError
+  ): Effect.fn.Return<Session.Session | undefined, AuthError> {
+    if (error.reason._tag === "GrantDead") return yield* bury(entry, target, before, asked, error.reason.detail)
+    // The intent stays where the IAM may have acted.
+    if (!Decision.isConsumable(asked) || !Decision.mayHaveActed(error)) yield* withdraw(entry, before, asked)
+    else if (error.reason._tag !== "SelectionRefused") yield* Metric.update(RenewalMetrics.answersLost, 1)
     return yield* error
   })
 
-  /** Writes down that a renewal is about to be sent, if sending can use up the grant. */
-  const mark = (kept: Kept, session: Session.Session, target: Renewal.Target, epoch: number) =>
-    Renewal.isConsumable(session)
-      ? store.write(
-        kept,
-        Session.update(session, {
-          intent: Option.some(Session.Intent.make({ at: memory.now(), selection: target.selection, holder }))
-        }),
-        epoch
-      )
-      : Effect.succeed(session)
-
-  /** An answer came home and somebody had written meanwhile: theirs stands. If they signed out, so is the answer. */
-  const displaced = Effect.fnUntraced(function*(kept: Kept, answer: Session.Session): Effect.fn.Return<
-    Session.Session,
-    AuthError
-  > {
-    if (kept.session?.durable !== false) store.absorb(kept, yield* store.read(kept))
-    if (kept.session !== undefined) return kept.session
-    yield* Effect.ignore(revoke(answer))
-    return yield* memory.notAuthenticated(kept)
+  /** The grant was refused for good. What another login or another refresh token made of the session stands. */
+  const bury = Effect.fnUntraced(function*(
+    entry: Entry,
+    target: Decision.Target,
+    before: Session.Session,
+    asked: Session.Session,
+    detail: string
+  ): Effect.fn.Return<Session.Session | undefined, AuthError> {
+    const price = Decision.priceOf(asked)
+    const name = price === undefined ? undefined : yield* persistence.nameOf(price)
+    for (let looks = 0; looks < mostLooks; looks++) {
+      if (entry.session?.durable === true) {
+        yield* Effect.ignore(Effect.map(persistence.look(entry), (found) => persistence.absorb(entry, found)))
+      }
+      const held = entry.session
+      if (held === undefined || entry.removals > 0) return yield* entries.notAuthenticated(entry)
+      if (Session.login(held) !== target.login) return undefined
+      if (Option.isSome(held.dead)) return yield* entries.ended(entry, held)
+      if (!Session.isSameRefreshToken(held.grant, asked.grant) && asked.grant._tag === "RefreshToken") {
+        // A sibling renewed: its token serves if it is good, and the next attempt sends its grant.
+        return undefined
+      }
+      const buried = Decision.bury(held, { detail, answerLost: Option.isSome(before.intent), name }, entries.now())
+      const written = yield* Effect.result(persistence.write(entry, buried))
+      if (Result.isSuccess(written)) return yield* entries.ended(entry, buried)
+      if (persistence.isConflict(written.failure)) continue
+      entries.holdUnsaved(entry, buried, {
+        kind: "answer",
+        bought: price === undefined ? [] : [price],
+        replaced: undefined,
+        found: 0,
+        isUnknown: written.failure.written === "maybe",
+        cause: written.failure.message
+      })
+      return yield* entries.ended(entry, buried)
+    }
+    return yield* unavailable("no", "other programs kept changing the stored session")
   })
 
-  const notRevoked = (reason: string) => Effect.succeed(Revocation.cases.NotRevoked.make({ reason }))
-
-  const revoke = (session: Session.Session): Effect.Effect<Revocation> =>
-    session.strategy === "environment"
-      ? notRevoked("a token of the environment is not ours to revoke")
-      : iam.revoke(session).pipe(
-        Effect.timeoutOrElse({
-          duration: policy.timeLimit,
-          orElse: () => notRevoked("the IAM did not answer in time")
-        }),
-        Effect.catch((error) => notRevoked(error.message))
-      )
-
-  return { attempt, revoke }
+  return { attempt }
 }

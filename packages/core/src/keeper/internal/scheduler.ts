@@ -1,52 +1,79 @@
 /**
  * Wakes the keeper when a session is due, by the wall clock: naps are short and compare, so that a laptop's sleep, a clock
- * jump and a token of 400 days are all ordinary.
+ * jump and a token of 400 days are all ordinary. The heap is the queue: what is due beyond the renewals that may be under
+ * way at once stays in it, in its order.
  */
 import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Dues from "./dues.ts"
-import type { Kept } from "./kept.ts"
+import * as DueQueue from "./dueQueue.ts"
+import type { Entry } from "./entry.ts"
 
 const longestNap = 60_000
 
+/** How many sessions are renewed in the background at the same time. */
+export const mostAtOnce = 64
+
 export interface Scheduler {
   /** Says that a session is due at this epoch millisecond; the scheduler wakes in time for it. */
-  readonly arm: (kept: Kept, dueAt: number) => void
-  /** Runs for ever, and calls `work` with each session whose time has come. */
-  readonly run: Effect.Effect<never>
+  readonly arm: (entry: Entry, dueAt: number) => void
+  /** Forgets a session. */
+  readonly disarm: (entry: Entry) => void
+  /**
+   * Runs for ever, and runs `due` for each session whose time has come. `setBack` is called when the clock was set back,
+   * after which every session has to be armed again.
+   */
+  readonly run: (options: {
+    readonly due: (entry: Entry) => Effect.Effect<void>
+    readonly setBack: () => void
+  }) => Effect.Effect<never>
 }
 
-/** `setBack` is called when the clock was set back, after which every session has to be armed again. */
 export const make = (options: {
   readonly clock: Clock.Clock
   readonly nap: (duration: Duration.Duration) => Effect.Effect<void>
-  readonly work: (kept: Kept) => void
-  readonly setBack: () => void
 }): Scheduler => {
-  const dues = Dues.make()
+  const queue = DueQueue.make<Entry>()
   let previous = Number.NEGATIVE_INFINITY
+  let running = 0
   let rearmed = Deferred.makeUnsafe<void>()
 
-  const arm = (kept: Kept, dueAt: number): void => {
-    const isFirst = dueAt < dues.next()
-    dues.set(kept, dueAt)
-    if (isFirst) Deferred.doneUnsafe(rearmed, Effect.void)
+  const wake = (): void => {
+    Deferred.doneUnsafe(rearmed, Effect.void)
   }
 
-  const once = Effect.suspend(() => {
-    const now = options.clock.currentTimeMillisUnsafe()
-    if (now < previous) options.setBack()
-    previous = now
-    for (const kept of dues.take(now)) options.work(kept)
-    const nextAt = dues.next()
-    rearmed = Deferred.makeUnsafe()
-    const idle = Deferred.await(rearmed)
-    if (nextAt === Number.POSITIVE_INFINITY) return idle
-    // Whole milliseconds: a nap of a part of one would end before its time.
-    return Effect.raceFirst(options.nap(Duration.millis(Math.min(Math.ceil(nextAt - now), longestNap))), idle)
-  })
+  const arm = (entry: Entry, dueAt: number): void => {
+    const isFirst = dueAt < queue.next()
+    queue.set(entry, dueAt)
+    if (isFirst) wake()
+  }
 
-  return { arm, run: Effect.forever(once) }
+  const run: Scheduler["run"] = ({ due, setBack }) => {
+    const done = Effect.sync(() => {
+      running -= 1
+      if (running === mostAtOnce - 1) wake()
+    })
+    const once = Effect.gen(function*() {
+      const now = options.clock.currentTimeMillisUnsafe()
+      if (now < previous) setBack()
+      previous = now
+      while (running < mostAtOnce) {
+        const entry = queue.take(now)
+        if (entry === undefined) break
+        running += 1
+        yield* Effect.forkChild(Effect.ensuring(due(entry), done), { startImmediately: true })
+      }
+      const nextAt = running < mostAtOnce ? queue.next() : Number.POSITIVE_INFINITY
+      rearmed = Deferred.makeUnsafe()
+      const idle = Deferred.await(rearmed)
+      if (nextAt === Number.POSITIVE_INFINITY) return yield* idle
+      // Whole milliseconds: a nap of a part of one would end before its time.
+      const millis = Math.max(0, Math.min(Math.ceil(nextAt - options.clock.currentTimeMillisUnsafe()), longestNap))
+      return yield* Effect.raceFirst(options.nap(Duration.millis(millis)), idle)
+    })
+    return Effect.forever(once)
+  }
+
+  return { arm, disarm: queue.remove, run }
 }
