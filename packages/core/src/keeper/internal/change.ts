@@ -9,7 +9,7 @@ import * as Result from "effect/Result"
 import type { Revocation } from "../../iam/IamClient.ts"
 import * as Session from "../../session/Session.ts"
 import type * as User from "../../session/User.ts"
-import type { SessionLockError } from "../../storage/SessionLock.ts"
+import { SessionLockError } from "../../storage/SessionLock.ts"
 import type { TokenStorageError } from "../../storage/TokenStorageError.ts"
 import * as Decision from "./decision.ts"
 import type { Entries, Entry } from "./entry.ts"
@@ -249,9 +249,11 @@ export const make = (options: {
           entries.leftMemory(entry)
           return revocation
         })
-      return flights.changeInTime(entry, isDurable, removal).pipe(
-        Effect.catchTag("SessionLockError", (error) => removeWithout(entry, options.revoke, error)),
-        Effect.ensuring(Effect.sync(() => entries.removed(entry)))
+      return flights.own(
+        flights.changeInTime(entry, isDurable, removal).pipe(
+          Effect.catchTag("SessionLockError", (error) => removeWithout(entry, options.revoke, error)),
+          Effect.ensuring(Effect.sync(() => entries.removed(entry)))
+        )
       )
     })
 
@@ -259,9 +261,15 @@ export const make = (options: {
   const removeWithout = Effect.fnUntraced(function*(entry: Entry, isAsked: boolean, error: SessionLockError) {
     const looked = yield* Effect.result(persistence.look(entry))
     const sessions = ending(entry, Result.isSuccess(looked) ? looked.success : undefined)
-    yield* revokeAll(sessions, isAsked)
+    const revocation = yield* revokeAll(sessions, isAsked)
     entries.leftBehind(entry, sessions[0] === undefined ? undefined : Session.login(sessions[0]))
-    return yield* error
+    const told = revocation._tag === "Revoked" ? "the IAM was told" : `the IAM was not told (${revocation.reason})`
+    return yield* new SessionLockError({
+      key: error.key,
+      purpose: error.purpose,
+      ...(error.holder === undefined ? {} : { holder: error.holder }),
+      detail: `${error.detail}; ${told}, and the stored session is left where it is: sign out again`
+    })
   })
 
   return { replace, learned, remove }

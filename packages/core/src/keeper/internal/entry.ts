@@ -398,9 +398,28 @@ export const make = (options: {
     inTrouble(entry).hasUnknownPut = true
   }
 
+  /** Drops an entry, unless something of it is in memory only or somebody works on it; whether it did. */
+  const forget = (entry: Entry): boolean => {
+    if (entry.forgotten) return true
+    const { session, trouble } = entry
+    const isOnlyCopy = (session !== undefined && !session.durable) || entry.detached ||
+      (trouble !== undefined &&
+        (trouble.unsaved !== undefined || trouble.leftLogin !== undefined || trouble.hasUnknownPut))
+    const isBusy = entry.removals > 0 ||
+      (trouble !== undefined && (trouble.users > 0 || trouble.flights !== undefined ||
+        trouble.loading !== undefined || Pause.remaining(trouble.pause, nowMillis()) > 0))
+    if (isOnlyCopy || isBusy) return false
+    entry.forgotten = true
+    entries.delete(entry.key.id)
+    options.forgot(entry)
+    return true
+  }
+
+  /** A removal has ended. An entry that it left empty goes by itself. */
   const removed = (entry: Entry): void => {
     entry.removals -= 1
     settle(entry)
+    if (entry.session === undefined) forget(entry)
   }
 
   const damaged = (entry: Entry, detail: string): void => {
@@ -503,21 +522,6 @@ export const make = (options: {
         })
       )
     })
-
-  /** Drops an entry, unless something of it is in memory only or somebody works on it; whether it did. */
-  const forget = (entry: Entry): boolean => {
-    if (entry.forgotten) return true
-    const { session, trouble } = entry
-    const isOnlyCopy = (session !== undefined && !session.durable) || entry.detached || trouble?.unsaved !== undefined
-    const isBusy = entry.removals > 0 ||
-      (trouble !== undefined && (trouble.users > 0 || trouble.flights !== undefined ||
-        trouble.loading !== undefined || Pause.remaining(trouble.pause, nowMillis()) > 0))
-    if (isOnlyCopy || isBusy) return false
-    entry.forgotten = true
-    entries.delete(entry.key.id)
-    options.forgot(entry)
-    return true
-  }
 
   return {
     now,

@@ -107,6 +107,16 @@ export const make = (options: {
         : Effect.uninterruptible(effect)
     )
 
+  /** Work that belongs to the keeper: it goes on when who asked for it goes away. */
+  const own = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.suspend(() => {
+      const done = Deferred.makeUnsafe<A, E>()
+      launch(effect, (exit) => {
+        Deferred.doneUnsafe(done, exit)
+      })
+      return Deferred.await(done)
+    })
+
   /** Changes an entry, and the storage under its key where something durable is touched. */
   const change = <A, E>(
     entry: Entry,
@@ -114,12 +124,8 @@ export const make = (options: {
     effect: Effect.Effect<A, E>
   ): Effect.Effect<A, E | SessionLockError> =>
     Effect.suspend(() => {
-      const changed = Deferred.makeUnsafe<A, E | SessionLockError>()
       if (isDurable) watch()
-      launch(exclusively(entry, isDurable)(effect), (exit) => {
-        Deferred.doneUnsafe(changed, exit)
-      })
-      return Deferred.await(changed)
+      return own(exclusively(entry, isDurable)(effect))
     })
 
   /** The same for who does not wait longer for its turn and the lock than one request may take. */
@@ -224,5 +230,5 @@ export const make = (options: {
     ).pipe(Effect.timeoutOption(policy.timeLimit), Effect.asVoid)
   )
 
-  return { start, load, change, changeInTime, giveWayAll, join, saveAll }
+  return { start, load, own, change, changeInTime, giveWayAll, join, saveAll }
 }
