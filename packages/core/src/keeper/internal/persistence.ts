@@ -2,6 +2,7 @@
  * Between memory and the storage: reading, taking up what others wrote, and writing with compare and set. All of it but
  * `look` runs while nobody else in this process changes the entry, and under the lock where something durable is touched.
  */
+import type * as Context from "effect/Context"
 import * as Digest from "effect/crypto/Digest"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -58,8 +59,8 @@ export const make = (options: {
 
   /** One operation of the storage. One that never answers holds nobody: after its time its outcome is unknown. */
   const bounded = <A>(method: string, operation: Effect.Effect<A, TokenStorageError>) =>
-    Effect.suspend((): Effect.Effect<A, TokenStorageError> => {
-      const fiber = fork(operation)
+    Effect.contextWith((context: Context.Context<never>): Effect.Effect<A, TokenStorageError> => {
+      const fiber = Effect.runForkWith(context)(operation)
       const exit = fiber.pollUnsafe()
       if (exit !== undefined) return exit
       const outcome = Deferred.makeUnsafe<A, TokenStorageError>()
