@@ -28,6 +28,8 @@ import type * as SimulatorApi from "./SimulatorApi.ts"
 export type Fault = `${string}:${number | FaultKind}:${number}`
 
 /**
+ * The faults of a route that are no mere status; `Fault` says what each does.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -62,17 +64,21 @@ export interface LedgerEntry extends Omit<SimulatorApi.LedgerEntry, "route" | "s
 }
 
 /**
- * A running proxy. `forwardTo` names the server behind it, once that is known; until then it answers 503. `setKnobs`
- * changes the named knobs and leaves the others; `forget` empties the ledger.
+ * A running proxy.
  *
  * @category models
  * @since 0.1.0
  */
 export interface FaultProxy {
+  /** Where it listens, `http://127.0.0.1:PORT`. */
   readonly address: string
+  /** Names the server behind it by its address. Until then the proxy answers 503. */
   readonly forwardTo: (target: string) => Effect.Effect<void>
+  /** Changes the named knobs and leaves the others; `fail` replaces the faults still to come. */
   readonly setKnobs: (knobs: Knobs) => Effect.Effect<void>
+  /** Every request in order of arrival. */
   readonly ledger: Effect.Effect<ReadonlyArray<LedgerEntry>>
+  /** Empties the ledger. */
   readonly forget: Effect.Effect<void>
 }
 

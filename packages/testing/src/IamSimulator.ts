@@ -60,21 +60,21 @@ export interface Options extends KnobsInput {
 /**
  * A running simulator.
  *
- * - `issuer` is its address, `http://127.0.0.1:PORT`.
- * - `ledger` has every request in order of arrival.
- * - `setKnobs` changes the named knobs and leaves the others; `fail` replaces the faults still to come.
- * - `revokeAll` kills every access and refresh token, as if the users had been signed out everywhere.
- * - `reset` starts afresh: no tokens, an empty ledger, the knobs of the options.
- *
  * @category services
  * @since 0.1.0
  */
 export class IamSimulator extends Context.Service<IamSimulator, {
+  /** Its address, `http://127.0.0.1:PORT`, which both dialects take as their issuer. */
   readonly issuer: string
+  /** Every request in order of arrival, except those that steer the simulator. */
   readonly ledger: Effect.Effect<ReadonlyArray<LedgerEntry>>
+  /** The knobs as they stand; `fail` has the faults still to come. */
   readonly knobs: Effect.Effect<Knobs>
+  /** Changes the named knobs and leaves the others; `fail` replaces the faults still to come. */
   readonly setKnobs: (knobs: KnobsInput) => Effect.Effect<void>
+  /** Kills every access and refresh token, as if the users had been signed out everywhere. */
   readonly revokeAll: Effect.Effect<void>
+  /** Starts afresh: no tokens, an empty ledger, the knobs of the options. */
   readonly reset: Effect.Effect<void>
 }>()("@effect-authn/testing/IamSimulator") {}
 

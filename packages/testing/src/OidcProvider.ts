@@ -31,25 +31,37 @@ export interface Options {
 /**
  * A running provider. Refresh tokens rotate, and one that is seen again revokes its whole grant, without a grace period.
  *
- * - `resource` is an API, whose access tokens are JWTs with the scopes `api:read` and `api:write`; all others are opaque.
- * - `publicClient` signs people in, at any port of `http://127.0.0.1/callback` or `http://[::1]/callback`, and with device
- *   codes. `secretClient` does so with `client_secret_basic` and gets tokens of its own; `postClient` only the latter, with
- *   `client_secret_post`, and `keyClient` with `private_key_jwt`.
- * - `proxy` is in front of it, with the routes `discovery`, `authorization`, `token`, `device`, `jwks`, `userinfo`,
- *   `revocation`, `introspection`, `end-session` and `page`.
- * - `errors` is what went wrong inside.
- *
  * @category services
  * @since 0.1.0
  */
 export class OidcProvider extends Context.Service<OidcProvider, {
+  /** Its issuer, to the letter: the address of the proxy in front of it, `http://127.0.0.1:PORT`. */
   readonly issuer: string
+  /**
+   * The indicator of an API (RFC 8707). Access tokens for it are JWTs with the scopes `api:read` and `api:write`; all
+   * others are opaque.
+   */
   readonly resource: string
+  /**
+   * Signs people in without a secret: at any port of `http://127.0.0.1/callback` or `http://[::1]/callback`, and with
+   * device codes.
+   */
   readonly publicClient: { readonly id: string }
+  /**
+   * Authenticates with `client_secret_basic`: signs people in at any port of `http://127.0.0.1/callback`, and gets tokens
+   * of its own (client credentials).
+   */
   readonly secretClient: { readonly id: string; readonly secret: Redacted.Redacted }
+  /** Authenticates with `client_secret_post`, and gets tokens of its own only. */
   readonly postClient: { readonly id: string; readonly secret: Redacted.Redacted }
+  /** Authenticates with `private_key_jwt` (ES256, RFC 7523), and gets tokens of its own only. */
   readonly keyClient: { readonly id: string; readonly key: Redacted.Redacted<Jose.JWK> }
+  /**
+   * What stands in front of it, with the routes `discovery`, `authorization`, `token`, `device`, `jwks`, `userinfo`,
+   * `revocation`, `introspection`, `end-session` and `page`.
+   */
   readonly proxy: FaultProxy.FaultProxy
+  /** What went wrong inside of the provider; empty in a run without faults of its own. */
   readonly errors: Effect.Effect<ReadonlyArray<Error>>
 }>()("@effect-authn/testing/OidcProvider") {}
 

@@ -105,22 +105,23 @@ export interface Failure {
 /**
  * The other side of the scripted `IamClient`.
  *
- * - `calls` has every call in order of arrival; `count` those of one method.
- * - `failNext` queues a failure for the next calls of a method, after those already queued.
- * - `set` changes knobs; `revokeAll` kills every token and grant; `issue` makes a token as if it had been obtained
- *   elsewhere, which `whoami` knows.
- * - `reset` starts afresh: no calls, no failures, no tokens, the knobs of the options.
- *
  * @category services
  * @since 0.1.0
  */
 export class ScriptedIam extends Context.Service<ScriptedIam, {
+  /** Every call in order of arrival. */
   readonly calls: Effect.Effect<ReadonlyArray<Call>>
+  /** How many calls of one method have arrived. */
   readonly count: (method: Method) => Effect.Effect<number>
+  /** Queues a failure for the next calls of a method, after those already queued. */
   readonly failNext: (method: Method, failure: Failure) => Effect.Effect<void>
+  /** Changes the named knobs and leaves the others. */
   readonly set: (knobs: Partial<Knobs>) => Effect.Effect<void>
+  /** Makes an access token as if it had been obtained elsewhere, for `AuthStrategy.token`. */
   readonly issue: Effect.Effect<Redacted.Redacted>
+  /** Kills every token and grant, as if the account had been signed out everywhere. */
   readonly revokeAll: Effect.Effect<void>
+  /** Starts afresh: no calls, no failures, no tokens, the knobs of the options. */
   readonly reset: Effect.Effect<void>
 }>()("@effect-authn/testing/ScriptedIam") {}
 

@@ -19,13 +19,16 @@ import * as KernelLock from "./internal/kernelLock.ts"
 import * as SessionFiles from "./internal/sessionFiles.ts"
 
 /**
- * `directory` is where the sessions are; the locks are in `locks` below it. Default: `effect-authn/sessions` in the
- * user's data directory (`XDG_DATA_HOME` first, on every system).
+ * Where the locks are.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
+  /**
+   * The directory of the sessions; the locks are in `locks` below it. Default: `effect-authn/sessions` in the user's data
+   * directory (`XDG_DATA_HOME` first, on every system).
+   */
   readonly directory?: string | undefined
 }
 

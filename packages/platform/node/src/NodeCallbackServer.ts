@@ -18,16 +18,20 @@ import * as Http from "node:http"
 import * as Page from "./internal/callbackPage.ts"
 
 /**
- * - `ports`: the ports to try, in order, where the IAM knows only some; unless told, one that is free.
- * - `host` (default `127.0.0.1`) and `path` (default `/callback`) of the redirect URI: an IAM may match it to the letter.
- *   Whatever the name, the server listens on 127.0.0.1 and, where the machine has it, on ::1.
+ * What the redirect URI looks like, as it is registered at the IAM.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
+  /** The ports to try, in order, where the IAM accepts only some. Default: one that is free. */
   readonly ports?: ReadonlyArray<number> | undefined
+  /**
+   * The host in the redirect URI: an IAM may compare it to the letter. Default: `127.0.0.1`. Whatever the name, the
+   * server listens on 127.0.0.1 and, where the machine has it, on ::1.
+   */
   readonly host?: "127.0.0.1" | "localhost" | "[::1]" | undefined
+  /** The path in the redirect URI. Default: `/callback`. */
   readonly path?: `/${string}` | undefined
 }
 

@@ -6,10 +6,14 @@
 import type { SessionKey } from "@effect-authn/core/session/SessionKey"
 import * as EncryptedTokenStorage from "@effect-authn/core/storage/EncryptedTokenStorage"
 import * as EncryptionKeys from "@effect-authn/core/storage/EncryptionKeys"
-import type { SessionLock, SessionLockError } from "@effect-authn/core/storage/SessionLock"
+import { SessionLock, SessionLockError } from "@effect-authn/core/storage/SessionLock"
 import * as StoragePolicy from "@effect-authn/core/storage/StoragePolicy"
 import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
-import { StorageKeyUnavailable, TokenStorageError } from "@effect-authn/core/storage/TokenStorageError"
+import {
+  StorageKeyUnavailable,
+  StorageUnavailable,
+  TokenStorageError
+} from "@effect-authn/core/storage/TokenStorageError"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -18,30 +22,38 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as Path from "node:path"
 import * as FileTokenStorage from "./FileTokenStorage.ts"
 import * as SessionFiles from "./internal/sessionFiles.ts"
 
 /**
- * - `policy`: default what `EFFECT_AUTHN_STORAGE` says, else `auto`.
- * - `directory`: the files are in `keychain`, `encrypted` and `sessions` below it. Default: `effect-authn` in the user's
- *   data directory.
- * - `keychain`: makes the key for a place out of the keychain: `KeychainKeySource.layer` of `storage-keyring`. Without it
- *   there is no `keyring`.
- * - `key`: the key of encrypted files. Default: `EFFECT_AUTHN_KEY`, else `EFFECT_AUTHN_PASSPHRASE`, else none.
- * - `plainFiles`: whether `auto` may store sessions in plain text when nothing better works; asked only then.
- *   Default: no. A policy of `plain-file` needs no leave.
+ * Which places a program can use, and which of them it takes.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
+  /** Which place is used. Default: what `EFFECT_AUTHN_STORAGE` says, else `auto`. */
   readonly policy?: StoragePolicy.Policy | undefined
+  /**
+   * The files are in `keychain`, `encrypted` and `sessions` below this directory. Default: `effect-authn` in the user's
+   * data directory (`XDG_DATA_HOME` first, on every system).
+   */
   readonly directory?: string | undefined
+  /**
+   * Makes the key for a place out of the keychain: `KeychainKeySource.layer` of `storage-keyring`. Without it there is no
+   * `keyring`.
+   */
   readonly keychain?:
     | ((options: { readonly name: string }) => Layer.Layer<EncryptionKeys.EncryptionKeys, never, SessionLock>)
     | undefined
+  /** The key of encrypted files. Default: `EFFECT_AUTHN_KEY`, else `EFFECT_AUTHN_PASSPHRASE`, else none. */
   readonly key?: Layer.Layer<EncryptionKeys.EncryptionKeys> | undefined
+  /**
+   * Whether `auto` may store sessions in plain text when nothing better works; asked only then. Default: no. The policy
+   * `plain-file` needs no permission.
+   */
   readonly plainFiles?: Effect.Effect<boolean> | undefined
 }
 
@@ -103,11 +115,37 @@ const policyOf = (options?: Options): Effect.Effect<StoragePolicy.Policy, Refusa
     : Config.schema(StoragePolicy.Policy, variable).pipe(
       Config.withDefault("auto" as const),
       Effect.mapError(() => ({
-        message: `${variable} is none of ${StoragePolicy.Policy.literals.join(", ")}`
+        message: `${variable} is none of ${
+          StoragePolicy.Policy.literals.join(", ")
+        }: set it to one of them, or unset it`
       }))
     )
 
 const variable = "EFFECT_AUTHN_STORAGE"
+
+/** Without a policy there is no storage, and each use says so: building a layer fails for nobody who does not use it. */
+const misconfigured = ({ message }: Refusal) => {
+  const description = `storage by ${variable}`
+  const fails = (method: string) =>
+    Effect.fail(
+      new TokenStorageError({ storage: description, method, reason: new StorageUnavailable({ detail: message }) })
+    )
+  return Layer.mergeAll(
+    Layer.succeed(TokenStorage.TokenStorage, {
+      description,
+      guarantees: { durable: false, exclusive: false, changes: false, atRest: "memory" },
+      get: () => fails("get"),
+      put: () => fails("put"),
+      remove: () => fails("remove"),
+      keys: fails("keys"),
+      changes: Stream.empty
+    }),
+    Layer.succeed(SessionLock, {
+      withLock: (key, purpose) => () => Effect.fail(new SessionLockError({ key, purpose, detail: message }))
+    }),
+    Layer.succeed(StoragePolicy.StoragePolicy, { choice: fails("choose"), announced: Stream.never })
+  )
+}
 
 /**
  * The storage of a Node program, by a policy, with the lock that goes with it. Building it asks, reads and starts nothing;
@@ -121,9 +159,7 @@ export const layer = (
 ): Layer.Layer<TokenStorage.TokenStorage | SessionLock | StoragePolicy.StoragePolicy> =>
   Layer.unwrap(Effect.gen(function*() {
     const policy = yield* Effect.result(policyOf(options))
-    if (Result.isFailure(policy)) {
-      return StoragePolicy.layer("auto", [{ place: "plain-file", offer: Effect.fail(policy.failure) }])
-    }
+    if (Result.isFailure(policy)) return misconfigured(policy.failure)
     const known = yield* offers(options)
     const plain = policy.success === "auto"
       ? Effect.flatMap(

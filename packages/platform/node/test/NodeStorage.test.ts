@@ -132,9 +132,10 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("NodeStorage", (it) =
       assert.strictEqual((yield* chosen({ keychain: keychain() }, env)).place, "memory")
       assert.strictEqual((yield* chosen({ policy: "plain-file" }, env)).place, "plain-file")
       const refused = yield* Effect.flip(chosen({}, { EFFECT_AUTHN_STORAGE: "keychain" }))
-      assert.include(
+      assert.strictEqual(
         refused.message,
-        "EFFECT_AUTHN_STORAGE is none of auto, keyring, encrypted-file, plain-file, memory"
+        "storage by EFFECT_AUTHN_STORAGE: EFFECT_AUTHN_STORAGE is none of auto, keyring, " +
+          "encrypted-file, plain-file, memory: set it to one of them, or unset it"
       )
       const pinned = yield* Effect.flip(chosen({ policy: "keyring" }, { EFFECT_AUTHN_KEY: secret }))
       assert.include(pinned.message, "keyring: this program does not use the keychain")
