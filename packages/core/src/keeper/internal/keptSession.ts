@@ -25,16 +25,20 @@ export const make = (options: {
 }): (key: SessionKey) => KeptSession => {
   const { callers, changes, entries, feed } = options
 
-  interface Token extends Effect.Effect<TokenSet, AuthError> {
+  /** The hot path: a field read and a clock comparison. */
+  class Token extends Effectable.Class<TokenSet, AuthError> {
     readonly kept: Kept
-  }
-  const tokenPrototype = Effectable.Prototype<Token>({
-    label: "KeptSession.token",
-    evaluate() {
+
+    constructor(kept: Kept) {
+      super()
+      this.kept = kept
+    }
+
+    asEffect() {
       const { entry } = this.kept
       return entries.nowMillis() <= entry.readyUntil ? entry.ready : callers.token(entry)
     }
-  })
+  }
 
   class Kept implements KeptSession {
     #entry: Entry
@@ -53,7 +57,7 @@ export const make = (options: {
     }
 
     get token(): Effect.Effect<TokenSet, AuthError> {
-      return Object.assign(Object.create(tokenPrototype), { kept: this })
+      return new Token(this)
     }
 
     get bearer() {
