@@ -29,6 +29,8 @@ import * as Schema from "effect/Schema"
  *   between has lost the answer.
  * - `rotation` of refresh tokens (`rotate`): `none` keeps the one there is; `rotate` answers with a new one and refuses
  *   the old one; `strict` also revokes the whole family when it sees an old one again.
+ * - `grace` (none): how long a refresh token is answered again after it was first used, with a new access token and the
+ *   refresh token of the first answer.
  *
  * @category models
  * @since 0.1.0
@@ -37,11 +39,13 @@ export interface Knobs {
   readonly lifetime: Duration.Duration
   readonly latency: Duration.Duration
   readonly rotation: "none" | "rotate" | "strict"
+  readonly grace: Duration.Duration
 }
 
 /**
  * How the scripted IAM starts. `tokens` says how access tokens look (`jwt`: with claims, and a signature that verifies
- * nowhere), `grant` what renews them. One account exists: `ada`, with the password `correct-horse-battery`.
+ * nowhere), `grant` what renews them. Two accounts exist, `ada` (whose `user` may be another one) and `bob`, both with the
+ * password `correct-horse-battery`.
  *
  * @category models
  * @since 0.1.0
@@ -57,6 +61,7 @@ export interface Options {
   readonly lifetime?: Duration.Input
   readonly latency?: Duration.Input
   readonly rotation?: Knobs["rotation"]
+  readonly grace?: Duration.Input
 }
 
 /**
@@ -74,6 +79,10 @@ export type Method = "login" | "renew" | "whoami" | "revoke"
  * - `selection` is what was asked for, by `Selection.id`.
  * - `refreshToken` and `accessToken` number the presented tokens in the order of their issue, from 1; absent when none
  *   was presented, or one that this IAM never issued.
+ * - `subject` is the id of the user whose tokens were presented or issued, and `login` numbers the login that they come
+ *   from by its first refresh token; absent where there is none.
+ * - `issued` numbers the tokens that the IAM made, also those of an answer that was lost.
+ * - `familyRevoked` says that a refresh token was seen again, and that this ended its login (`strict`).
  * - `outcome` is `answered`, the tag of the failure, or `lost`: the IAM acted, and the caller got a failure instead.
  *
  * @category models
@@ -86,6 +95,10 @@ export interface Call {
   readonly selection: Selection.SelectionId
   readonly refreshToken: number | undefined
   readonly accessToken: number | undefined
+  readonly subject: string | undefined
+  readonly login: number | undefined
+  readonly issued: { readonly accessToken: number; readonly refreshToken: number | undefined } | undefined
+  readonly familyRevoked: boolean
   readonly outcome: "answered" | "lost" | IamError.IamErrorReason["_tag"]
 }
 
@@ -126,7 +139,7 @@ export class ScriptedIam extends Context.Service<ScriptedIam, {
 }>()("@effect-authn/testing/ScriptedIam") {}
 
 /**
- * The password of `ada`.
+ * The password of `ada` and of `bob`.
  *
  * @category fixtures
  * @since 0.1.0
@@ -145,11 +158,37 @@ const ada = User.User.make({
   profile: Redacted.make({ handle: "ada" }, { label: "profile" })
 })
 
+const bob = User.User.make({
+  id: "01J0BOB",
+  handle: Option.some("bob"),
+  displayName: Option.some("Bob Noyce"),
+  firstName: Option.some("Bob"),
+  lastName: Option.some("Noyce"),
+  email: Option.some("bob@example.org"),
+  avatarUrl: Option.none(),
+  roles: ["platform_member"],
+  profile: Redacted.make({ handle: "bob" }, { label: "profile" })
+})
+
 const encodeJson = Schema.encodeSync(Schema.fromJsonString(Schema.Json))
 
 const jwt = (claims: Schema.JsonObject): string =>
   [{ alg: "RS256", typ: "JWT" }, claims].map((part) => Base64Url.encode(encodeJson(part))).join(".") +
   `.${Base64Url.encode("scripted, verifies nowhere")}`
+
+interface Access {
+  readonly number: number
+  readonly expiresAt: number
+  readonly user: User.User
+}
+
+interface Refresh {
+  readonly number: number
+  readonly family: number
+  readonly user: User.User
+  spentAt: number | undefined
+  successor: Session.Grant | undefined
+}
 
 /**
  * The `IamClient` and its script. Time is Effect's clock.
@@ -161,11 +200,13 @@ export const layer = (options: Options = {}): Layer.Layer<ScriptedIam | IamClien
   Layer.effectContext(Effect.sync(() => {
     const issuer = options.issuer ?? "https://iam.example"
     const policy = { ...RefreshPolicy.standard, ...options.policy }
-    const user = options.user ?? ada
+    const first = options.user ?? ada
+    const users = new Map([["ada", first], ["bob", bob]])
     const initial: Knobs = {
       lifetime: Duration.fromInputUnsafe(options.lifetime ?? "1 hour"),
       latency: Duration.fromInputUnsafe(options.latency ?? 0),
-      rotation: options.rotation ?? "rotate"
+      rotation: options.rotation ?? "rotate",
+      grace: Duration.fromInputUnsafe(options.grace ?? 0)
     }
 
     let knobs = initial
@@ -173,14 +214,14 @@ export const layer = (options: Options = {}): Layer.Layer<ScriptedIam | IamClien
     let failures: Array<{ readonly method: Method; readonly failure: Failure; left: number }> = []
     // Numbers go on across `reset`, so that a token of before is never taken for one of after.
     let issued = 0
-    let access = new Map<string, { readonly number: number; readonly expiresAt: number }>()
-    let refresh = new Map<string, { readonly number: number; readonly family: number; spent: boolean }>()
+    let access = new Map<string, Access>()
+    let refresh = new Map<string, Refresh>()
 
     const revokeFamily = (family: number) => {
       refresh = new Map([...refresh].filter(([, one]) => one.family !== family))
     }
 
-    const issueAccess = (selection: Selection.Selection) =>
+    const issueAccess = (user: User.User, selection: Selection.Selection) =>
       Effect.map(DateTime.now, (now) => {
         const number = ++issued
         const at = DateTime.toEpochMillis(now)
@@ -197,7 +238,7 @@ export const layer = (options: Options = {}): Layer.Layer<ScriptedIam | IamClien
           ...end
         }
         const token = options.tokens === "opaque" ? `access-${number}` : jwt(claims)
-        access.set(token, { number, expiresAt })
+        access.set(token, { number, expiresAt, user })
         return TokenSet.TokenSet.make({
           accessToken: Redacted.make(token, { label: "access_token" }),
           tokenType: "Bearer",
@@ -208,39 +249,51 @@ export const layer = (options: Options = {}): Layer.Layer<ScriptedIam | IamClien
         })
       })
 
-    const issueRefresh = (family?: number): Session.Grant => {
+    const issueRefresh = (user: User.User, family?: number): Session.Grant => {
       const number = ++issued
       const token = `refresh-${number}`
-      refresh.set(token, { number, family: family ?? number, spent: false })
+      refresh.set(token, { number, family: family ?? number, user, spentAt: undefined, successor: undefined })
       return { _tag: "RefreshToken", refreshToken: Redacted.make(token, { label: "refresh_token" }) }
     }
 
-    const answer = (selection: Selection.Selection, grant: () => Session.Grant) =>
-      Effect.map(issueAccess(selection), (tokens): Session.TokenResponse => ({
+    const answer = (user: User.User, selection: Selection.Selection, grant: () => Session.Grant) =>
+      Effect.map(issueAccess(user, selection), (tokens): Session.TokenResponse => ({
         tokens,
         grant: grant(),
         user: Option.some(user)
       }))
 
-    const isKnown = (tokens: Option.Option<TokenSet.TokenSet>) =>
+    const accessOf = (tokens: Option.Option<TokenSet.TokenSet>) =>
+      Option.isSome(tokens) ? access.get(Redacted.value(tokens.value.accessToken)) : undefined
+
+    const refreshOf = (grant: Session.Grant | undefined) =>
+      grant?._tag === "RefreshToken" ? refresh.get(Redacted.value(grant.refreshToken)) : undefined
+
+    /** Whose a token is that is valid now. */
+    const userOf = (tokens: Option.Option<TokenSet.TokenSet>) =>
       Effect.map(DateTime.now, (now) => {
-        const found = Option.isSome(tokens) ? access.get(Redacted.value(tokens.value.accessToken)) : undefined
-        return found !== undefined && DateTime.toEpochMillis(now) < found.expiresAt
+        const found = accessOf(tokens)
+        return found !== undefined && DateTime.toEpochMillis(now) < found.expiresAt ? found.user : undefined
       })
 
     const rotated = (token: Redacted.Redacted, target: Selection.Selection) =>
       Effect.gen(function*() {
         const presented = refresh.get(Redacted.value(token))
+        const now = DateTime.toEpochMillis(yield* DateTime.now)
         if (presented === undefined) return yield* new IamError.GrantDead({ detail: "unknown refresh token" })
-        if (presented.spent) {
-          if (knobs.rotation === "strict") revokeFamily(presented.family)
+        const { family, spentAt, successor, user } = presented
+        if (spentAt !== undefined) {
+          if (successor !== undefined && now - spentAt < Duration.toMillis(knobs.grace)) {
+            return yield* answer(user, target, () => successor)
+          }
+          if (knobs.rotation === "strict") revokeFamily(family)
           return yield* new IamError.GrantDead({ detail: "this refresh token was used before" })
         }
         if (knobs.rotation === "none") {
-          return yield* answer(target, () => ({ _tag: "RefreshToken", refreshToken: token }))
+          return yield* answer(user, target, () => ({ _tag: "RefreshToken", refreshToken: token }))
         }
-        presented.spent = true
-        return yield* answer(target, () => issueRefresh(presented.family))
+        presented.spentAt = now
+        return yield* answer(user, target, () => presented.successor = issueRefresh(user, family))
       })
 
     const renewed = (
@@ -250,11 +303,11 @@ export const layer = (options: Options = {}): Layer.Layer<ScriptedIam | IamClien
       Session.Grant.match(session.grant, {
         RefreshToken: ({ refreshToken }) => rotated(refreshToken, target),
         ExchangeAccessToken: (grant) =>
-          Effect.flatMap(isKnown(Session.currentToken(session)), (known) =>
-            known
-              ? answer(target, () => grant)
+          Effect.flatMap(userOf(Session.currentToken(session)), (user) =>
+            user !== undefined
+              ? answer(user, target, () => grant)
               : Effect.fail(new IamError.GrantDead({ detail: "invalid token" }))),
-        Reissue: (grant) => answer(target, () => grant),
+        Reissue: (grant) => answer(accessOf(Session.currentToken(session))?.user ?? first, target, () => grant),
         None: () => Effect.fail(new IamError.Unsupported({ detail: "nothing can renew this session" }))
       })
 
@@ -266,30 +319,53 @@ export const layer = (options: Options = {}): Layer.Layer<ScriptedIam | IamClien
 
     const call = <A>(
       method: Method,
-      asked: { readonly selection: Selection.Selection; readonly session?: Session.Session },
+      asked: {
+        readonly selection: Selection.Selection
+        readonly session?: Session.Session
+        readonly issues?: (answer: A) => Session.TokenResponse
+      },
       act: Effect.Effect<A, IamError.IamErrorReason>
     ): Effect.Effect<A, IamError.IamError> =>
       Effect.gen(function*() {
-        const grant = asked.session?.grant
-        const tokens = asked.session === undefined ? Option.none() : Session.currentToken(asked.session)
+        const presented = refreshOf(asked.session?.grant)
+        const current = asked.session === undefined ? undefined : accessOf(Session.currentToken(asked.session))
         const entry: typeof calls[number] = {
           at: DateTime.toEpochMillis(yield* DateTime.now),
           answeredAt: undefined,
           method,
           selection: Selection.id(asked.selection),
-          refreshToken: grant?._tag === "RefreshToken"
-            ? refresh.get(Redacted.value(grant.refreshToken))?.number
-            : undefined,
-          accessToken: Option.isSome(tokens) ? access.get(Redacted.value(tokens.value.accessToken))?.number : undefined,
+          refreshToken: presented?.number,
+          accessToken: current?.number,
+          subject: presented?.user.id ?? current?.user.id,
+          login: presented?.family,
+          issued: undefined,
+          familyRevoked: false,
           outcome: "answered"
         }
         calls.push(entry)
+        const noted = Effect.tap(act, (made) =>
+          Effect.sync(() => {
+            const response = asked.issues?.(made)
+            if (response === undefined) return
+            const access = accessOf(Option.some(response.tokens))
+            const grant = refreshOf(response.grant)
+            entry.subject = access?.user.id
+            entry.login = grant?.family
+            entry.issued = access === undefined
+              ? undefined
+              : { accessToken: access.number, refreshToken: grant?.number }
+          }))
         const failure = takeFailure(method)
         const outcome = yield* Effect.exit(
           failure === undefined
-            ? act
-            : Effect.andThen(failure.answerLost === true ? Effect.exit(act) : Effect.void, Effect.fail(failure.reason))
+            ? noted
+            : Effect.andThen(
+              failure.answerLost === true ? Effect.exit(noted) : Effect.void,
+              Effect.fail(failure.reason)
+            )
         )
+        entry.familyRevoked = method === "renew" && presented !== undefined &&
+          refreshOf(asked.session?.grant) === undefined
         yield* Effect.sleep(knobs.latency)
         entry.answeredAt = DateTime.toEpochMillis(yield* DateTime.now)
         return yield* Effect.tapError(outcome, (reason) =>
@@ -310,25 +386,33 @@ export const layer = (options: Options = {}): Layer.Layer<ScriptedIam | IamClien
       login: (credentials, selection) =>
         call(
           "login",
-          { selection },
-          credentials.handle === "ada" && Redacted.value(credentials.password) === Redacted.value(password)
-            ? answer(
-              selection,
-              () =>
-                options.grant === undefined || options.grant === "RefreshToken"
-                  ? issueRefresh()
-                  : { _tag: options.grant }
-            )
-            : Effect.fail(new IamError.CredentialsRefused({ detail: "wrong handle or password" }))
+          { selection, issues: (response) => response },
+          Effect.suspend(() => {
+            const user = users.get(credentials.handle)
+            return user !== undefined && Redacted.value(credentials.password) === Redacted.value(password)
+              ? answer(
+                user,
+                selection,
+                () =>
+                  options.grant === undefined || options.grant === "RefreshToken"
+                    ? issueRefresh(user)
+                    : { _tag: options.grant }
+              )
+              : Effect.fail(new IamError.CredentialsRefused({ detail: "wrong handle or password" }))
+          })
         ),
       adopt: IamClient.adoptBearer({ issuer, grantOf: adoptedGrant }),
-      renew: (session, selection) => call("renew", { selection, session }, renewed(session, selection)),
+      renew: (session, selection) =>
+        call("renew", { selection, session, issues: (response) => response }, renewed(session, selection)),
       whoami: (session) =>
         call(
           "whoami",
           { selection: session.current, session },
-          Effect.flatMap(isKnown(Session.currentToken(session)), (known) =>
-            known ? Effect.succeed(user) : Effect.fail(new IamError.CredentialsRefused({ detail: "invalid token" })))
+          Effect.filterOrFail(
+            userOf(Session.currentToken(session)),
+            (user) => user !== undefined,
+            () => new IamError.CredentialsRefused({ detail: "invalid token" })
+          )
         ),
       revoke: (session) =>
         call(
@@ -361,7 +445,7 @@ export const layer = (options: Options = {}): Layer.Layer<ScriptedIam | IamClien
         Effect.sync(() => {
           knobs = { ...knobs, ...changed }
         }),
-      issue: Effect.map(issueAccess(Selection.none), (tokens) => tokens.accessToken),
+      issue: Effect.map(issueAccess(first, Selection.none), (tokens) => tokens.accessToken),
       revokeAll: Effect.sync(() => {
         access = new Map()
         refresh = new Map()

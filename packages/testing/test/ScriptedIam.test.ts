@@ -76,6 +76,39 @@ describe("ScriptedIam", () => {
       assert.strictEqual(yield* reason(iam.whoami(session)), "CredentialsRefused")
     }).pipe(Effect.provide(ScriptedIam.layer({ lifetime: "1 minute" }))))
 
+  it.effect("two people, and a ledger that tells their logins and tokens apart", () =>
+    Effect.gen(function*() {
+      const iam = yield* IamClient.IamClient
+      const scripted = yield* ScriptedIam.ScriptedIam
+      const ada = yield* signIn("ada")
+      const bob = yield* signIn("bob")
+      assert.strictEqual((yield* iam.whoami(bob)).id, "01J0BOB")
+      yield* renew(ada)
+      assert.strictEqual(yield* reason(renew(ada)), "GrantDead")
+      assert.deepStrictEqual(
+        (yield* scripted.calls).map((
+          { familyRevoked, issued, login, subject }
+        ) => [subject, login, issued, familyRevoked]),
+        [
+          ["01J0ADA", 2, { accessToken: 1, refreshToken: 2 }, false],
+          ["01J0BOB", 4, { accessToken: 3, refreshToken: 4 }, false],
+          ["01J0BOB", 4, undefined, false],
+          ["01J0ADA", 2, { accessToken: 5, refreshToken: 6 }, false],
+          ["01J0ADA", 2, undefined, true]
+        ]
+      )
+    }).pipe(Effect.provide(ScriptedIam.layer({ rotation: "strict" }))))
+
+  it.effect("a grace answers a spent refresh token with the one that it was spent for", () =>
+    Effect.gen(function*() {
+      const before = yield* signIn()
+      const after = yield* renew(before)
+      yield* TestClock.adjust("9 seconds")
+      assert.strictEqual(refreshToken(yield* renew(before)), refreshToken(after))
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* reason(renew(before)), "GrantDead")
+    }).pipe(Effect.provide(ScriptedIam.layer({ rotation: "strict", grace: "10 seconds" }))))
+
   it.effect("opaque tokens, and tokens without an end", () =>
     Effect.gen(function*() {
       const tokens = yield* Effect.fromOption(Session.currentToken(yield* signIn()))
