@@ -6,7 +6,6 @@ import type * as Selection from "@effect-authn/core/session/Selection"
 import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as AccountServices from "./AccountServices.ts"
@@ -29,12 +28,7 @@ export const millisLeft = (tokens: TokenSet.TokenSet, now: DateTime.Utc): number
  */
 export const fromEnvironment = Effect.fnUntraced(function*(given: EnvironmentToken.GivenToken) {
   const now = yield* DateTime.now
-  const tokens = TokenSet.fromAnswer({
-    accessToken: yield* given.token,
-    receivedAt: now,
-    serverTime: Option.none(),
-    defaultLifetime: Duration.infinity
-  })
+  const tokens = TokenSet.adopted({ accessToken: yield* given.token, issuedAt: now })
   if (TokenSet.isValid(tokens, now)) return tokens
   return yield* new Failure({
     exitCode: 4,

@@ -5,7 +5,6 @@
  */
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Option from "effect/Option"
@@ -196,13 +195,7 @@ export const adoptBearer = (options: {
         )
     )
     const now = yield* DateTime.now
-    const tokens = TokenSet.fromAnswer({
-      accessToken,
-      tokenType: options.tokenType,
-      receivedAt: now,
-      serverTime: Option.none(),
-      defaultLifetime: Duration.infinity
-    })
+    const tokens = TokenSet.adopted({ accessToken, tokenType: options.tokenType, issuedAt: now })
     if (Option.isSome(tokens.expiresAt) && !TokenSet.isValid(tokens, now)) {
       return yield* refuse(`the token expired at ${DateTime.formatIso(tokens.expiresAt.value)}: get a new one`)
     }

@@ -4,7 +4,6 @@
  * @since 0.1.0
  */
 import * as DateTime from "effect/DateTime"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -155,14 +154,12 @@ export const make = (options: {
       if (!TokenSet.isTokenType(tokenType)) return yield* refuse("the document's token type is not a word")
       const refreshToken = fields.refresh_token || fields.refreshToken
       return {
-        tokens: TokenSet.fromAnswer({
+        tokens: TokenSet.adopted({
           accessToken: accessToken.value,
           tokenType,
           scope: fields.scope ?? undefined,
           // Its life began before it came here: counted from now, every token would look short-lived and shrink the window.
-          receivedAt: issuedAt(accessToken.value, yield* DateTime.now),
-          serverTime: Option.none(),
-          defaultLifetime: Duration.infinity
+          issuedAt: issuedAt(accessToken.value, yield* DateTime.now)
         }),
         grant: refreshToken
           ? Session.Grant.make({ _tag: "RefreshToken", refreshToken: Redacted.make(refreshToken) })

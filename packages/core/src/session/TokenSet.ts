@@ -41,6 +41,8 @@ export const clockTolerance: Duration.Duration = Duration.minutes(1)
 const maxLifetimeSeconds = 10 * 365 * 86_400
 // `Date` has a grain of one second and travels with the answer: less than this is not an offset, it is noise.
 const clockNoise = 5_000
+// As seconds it is the year 33658, as milliseconds it is 2001.
+const leastMillis = 1e12
 
 const Lifetime = Schema.Union([Schema.Finite, Schema.FiniteFromString]).check(
   Schema.makeFilter((seconds) => seconds > 0)
@@ -90,7 +92,9 @@ export const clockOffset = (serverTime: Option.Option<DateTime.Utc>, receivedAt:
  * Makes a `TokenSet` from an answer of an IAM.
  *
  * The end of the token's life is `expiresIn` from its receipt; else the `exp` claim of a JWT, corrected by the offset of
- * the issuer's clock; else `defaultLifetime`; an infinite `defaultLifetime` means that the token has no known end.
+ * the issuer's clock; else `defaultLifetime`; an infinite `defaultLifetime` means that the token has no known end. No IAM
+ * issues a dead token: where `exp` is not after the receipt, the clocks differ, and the life is `exp` − `iat` from the
+ * receipt.
  *
  * **Example** (An answer with expires_in)
  *
@@ -123,19 +127,25 @@ export const fromAnswer = (answer: {
   readonly serverTime: Option.Option<DateTime.Utc>
   readonly defaultLifetime: Duration.Duration
 }): TokenSet => {
-  const lifetime = lifetimeFrom(answer.expiresIn)
-  const expiresAt = Option.isSome(lifetime)
-    ? Option.some(DateTime.addDuration(answer.receivedAt, lifetime.value))
-    : Option.orElse(
-      Option.map(
+  const after = (life: Duration.Duration) => DateTime.addDuration(answer.receivedAt, life)
+  const isAhead = DateTime.isGreaterThan(answer.receivedAt)
+  const expiresAt = lifetimeFrom(answer.expiresIn).pipe(
+    Option.map(after),
+    Option.orElse(() =>
+      timeClaim(answer.accessToken, "exp").pipe(
+        Option.map(DateTime.subtractDuration(clockOffset(answer.serverTime, answer.receivedAt))),
+        Option.filter(isAhead)
+      )
+    ),
+    Option.orElse(() =>
+      Option.zipWith(
+        timeClaim(answer.accessToken, "iat"),
         timeClaim(answer.accessToken, "exp"),
-        (exp) => DateTime.subtractDuration(exp, clockOffset(answer.serverTime, answer.receivedAt))
-      ),
-      () =>
-        Duration.isFinite(answer.defaultLifetime)
-          ? Option.some(DateTime.addDuration(answer.receivedAt, answer.defaultLifetime))
-          : Option.none()
-    )
+        (iat, exp) => after(DateTime.distance(iat, exp))
+      ).pipe(Option.filter(isAhead))
+    ),
+    Option.orElse(() => Option.liftPredicate(Duration.isFinite)(answer.defaultLifetime).pipe(Option.map(after)))
+  )
   return TokenSet.make({
     accessToken: answer.accessToken,
     tokenType: answer.tokenType ?? "Bearer",
@@ -147,7 +157,42 @@ export const fromAnswer = (answer: {
 }
 
 /**
- * A time claim of a token that is a JWT and has it (`exp`, `iat`, `nbf`). Nothing is verified.
+ * Makes a `TokenSet` from a token that was issued some time ago: a person, a variable or a document brings it. It ends at
+ * its `exp` claim, which may be past; without one it has no known end. `issuedAt` is when its life began.
+ *
+ * **Example** (A token that has expired)
+ *
+ * ```ts import.meta.vitest
+ * import { TokenSet } from "@effect-authn/core"
+ * import { DateTime, Redacted } from "effect"
+ * import { Base64Url } from "effect/encoding"
+ *
+ * const jwt = `${Base64Url.encode('{"alg":"none"}')}.${Base64Url.encode('{"exp":60}')}.`
+ * const tokens = TokenSet.adopted({ accessToken: Redacted.make(jwt), issuedAt: DateTime.makeUnsafe(0) })
+ * TokenSet.isValid(tokens, DateTime.makeUnsafe(60_000)) // => false
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const adopted = (token: {
+  readonly accessToken: Redacted.Redacted
+  readonly tokenType?: string | undefined
+  readonly scope?: string | undefined
+  readonly issuedAt: DateTime.Utc
+}): TokenSet =>
+  TokenSet.make({
+    accessToken: token.accessToken,
+    tokenType: token.tokenType ?? "Bearer",
+    issuedAt: token.issuedAt,
+    expiresAt: timeClaim(token.accessToken, "exp"),
+    idToken: Option.none(),
+    scope: Option.fromNullishOr(token.scope)
+  })
+
+/**
+ * A time claim of a token that is a JWT and has it (`exp`, `iat`, `nbf`): in seconds (RFC 7519, section 2), or in
+ * milliseconds, as some issuers write it. Nothing is verified.
  *
  * @category accessors
  * @since 0.1.0
@@ -155,9 +200,9 @@ export const fromAnswer = (answer: {
 export const timeClaim = (accessToken: Redacted.Redacted, name: string): Option.Option<DateTime.Utc> => {
   const decoded = JwtCodec.decodeUnverified(Redacted.value(accessToken))
   if (Result.isFailure(decoded)) return Option.none()
-  const seconds = decoded.success.claims[name]
-  return typeof seconds === "number" && Number.isFinite(seconds)
-    ? DateTime.make(Math.trunc(seconds * 1000))
+  const time = decoded.success.claims[name]
+  return typeof time === "number" && Number.isFinite(time)
+    ? DateTime.make(Math.trunc(time < leastMillis ? time * 1000 : time))
     : Option.none()
 }
 

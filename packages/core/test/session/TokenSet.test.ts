@@ -113,9 +113,29 @@ describe("the exp claim", () => {
     })
   }
 
-  it("is seconds, also in parts of one, and may be past", () => {
+  it("is seconds, also in parts of one", () => {
     assert.strictEqual(lifeOf({ token: jwt({ exp: exp(0.25) }) }), 0.25)
-    assert.strictEqual(lifeOf({ token: jwt({ exp: exp(-30) }) }), -30)
+  })
+
+  it("that is not after the receipt tells of another clock: the life is exp - iat, else the default", () => {
+    for (const [begin, end] of [[-7230, -30], [-7200, 0], [-1, 0]] as const) {
+      assert.strictEqual(lifeOf({ token: jwt({ iat: exp(begin), exp: exp(end) }) }), end - begin)
+    }
+    // corrected by the header it is past, too
+    const serverTime = DateTime.addDuration(receivedAt, "1 hour")
+    assert.strictEqual(lifeOf({ token: jwt({ iat: exp(0), exp: exp(900) }), serverTime }), 900)
+    for (const claims of [{}, { iat: exp(-30) }, { iat: exp(-29) }, { iat: "yesterday" }]) {
+      const token = jwt({ ...claims, exp: exp(-30) })
+      assert.strictEqual(lifeOf({ token }), 1200)
+      assert.isUndefined(lifeOf({ token, defaultLifetime: Duration.infinity }))
+    }
+  })
+
+  it("is seen to be in milliseconds, and the last second of the year 9999 to be in seconds", () => {
+    assert.strictEqual(lifeOf({ token: jwt({ exp: exp(900) * 1000 }) }), 900)
+    assert.strictEqual(lifeOf({ token: jwt({ iat: exp(-1000) * 1000, exp: exp(-100) * 1000 }) }), 900)
+    const never = 253_402_300_799
+    assert.strictEqual(lifeOf({ token: jwt({ exp: never }) }), never - exp(0))
   })
 
   it("is read with the issuer's clock where that is off, two hours both ways", () => {
@@ -123,8 +143,8 @@ describe("the exp claim", () => {
       const serverTime = DateTime.makeUnsafe(DateTime.toEpochMillis(receivedAt) + hours * hour)
       const token = jwt({ exp: exp(hours * 3600 + 900) })
       assert.strictEqual(lifeOf({ token, serverTime }), 900)
-      // without the header the claim is taken at its word
-      assert.strictEqual(lifeOf({ token }), hours * 3600 + 900)
+      // without the header the claim is taken at its word, unless it is past
+      assert.strictEqual(lifeOf({ token }), hours > 0 ? hours * 3600 + 900 : 1200)
       // a life in seconds needs no clock
       assert.strictEqual(lifeOf({ expiresIn: 60, token, serverTime }), 60)
     }
@@ -200,6 +220,16 @@ describe("a token set", () => {
 })
 
 describe("a token as people hand it on", () => {
+  it("ends at its exp, also where that is past, and without one has no known end", () => {
+    const endOf = (token: string) =>
+      TokenSet.adopted({ accessToken: Redacted.make(token), issuedAt: receivedAt }).expiresAt
+    assert.deepStrictEqual(
+      endOf(jwt({ iat: exp(-90), exp: exp(-30) })),
+      Option.some(DateTime.subtractDuration(receivedAt, "30 seconds"))
+    )
+    assert.deepStrictEqual(endOf("opaque"), Option.none())
+  })
+
   it("loses its scheme, and is none where no header can carry it", () => {
     const read = (text: string) => Option.map(TokenSet.accessTokenFrom(text), Redacted.value)
     assert.deepStrictEqual(read("abc.def"), Option.some("abc.def"))
