@@ -53,6 +53,11 @@ export * as DeviceLogin from "./iam/DeviceLogin.ts"
 /**
  * @since 0.1.0
  */
+export * as DueSessions from "./storage/DueSessions.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as EncryptedTokenStorage from "./storage/EncryptedTokenStorage.ts"
 
 /**

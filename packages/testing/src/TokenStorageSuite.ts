@@ -95,6 +95,7 @@ export const suite = <E>(
         const key = keyOf("put conflict")
         const onAbsent = yield* Effect.flip(storage.put(key, plain(key, 8), 7))
         assert.deepStrictEqual(conflict(onAbsent), { expected: 7, found: 0 })
+        assert.strictEqual(onAbsent.written, "no")
         assert.isTrue(Option.isNone(yield* storage.get(key)))
         yield* storage.put(key, plain(key, 5, "kept"), 0)
         for (const expected of [0, 4, 6]) {
@@ -144,17 +145,53 @@ export const suite = <E>(
         equal(yield* storage.get(key), plain(key, 7, "new"))
       }))
 
-    it.effect("keys lists each stored session once, and no removed one", () =>
+    it.effect("a mark of who signed out is a document: it is read back, and the next login replaces it", () =>
       Effect.gen(function*() {
         const storage = yield* TokenStorage.TokenStorage
-        const [one, two, gone] = [keyOf("keys one"), keyOf("keys \u00fc/two"), keyOf("keys gone")]
+        for (const [key, before] of [[keyOf("mark over absence"), 0], [keyOf("mark over a session"), 5]] as const) {
+          if (before !== 0) yield* storage.put(key, plain(key, before), 0)
+          const mark = Session.signedOut(key, 9)
+          yield* storage.put(key, mark, before)
+          const found = yield* storage.get(key)
+          equal(found, mark)
+          assert.isTrue(Option.exists(found, Session.isSignedOut))
+          for (const expected of [0, 5]) {
+            const late = yield* Effect.flip(storage.put(key, plain(key, 8, "late"), expected))
+            assert.deepStrictEqual(conflict(late), { expected, found: 9 })
+          }
+          yield* storage.put(key, plain(key, 10, "next login"), 9)
+          equal(yield* storage.get(key), plain(key, 10, "next login"))
+        }
+      }))
+
+    it.effect("a mark is removed as a session is", () =>
+      Effect.gen(function*() {
+        const storage = yield* TokenStorage.TokenStorage
+        const key = keyOf("mark removed")
+        yield* storage.put(key, Session.signedOut(key, 9), 0)
+        yield* storage.remove(key, 9)
+        assert.isTrue(Option.isNone(yield* storage.get(key)))
+      }))
+
+    it.effect("keys lists each stored document once, a mark too, and no removed one; so does scan", () =>
+      Effect.gen(function*() {
+        const storage = yield* TokenStorage.TokenStorage
+        const [one, two, gone, mark] = [
+          keyOf("keys one"),
+          keyOf("keys \u00fc/two"),
+          keyOf("keys gone"),
+          keyOf("keys mark")
+        ]
         for (const key of [one, two, gone]) yield* storage.put(key, plain(key, 1), 0)
+        yield* storage.put(mark, Session.signedOut(mark, 1), 0)
         yield* storage.remove(gone, 1)
-        const ids = (yield* storage.keys).map((key) => key.id)
-        assert.deepStrictEqual(
-          [one, two, gone].map((key) => ids.filter((id) => id === key.id).length),
-          [1, 1, 0]
-        )
+        for (const keys of [yield* storage.keys, yield* Stream.runCollect(TokenStorage.scan(storage))]) {
+          const ids = keys.map((key) => key.id)
+          assert.deepStrictEqual(
+            [one, two, gone, mark].map((key) => ids.filter((id) => id === key.id).length),
+            [1, 1, 0, 1]
+          )
+        }
       }))
 
     it.effect("keys that look alike never mix", () =>

@@ -8,6 +8,11 @@ export * as BareServer from "./BareServer.ts"
 /**
  * @since 0.1.0
  */
+export * as DueSessionsSuite from "./DueSessionsSuite.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as FaultProxy from "./FaultProxy.ts"
 
 /**

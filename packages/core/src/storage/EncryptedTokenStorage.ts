@@ -147,9 +147,9 @@ const layerCodec = Layer.effect(TokenStorage.Codec, makeCodec).pipe(
  * @category layers
  * @since 0.1.0
  */
-export const layer = <E, R>(
-  storage: Layer.Layer<TokenStorage.TokenStorage | SessionLock.SessionLock, E, R>
-): Layer.Layer<TokenStorage.TokenStorage | SessionLock.SessionLock, E, R | EncryptionKeys> =>
+export const layer = <A, E, R>(
+  storage: Layer.Layer<A | TokenStorage.TokenStorage | SessionLock.SessionLock, E, R>
+): Layer.Layer<A | TokenStorage.TokenStorage | SessionLock.SessionLock, E, R | EncryptionKeys> =>
   Layer.effect(
     TokenStorage.TokenStorage,
     Effect.gen(function*() {

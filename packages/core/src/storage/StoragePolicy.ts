@@ -13,6 +13,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
+import * as Session from "../session/Session.ts"
 import type { SessionKey } from "../session/SessionKey.ts"
 import { SessionLockError } from "./SessionLock.ts"
 import * as SessionLock from "./SessionLock.ts"
@@ -154,6 +155,7 @@ export const layer = (
         method: "choose",
         reason: new StorageUnavailable({
           detail: `no place can keep sessions: ${reasons === "" ? "this program knows none of that name" : reasons}`,
+          written: "no",
           tried
         })
       })
@@ -182,6 +184,7 @@ export const layer = (
           ),
         remove: (key, expected) => Effect.flatMap(ready, ({ storage }) => storage.remove(key, expected)),
         keys: Effect.flatMap(ready, ({ storage }) => storage.keys),
+        scan: Stream.unwrap(Effect.map(ready, ({ storage }) => TokenStorage.scan(storage))),
         // who only listens makes no choice, or listening alone could make a keychain ask its user for a password
         changes: Stream.unwrap(Effect.map(Deferred.await(announced), () => chosen?.storage.changes ?? Stream.empty))
       }),
@@ -209,7 +212,8 @@ const guarantees: TokenStorage.Guarantees = { durable: false, exclusive: true, c
  * Moves every session from one storage to another, and tells which. Both are locked for each session, so that nobody renews
  * it on either side meanwhile. It is written to the new place, read back and compared before it is removed from the old
  * one; where both have it, the higher generation stays. It can be broken off at any point, and then be done again. What is
- * damaged or of a newer version stays where it is.
+ * damaged or of a newer version stays where it is. So does a mark that stands for "signed out"; one in the new place gives
+ * way to the session.
  *
  * The two are different places with locks of their own: two directories, not one directory with two ways to write.
  *
@@ -227,13 +231,15 @@ export const migrate = <E1, R1, E2, R2>(options: {
     const target = Context.get(to, TokenStorage.TokenStorage)
 
     const move = Effect.fnUntraced(function*(key: SessionKey) {
-      const session = yield* source.get(key)
-      if (Option.isNone(session)) return
+      const stored = Option.filter(yield* source.get(key), isSomebody)
+      if (Option.isNone(stored)) return false
       const found = yield* target.get(key)
       const generation = Option.match(found, { onNone: () => 0, onSome: (held) => held.generation })
-      if (generation < session.value.generation) {
-        yield* target.put(key, session.value, generation)
-        const written = TokenStorage.encode(session.value)
+      if (generation < stored.value.generation || !Option.exists(found, isSomebody)) {
+        // of a higher generation than a mark, which fences off what is written late
+        const session = Session.update(stored.value, { generation: Math.max(stored.value.generation, generation + 1) })
+        yield* target.put(key, session, generation)
+        const written = TokenStorage.encode(session)
         yield* target.get(key).pipe(Effect.filterOrFail(
           Option.exists((kept) => TokenStorage.encode(kept) === written),
           () =>
@@ -244,15 +250,15 @@ export const migrate = <E1, R1, E2, R2>(options: {
             })
         ))
       }
-      yield* source.remove(key, session.value.generation)
+      yield* source.remove(key, stored.value.generation)
+      return true
     })
 
-    const keys = yield* source.keys
-    for (const key of keys) {
-      yield* move(key).pipe(
+    return yield* Effect.filter(yield* source.keys, (key) =>
+      move(key).pipe(
         Context.get(to, SessionLock.SessionLock).withLock(key, "renew"),
         Context.get(from, SessionLock.SessionLock).withLock(key, "renew")
-      )
-    }
-    return keys
+      ))
   }))
+
+const isSomebody = (session: Session.Session): boolean => !Session.isSignedOut(session)

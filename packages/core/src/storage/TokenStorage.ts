@@ -3,7 +3,10 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -13,6 +16,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { Session } from "../session/Session.ts"
 import type { SessionKey } from "../session/SessionKey.ts"
+import { DueAt, DueSessions } from "./DueSessions.ts"
 import * as SessionLock from "./SessionLock.ts"
 import {
   StorageConflict,
@@ -71,16 +75,50 @@ export class TokenStorage extends Context.Service<TokenStorage, {
   readonly get: (key: SessionKey) => Effect.Effect<Option.Option<Session>, TokenStorageError>
   /**
    * Writes `next` if the stored generation is `expected`, the one that the caller read (0: absent). Fails with
-   * `StorageConflict` when it is another: the fence where a lock is a lease.
+   * `StorageConflict` when it is another: the fence where a lock is a lease. A failure says in `written` whether the write
+   * may have happened all the same: "no" is a promise.
+   *
+   * `next` may be a mark, `Session.signedOut`. It is a document as others are: `get` reads it, `keys` names it, and it has a
+   * generation that the next login expects. Whoever reads it takes it for nobody, by `Session.isSignedOut`.
    */
   readonly put: (key: SessionKey, next: Session, expected: number) => Effect.Effect<void, TokenStorageError>
   /** Removes a session if its generation is `expected`, as `put` writes one. Removing what is absent succeeds. */
   readonly remove: (key: SessionKey, expected: number) => Effect.Effect<void, TokenStorageError>
-  /** The keys of all sessions that are stored. */
+  /** The keys of all documents that are stored, for people: of marks, too. */
   readonly keys: Effect.Effect<ReadonlyArray<SessionKey>, TokenStorageError>
+  /**
+   * The same keys, a page at a time, for a storage of a million sessions. Sessions that are written or removed meanwhile
+   * may be missed; each of the others comes once. Without it, `scan` reads `keys`.
+   */
+  readonly scan?: Stream.Stream<SessionKey, TokenStorageError>
   /** The keys of sessions that were written or removed, as hints, which may be lost or doubled: read again. */
   readonly changes: Stream.Stream<SessionKey>
 }>()("@effect-authn/core/storage/TokenStorage") {}
+
+/**
+ * The keys of all documents of a storage, a page at a time where the storage can, for work on every session.
+ *
+ * **Example** (What to do with every session)
+ *
+ * ```ts
+ * import { Session, TokenStorage } from "@effect-authn/core"
+ * import { Effect, Option, Stream } from "effect"
+ *
+ * const signedIn = Effect.gen(function*() {
+ *   const storage = yield* TokenStorage.TokenStorage
+ *   return yield* TokenStorage.scan(storage).pipe(
+ *     Stream.mapEffect(storage.get, { concurrency: 16 }),
+ *     Stream.filter(Option.exists((session) => !Session.isSignedOut(session))),
+ *     Stream.runCount
+ *   )
+ * })
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const scan = (storage: TokenStorage["Service"]): Stream.Stream<SessionKey, TokenStorageError> =>
+  storage.scan ?? Stream.fromIterableEffect(storage.keys)
 
 /**
  * The version of the document that this library writes.
@@ -90,11 +128,11 @@ export class TokenStorage extends Context.Service<TokenStorage, {
  */
 export const documentVersion = 1
 
-const Document = Schema.fromJsonString(
+const Versioned = Schema.fromJsonString(
   Schema.toCodecJson(Schema.Struct({ version: Schema.Literal(documentVersion), session: Session }))
 )
-const encodeDocument = Schema.encodeSync(Document)
-const decodeDocument = Schema.decodeUnknownResult(Document)
+const encodeDocument = Schema.encodeSync(Versioned)
+const decodeDocument = Schema.decodeUnknownResult(Versioned)
 const decodeSealed = Schema.decodeUnknownOption(
   Schema.fromJsonString(Schema.Struct({ version: Schema.Literal(documentVersion), sealed: Schema.JsonObject }))
 )
@@ -173,7 +211,7 @@ export const Codec = Context.Reference<Codec>("@effect-authn/core/storage/TokenS
 })
 
 /**
- * Sessions in this process's memory, with the lock that goes with them. They end with the layer.
+ * Sessions in this process's memory, with their lock and their index of due sessions. They end with the layer.
  *
  * **When to use**
  *
@@ -199,13 +237,13 @@ export const Codec = Context.Reference<Codec>("@effect-authn/core/storage/TokenS
  * @category layers
  * @since 0.1.0
  */
-export const layerMemory: Layer.Layer<TokenStorage | SessionLock.SessionLock> = Layer.effect(
-  TokenStorage,
+export const layerMemory: Layer.Layer<TokenStorage | SessionLock.SessionLock | DueSessions> = Layer.effectContext(
   Effect.gen(function*() {
     const description = "memory"
     const codec = yield* Codec
+    const dueAt = yield* DueAt
     const isPlain = codec.atRest === "plain"
-    const documents = new Map<string, { readonly key: SessionKey; readonly generation: number; readonly held: Held }>()
+    const documents = new Map<string, Document>()
     const feed = yield* PubSub.unbounded<SessionKey>()
 
     const failed = (method: string) => (reason: TokenStorageError["reason"]) =>
@@ -219,10 +257,10 @@ export const layerMemory: Layer.Layer<TokenStorage | SessionLock.SessionLock> = 
         return Effect.asVoid(PubSub.publish(feed, key))
       })
 
-    const open = ({ held, key }: { readonly key: SessionKey; readonly held: Held }) =>
+    const open = ({ held, key }: Document) =>
       typeof held === "string" ? codec.decode(held, `the session of ${key.account}`) : Effect.succeed(held)
 
-    const encoded = (session: Session): Effect.Effect<Held, StorageKeyUnavailable> =>
+    const encoded = (session: Session): Effect.Effect<Document["held"], StorageKeyUnavailable> =>
       isPlain ? Effect.succeed(session) : codec.encode(session)
 
     // A session that cannot be read is not replaced either.
@@ -232,7 +270,7 @@ export const layerMemory: Layer.Layer<TokenStorage | SessionLock.SessionLock> = 
         return document === undefined || isPlain ? Effect.void : Effect.asVoid(open(document))
       })
 
-    return TokenStorage.of({
+    const storage = TokenStorage.of({
       description,
       guarantees: {
         durable: false,
@@ -249,7 +287,11 @@ export const layerMemory: Layer.Layer<TokenStorage | SessionLock.SessionLock> = 
         legible(key).pipe(
           Effect.andThen(encoded(next)),
           Effect.flatMap((held) =>
-            compareAndSet(key, expected, (id) => documents.set(id, { key, generation: next.generation, held }))
+            compareAndSet(
+              key,
+              expected,
+              (id) => documents.set(id, { key, generation: next.generation, held, dueAt: dueAt(next) })
+            )
           ),
           Effect.mapError(failed("put"))
         ),
@@ -261,10 +303,44 @@ export const layerMemory: Layer.Layer<TokenStorage | SessionLock.SessionLock> = 
           Effect.mapError(failed("remove"))
         ),
       keys: Effect.sync(() => Array.from(documents.values(), ({ key }) => key)),
+      scan: Stream.suspend(() => Stream.fromIterable(documents.values())).pipe(Stream.map(({ key }) => key)),
       changes: Stream.fromPubSub(feed)
     })
+
+    // what is due, the earliest first
+    const due = Effect.map(Clock.currentTimeMillis, (now) =>
+      Array.from(documents.values())
+        .flatMap((document) =>
+          Option.match(document.dueAt, { onNone: () => [], onSome: (at) => at <= now ? [{ document, at }] : [] })
+        )
+        .sort((one, other) => one.at - other.at))
+
+    const dueSessions = DueSessions.of({
+      claim: ({ lease, limit }) =>
+        Effect.zipWith(due, Clock.currentTimeMillis, (found, now) =>
+          found.slice(0, limit).map(({ document }) => {
+            document.dueAt = Option.some(now + Duration.toMillis(lease))
+            return document.key
+          })),
+      putOff: (key, until) =>
+        Effect.sync(() => {
+          const document = documents.get(key.id)
+          if (document !== undefined) document.dueAt = Option.some(DateTime.toEpochMillis(until))
+        }),
+      backlog: Effect.map(due, (found) => ({
+        due: found.length,
+        oldest: Option.map(Option.fromUndefinedOr(found[0]), ({ at }) => DateTime.makeUnsafe(at))
+      }))
+    })
+
+    return Context.make(TokenStorage, storage).pipe(Context.add(DueSessions, dueSessions))
   })
 ).pipe(Layer.merge(SessionLock.layerInProcess))
 
-// a session as it is, or the text of an encrypted one
-type Held = Session | string
+interface Document {
+  readonly key: SessionKey
+  readonly generation: number
+  /** A session as it is, or the text of an encrypted one. */
+  readonly held: Session | string
+  dueAt: Option.Option<number>
+}

@@ -1,5 +1,5 @@
 import { EncryptedTokenStorage, EncryptionKeys, SessionLock, TokenStorage } from "@effect-authn/core"
-import { TokenStorageSuite } from "@effect-authn/testing"
+import { DueSessionsSuite, TokenStorageSuite } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, ConfigProvider, Effect, Exit, Layer, Redacted, Stream } from "effect"
 import { Base64 } from "effect/encoding"
@@ -8,6 +8,11 @@ const env = { EFFECT_AUTHN_KEY: Base64.encode(new Uint8Array(32).fill(9)) }
 const key = EncryptionKeys.layerEnvironment().pipe(Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env }))))
 
 TokenStorageSuite.suite(
+  "memory, encrypted with a key from the environment",
+  EncryptedTokenStorage.layer(TokenStorage.layerMemory).pipe(Layer.provide(key))
+)
+
+DueSessionsSuite.suite(
   "memory, encrypted with a key from the environment",
   EncryptedTokenStorage.layer(TokenStorage.layerMemory).pipe(Layer.provide(key))
 )

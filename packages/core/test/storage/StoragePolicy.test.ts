@@ -30,7 +30,7 @@ const sessionOf = (generation: number, of = key) =>
     durable: true,
     strategy: "password",
     user: Option.none(),
-    grant: { _tag: "None" },
+    grant: { _tag: "Reissue" },
     tokens: {},
     current: Selection.none,
     dead: Option.none(),
@@ -161,6 +161,26 @@ describe("migrate", () => {
       yield* StoragePolicy.migrate({ from, to })
       assert.deepStrictEqual([yield* generation(from), yield* generation(to)], [0, 7])
       assert.deepStrictEqual([yield* generation(from, other), yield* generation(to, other)], [0, 9])
+    }))
+
+  const mark = (storage: Storage, generation: number, of = key) =>
+    inside(
+      storage,
+      Effect.flatMap(TokenStorage.TokenStorage, (_) => _.put(of, Session.signedOut(of, generation), 0))
+    )
+
+  it.effect("a mark of who signed out is nobody: it stays where it is, and gives way to a session", () =>
+    Effect.gen(function*() {
+      const [from, to] = [yield* memory, yield* memory]
+      yield* mark(from, 9)
+      yield* put(to, 7)
+      yield* put(from, 5, other)
+      yield* mark(to, 8, other)
+      assert.deepStrictEqual((yield* StoragePolicy.migrate({ from, to })).map(String), [String(other)])
+      assert.deepStrictEqual([yield* generation(from), yield* generation(to)], [9, 7])
+      assert.deepStrictEqual([yield* generation(from, other), yield* generation(to, other)], [0, 9])
+      const moved = yield* inside(to, Effect.flatMap(TokenStorage.TokenStorage, (_) => _.get(other)))
+      assert.isFalse(Option.exists(moved, Session.isSignedOut))
     }))
 
   it.effect("what the new place does not keep stays in the old one", () =>

@@ -1,9 +1,10 @@
 import { Selection, Session, SessionKey, TokenStorage } from "@effect-authn/core"
-import * as TokenStorageSuite from "@effect-authn/testing/TokenStorageSuite"
+import { DueSessionsSuite, TokenStorageSuite } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Option, Redacted, Result } from "effect"
 
 TokenStorageSuite.suite("memory", TokenStorage.layerMemory)
+DueSessionsSuite.suite("memory", TokenStorage.layerMemory)
 
 const session = Session.Session.make({
   key: SessionKey.SessionKey.make({ issuer: "https://iam.example", clientId: "web", account: "default" }),

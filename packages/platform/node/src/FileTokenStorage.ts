@@ -209,10 +209,11 @@ const isAboutTheKey = Schema.is(Schema.Union([StorageKeyUnavailable, StorageKeyM
 const reasonOf = (failure: Failure): TokenStorageError["reason"] => {
   switch (failure._tag) {
     case "FileFailure":
-      return new StorageUnavailable({ detail: failure.detail })
+      return new StorageUnavailable({ detail: failure.detail, written: failure.isDoubtful === true ? "maybe" : "no" })
     case "LockBusy":
       return new StorageUnavailable({
-        detail: `${failure.path} was held by another process for ${Duration.format(patience)}; end it, or try again`
+        detail: `${failure.path} was held by another process for ${Duration.format(patience)}; end it, or try again`,
+        written: "no"
       })
     default:
       return failure

@@ -2,7 +2,7 @@ import { TokenStorage } from "@effect-authn/core"
 import { FileTokenStorage } from "@effect-authn/platform-node"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, layer } from "@effect/vitest"
-import { Effect, FileSystem, Layer, Option, PlatformError, References } from "effect"
+import { Effect, FileSystem, Layer, Option, PlatformError, References, Result } from "effect"
 import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
@@ -165,6 +165,52 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("FileTokenStorage, fa
       assert.include(error.message, `${sessionFile(directory)}: no space left on device (ENOSPC); free some space`)
       assert.strictEqual(generationOf(yield* use(directory, get())), 1)
       assert.lengthOf(filesIn(directory), 1)
+    }))
+
+  it.effect("whatever step fails: what says that it was not written was not, and only the decisive step leaves a doubt", () =>
+    Effect.gen(function*() {
+      const failure = errno("EIO", -5)
+      const faults: ReadonlyArray<readonly [string, (fs: FileSystem.FileSystem) => Partial<FileSystem.FileSystem>]> = [
+        ["open", () => ({ open: () => Effect.fail(failure) })],
+        ["chmod", () => ({ chmod: () => Effect.fail(failure) })],
+        ["remove", () => ({ remove: () => Effect.fail(failure) })],
+        ["read", () => ({ readFileString: () => Effect.fail(failure) })],
+        ["rename", () => ({ rename: () => Effect.fail(failure) })],
+        ["rename, done", (fs) => ({ rename: (from, to) => Effect.andThen(fs.rename(from, to), Effect.fail(failure)) })],
+        ["remove, done", (fs) => ({
+          remove: (path, options) =>
+            path.endsWith(".json")
+              ? Effect.andThen(fs.remove(path, options), Effect.fail(failure))
+              : fs.remove(path, options)
+        })]
+      ]
+      const outcomes: Array<string> = []
+      for (const [step, fault] of faults) {
+        for (const [method, attempt, next] of [["put", put(2, 1), 2], ["remove", remove(1), 0]] as const) {
+          const directory = yield* temporary
+          yield* use(directory, put(1, 0))
+          const outcome = yield* useOver(directory, fault, Effect.result(attempt))
+          const found = generationOf(yield* use(directory, get()))
+          if (Result.isSuccess(outcome)) {
+            assert.strictEqual(found, next, `${method}, ${step}`)
+            continue
+          }
+          const { written } = outcome.failure
+          outcomes.push(`${method}, ${step}: ${written}, ${found === 1 ? "not written" : "written"}`)
+          if (written === "no") assert.strictEqual(found, 1, `${method}, ${step}`)
+        }
+      }
+      assert.deepStrictEqual(outcomes, [
+        "put, open: no, not written",
+        "put, chmod: no, not written",
+        "put, remove: no, not written",
+        "remove, remove: no, not written",
+        "put, read: no, not written",
+        "remove, read: no, not written",
+        "put, rename: maybe, not written",
+        "put, rename, done: maybe, written",
+        "remove, remove, done: maybe, written"
+      ])
     }))
 
   it.effect("a disk that is really full", (context) =>

@@ -4,8 +4,14 @@ import type * as PlatformError from "effect/PlatformError"
 import * as Schema from "effect/Schema"
 import * as Util from "node:util"
 
-/** Something that could not be done with a file, in words for the person whose file it is. */
-export class FileFailure extends Data.TaggedError("FileFailure")<{ readonly detail: string }> {}
+/**
+ * Something that could not be done with a file, in words for the person whose file it is. `isDoubtful`: it may have been
+ * done all the same.
+ */
+export class FileFailure extends Data.TaggedError("FileFailure")<{
+  readonly detail: string
+  readonly isDoubtful?: boolean
+}> {}
 
 const elsewhere = "choose another place with the `directory` option or XDG_DATA_HOME"
 

@@ -8,7 +8,7 @@ import type * as PlatformError from "effect/PlatformError"
 import * as Schedule from "effect/Schedule"
 import * as Crypto from "node:crypto"
 import * as Path from "node:path"
-import { FileFailure } from "./fileFailure.ts"
+import { FileFailure, fromPlatform } from "./fileFailure.ts"
 
 /** Where the sessions lie, or why there is no such place: known when a layer is built, told when it is used. */
 export const directory = (options?: {
@@ -62,6 +62,13 @@ const isPassing = ({ reason }: PlatformError.PlatformError): boolean =>
 export const patiently = <A, R>(effect: Effect.Effect<A, PlatformError.PlatformError, R>) =>
   Effect.retry(effect, { while: isPassing, schedule: Schedule.exponential("5 millis"), times: 8 })
 
+// The step that changes what others see. When it fails, a network drive may have done it and lost the acknowledgement.
+const decisively = <A, R>(path: string, step: Effect.Effect<A, PlatformError.PlatformError, R>) =>
+  Effect.mapError(
+    patiently(step),
+    (error) => new FileFailure({ detail: fromPlatform(path)(error).detail, isDoubtful: true })
+  )
+
 /** What a writer that died between opening and renaming leaves behind. The next writer or remover takes it away. */
 export const temporaryOf = (path: string): string => `${path}.tmp`
 
@@ -81,7 +88,7 @@ export const replace = Effect.fnUntraced(
       yield* file.sync
     })
     yield* Effect.scoped(write).pipe(
-      Effect.andThen(patiently(fs.rename(temporary, path))),
+      Effect.andThen(decisively(path, fs.rename(temporary, path))),
       Effect.onError(() => Effect.ignore(fs.remove(temporary, { force: true })))
     )
     yield* syncDirectory(Path.dirname(path))
@@ -94,7 +101,7 @@ export const remove = Effect.fnUntraced(
   function*(path: string) {
     const fs = yield* FileSystem.FileSystem
     yield* patiently(fs.remove(temporaryOf(path), { force: true }))
-    yield* patiently(fs.remove(path, { force: true }))
+    yield* decisively(path, fs.remove(path, { force: true }))
     yield* syncDirectory(Path.dirname(path))
   },
   Effect.uninterruptible

@@ -16,7 +16,7 @@ export const sessionOf = (generation: number, of = key): Session.Session =>
     // long, so that a write that is cut short shows
     strategy: `generation-${generation}-`.repeat(500),
     user: Option.none(),
-    grant: { _tag: "None" },
+    grant: { _tag: "Reissue" },
     tokens: {},
     current: Selection.none,
     dead: Option.none(),
