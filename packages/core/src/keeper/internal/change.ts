@@ -115,10 +115,11 @@ export const make = (options: {
       const next = Session.update(login, {
         generation: Math.max(firstGeneration(entry), found.generation + 1)
       })
+      // Before the write: its echo may be taken up before it is known to have succeeded.
+      const replaced = replacedBy(entry, found, Session.login(next))
       const written = yield* Effect.result(persistence.put(entry, next, found.generation))
       if (Result.isFailure(written) && persistence.isConflict(written.failure) && conflicts < mostConflicts) continue
       if (Result.isFailure(written)) return yield* liveOn(entry, next, found, written.failure)
-      const replaced = replacedBy(entry, found, Session.login(next))
       entries.replaced(entry)
       entries.hold(entry, next, next.generation)
       yield* Effect.forEach(options.revokePrevious ? replaced.sessions : replaced.onlyCopies, revoke, { discard: true })

@@ -285,6 +285,10 @@ export const make = (options: {
     entry.highestGeneration = Math.max(entry.highestGeneration, generation)
   }
 
+  const isDue = (session: Session.Session | undefined): boolean =>
+    session !== undefined && Session.canRenew(session, now()) &&
+    Option.exists(Session.currentToken(session), (tokens) => nowMillis() >= RefreshPolicy.freshUntil(policy, tokens))
+
   /** What the storage holds stands: `undefined` for nobody. */
   const takeUp = (entry: Entry, session: Session.Session | undefined, generation: number): void => {
     sawStored(entry, generation)
@@ -296,7 +300,9 @@ export const make = (options: {
       return
     }
     // The echo of an intent, also of this process, is no reason to ask an IAM again that is not available.
-    if (!Decision.isSameState(session, had)) clearFailure(entry)
+    // Nor is a token that is due as soon as it comes.
+    const isHasty = (entry.trouble?.hasty ?? 0) > 0 && isDue(session)
+    if (!isHasty && !Decision.isSameState(session, had)) clearFailure(entry)
     if (session !== undefined && entry.trouble !== undefined) entry.trouble.detail = undefined
     if (session === undefined && had !== undefined) inTrouble(entry).detail = "signed out by another program"
     set(entry, session)
@@ -484,10 +490,7 @@ export const make = (options: {
 
   /** A renewal succeeded. One whose token is due at once is followed by a growing pause, or it would loop. */
   const renewed = (entry: Entry): void => {
-    const tokens = entry.session === undefined ? undefined : Option.getOrUndefined(Session.currentToken(entry.session))
-    const isDue = tokens !== undefined && Session.canRenew(entry.session!, now()) &&
-      nowMillis() >= RefreshPolicy.freshUntil(policy, tokens)
-    const hasty = isDue ? (entry.trouble?.hasty ?? 0) + 1 : 0
+    const hasty = isDue(entry.session) ? (entry.trouble?.hasty ?? 0) + 1 : 0
     clearFailure(entry)
     if (hasty === 0) return
     const trouble = inTrouble(entry)

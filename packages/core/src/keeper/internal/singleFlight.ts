@@ -146,11 +146,15 @@ export const make = (options: {
       )
       const inTime = Effect.timeoutOrElse(Deferred.await(began), {
         duration: policy.timeLimit,
-        orElse: () => {
-          fiber.interruptUnsafe()
-          const detail = `not free within ${Duration.format(policy.timeLimit)}`
-          return Effect.fail(new SessionLockError({ key: entry.key, purpose: "renew", detail }))
-        }
+        orElse: () =>
+          Effect.sync(() => {
+            const detail = `not free within ${Duration.format(policy.timeLimit)}`
+            Deferred.doneUnsafe(
+              changed,
+              Effect.fail(new SessionLockError({ key: entry.key, purpose: "renew", detail }))
+            )
+            fiber.interruptUnsafe()
+          })
       })
       return Effect.raceFirst(Effect.andThen(inTime, Effect.never), Deferred.await(changed))
     })
