@@ -67,6 +67,7 @@ describe("export and import", () => {
         [{ token: "x", host: "https://other.example" }, "of another host"],
         [{ refresh_token: "x" }, "no token that can be sent"],
         [{ token: "a\nb" }, "no token that can be sent"],
+        [{ token: "x", refresh_token: "r\nhost=evil.example" }, "refresh token has a character that no such token has"],
         [{ token: "x", token_type: "a b" }, "token type is not a word"]
       ]
       for (const [given, message] of bad) {

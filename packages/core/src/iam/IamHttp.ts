@@ -8,6 +8,7 @@
  *
  * @since 0.1.0
  */
+import * as ByteSize from "effect/ByteSize"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -18,9 +19,11 @@ import type * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Url from "effect/http/Url"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import * as SecureUrl from "../SecureUrl.ts"
 import { IamError, type IamErrorReason, Malformed, Misconfigured, Unavailable } from "./IamError.ts"
 
@@ -125,6 +128,7 @@ export const endpoint = (issuer: string): Result.Result<URL, IamError> => {
  * - A redirect is not followed, since a 307 would hand on the password: it is `Misconfigured` and names the new origin.
  * - An IAM that cannot be reached, answers half, too late, or with 408, 429 or 5xx, is `Unavailable`.
  * - A certificate that is not trusted is `Misconfigured`.
+ * - An answer of more than 1 MiB, decoded, is `Malformed`; no more of it is read.
  *
  * What remains is the IAM's answer: 2xx or 4xx.
  *
@@ -157,9 +161,11 @@ export const execute = (
     if (response.status === 0 || (response.status >= 300 && response.status < 400)) {
       return yield* error(call, new Misconfigured({ detail: redirected(response, call) }))
     }
-    return yield* read(response, yield* response.text, call)
+    return yield* read(response, yield* textOf(response, call), call)
   }).pipe(
     SecureUrl.withoutRedirects,
+    // An IAM has no use for the ids of our traces, and in a browser they cost the whole request.
+    Effect.provideService(HttpClient.TracerPropagationEnabled, false),
     Effect.timeoutOrElse({
       duration: timeLimit,
       orElse: () =>
@@ -226,8 +232,33 @@ export const unexpected = (answer: Answer, call: Call): IamError => {
     : error(call, new Malformed({ detail: `${answer.shape}${said}` }))
 }
 
-const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unknown))
-const decodeObject = Schema.decodeUnknownOption(Schema.JsonObject)
+// JSON has no infinity: a number that is too large for this machine is the largest that it has.
+const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unknown, {
+  reviver: (_name, value) =>
+    typeof value === "number" ? Math.max(-Number.MAX_VALUE, Math.min(value, Number.MAX_VALUE)) : value
+}))
+// What was parsed is JSON: to look at each member once more would only limit its depth.
+const isParsedObject = (value: unknown): value is Schema.JsonObject => Predicate.isObject(value)
+
+// Tokens, key sets and metadata are far smaller; whoever sends more fills memory.
+const mostBytes = ByteSize.mebibytes(1)
+
+const textOf = (
+  response: HttpClientResponse.HttpClientResponse,
+  call: Call
+): Effect.Effect<string, IamError | HttpClientError.HttpClientError> =>
+  response.stream.pipe(
+    Stream.limitBytes<IamError | HttpClientError.HttpClientError, never>(mostBytes, () =>
+      Stream.fail(error(call, new Malformed({ detail: `status ${response.status} with more than 1 MiB` })))),
+    Stream.mkUint8Array,
+    Effect.map((bytes) =>
+      new TextDecoder().decode(bytes)
+    ),
+    Effect.catchIf(
+      (failure) => failure._tag === "HttpClientError" && failure.reason._tag === "EmptyBodyError",
+      () => Effect.succeed("")
+    )
+  )
 
 const read = (
   response: HttpClientResponse.HttpClientResponse,
@@ -238,7 +269,7 @@ const read = (
     const receivedAt = yield* DateTime.now
     const { headers, status } = response
     const json = decodeJson(text)
-    const body = Option.flatMap(json, decodeObject)
+    const body = Option.filter(json, isParsedObject)
     const shape = `status ${status} with ${
       text === "" ? "an empty body" : Option.isSome(body)
         ? "JSON"

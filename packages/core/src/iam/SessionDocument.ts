@@ -152,7 +152,14 @@ export const make = (options: {
       }
       const tokenType = fields.token_type || fields.tokenType || options.tokenType || "Bearer"
       if (!TokenSet.isTokenType(tokenType)) return yield* refuse("the document's token type is not a word")
-      const refreshToken = fields.refresh_token || fields.refreshToken
+      const refreshToken = fields.refresh_token || fields.refreshToken || ""
+      const read = TokenSet.refreshTokenFrom(refreshToken)
+      if (refreshToken !== "" && Option.isNone(read)) {
+        return yield* refuse(
+          "the document's refresh token has a character that no such token has: export it again from a session that is " +
+            "signed in"
+        )
+      }
       return {
         tokens: TokenSet.adopted({
           accessToken: accessToken.value,
@@ -161,8 +168,8 @@ export const make = (options: {
           // Its life began before it came here: counted from now, every token would look short-lived and shrink the window.
           issuedAt: issuedAt(accessToken.value, yield* DateTime.now)
         }),
-        grant: refreshToken
-          ? Session.Grant.make({ _tag: "RefreshToken", refreshToken: Redacted.make(refreshToken) })
+        grant: Option.isSome(read)
+          ? Session.Grant.make({ _tag: "RefreshToken", refreshToken: read.value })
           : options.grantOf?.(accessToken.value) ?? Session.Grant.make({ _tag: "None" }),
         user: Option.none(),
         selection: Selection.make({

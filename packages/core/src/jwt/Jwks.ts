@@ -4,12 +4,15 @@
  * @since 0.1.0
  */
 import * as Arr from "effect/Array"
+import * as ByteSize from "effect/ByteSize"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
+import type * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as jose from "jose"
@@ -93,14 +96,26 @@ export const remote = Effect.fnUntraced(function*(url: string, options?: {
   const fetched = Effect.gen(function*() {
     const response = yield* client.execute(HttpClientRequest.get(url, { acceptJson: true }))
     if (response.status !== 200) return yield* unavailable(`it answers with status ${response.status}`)
-    return yield* Effect.mapError(select(yield* response.json), unavailable)
+    const bytes = yield* response.stream.pipe(
+      Stream.limitBytes<HttpClientError.HttpClientError | JwtError, never>(
+        mostBytes,
+        () => Stream.fail(unavailable("its answer has more than 1 MiB"))
+      ),
+      Stream.mkUint8Array
+    )
+    const document = yield* Effect.mapError(
+      decodeJson(new TextDecoder().decode(bytes)),
+      () => unavailable("its answer is not JSON")
+    )
+    return yield* Effect.mapError(select(document), unavailable)
   }).pipe(
     SecureUrl.withoutRedirects,
-    Effect.catchTag(
-      "HttpClientError",
-      ({ reason }) =>
-        Effect.fail(unavailable(reason._tag === "DecodeError" ? "its answer is not JSON" : "the request failed"))
-    ),
+    // An issuer has no use for the ids of our traces.
+    Effect.provideService(HttpClient.TracerPropagationEnabled, false),
+    Effect.catchTag("HttpClientError", ({ reason }) =>
+      Effect.fail(
+        unavailable(reason._tag === "EmptyBodyError" ? "its answer is not JSON" : "the request failed")
+      )),
     Effect.timeoutOrElse({
       duration: timeLimit,
       orElse: () => Effect.fail(unavailable(`no answer within ${Duration.format(timeLimit)}`))
@@ -145,6 +160,10 @@ export const remote = Effect.fnUntraced(function*(url: string, options?: {
     })
   }
 })
+
+const decodeJson = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Unknown))
+// A key set is far smaller; whoever sends more fills memory.
+const mostBytes = ByteSize.mebibytes(1)
 
 const nanos = (duration: Duration.Input): bigint => Duration.toNanosUnsafe(Duration.fromInputUnsafe(duration))
 const second = nanos("1 second")

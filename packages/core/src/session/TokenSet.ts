@@ -21,7 +21,8 @@ import * as JwtCodec from "../jwt/JwtCodec.ts"
  * @since 0.1.0
  */
 export class TokenSet extends Schema.Class<TokenSet>("@effect-authn/core/session/TokenSet")({
-  accessToken: Schema.RedactedFromValue(Schema.NonEmptyString),
+  // Whatever is no header value enters no session, whichever way it comes.
+  accessToken: Schema.RedactedFromValue(Schema.String.check(Schema.isPattern(/^[\x21-\x7e]+$/))),
   tokenType: Schema.NonEmptyString,
   issuedAt: Schema.DateTimeUtcFromMillis,
   expiresAt: Schema.OptionFromOptionalKey(Schema.DateTimeUtcFromMillis),
@@ -208,7 +209,7 @@ export const timeClaim = (accessToken: Redacted.Redacted, name: string): Option.
 
 /**
  * Reads an access token as people hand it on: a leading `Bearer ` is dropped. `None` for what no header can carry as one
- * token: it is visible ASCII without a space (RFC 6750, section 2.1, allows some of that only; some IAMs use more).
+ * token: it is visible ASCII (RFC 6749, A.12) without a space, which no header or line protocol could carry.
  *
  * **Example** (A token that was pasted)
  *
@@ -227,6 +228,26 @@ export const accessTokenFrom = (text: string): Option.Option<Redacted.Redacted> 
   const token = text.replace(/^bearer( +|$)/i, "")
   return /^[\x21-\x7e]+$/.test(token) ? Option.some(Redacted.make(token, { label: "access_token" })) : Option.none()
 }
+
+/**
+ * Reads a refresh token: visible ASCII and spaces (RFC 6749, A.17). It is sent in a form, never in a header. `None` for
+ * everything else.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const refreshTokenFrom = (text: string): Option.Option<Redacted.Redacted> =>
+  /^[\x20-\x7e]+$/.test(text) ? Option.some(Redacted.make(text, { label: "refresh_token" })) : Option.none()
+
+/**
+ * Reads an id_token: a JWT in its compact form, signed or encrypted (RFC 7519, section 3). `None` for everything else.
+ * Nothing is verified.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const idTokenFrom = (text: string): Option.Option<Redacted.Redacted> =>
+  /^[\w-]+(\.[\w-]*){2,4}$/.test(text) ? Option.some(Redacted.make(text, { label: "id_token" })) : Option.none()
 
 /**
  * Whether a text can stand before a token in an `Authorization` header (RFC 9110, section 11.1).

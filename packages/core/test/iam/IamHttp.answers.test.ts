@@ -104,6 +104,54 @@ describe("an answer that is the IAM's to give", () => {
   }
 })
 
+describe("a number that is too large for this machine", () => {
+  for (
+    const body of [
+      `{"message":"no","quota":1e400}`,
+      `{"message":"no","deep":[{"n":[-1e999]}]}`
+    ]
+  ) {
+    it.live(`spoils nothing: ${body}`, () =>
+      Effect.map(answered(answer(400, body)), (one) => assert.deepStrictEqual(one.message, Option.some("no"))))
+  }
+
+  it.live("is the largest number there is", () =>
+    Effect.map(
+      answered(answer(200, `{"a":1e400,"b":-1e400,"c":7}`)),
+      ({ body }) => assert.deepStrictEqual(body, Option.some({ a: Number.MAX_VALUE, b: -Number.MAX_VALUE, c: 7 }))
+    ))
+})
+
+describe("an answer of an odd size or depth", () => {
+  it.live("is whole with up to 1 MiB", () =>
+    Effect.map(answered(json(200, { text: "x".repeat(1_000_000) })), ({ body }) => assert.isTrue(Option.isSome(body))))
+
+  it.live("is Malformed with more, and the rest is not read", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(answered(json(200, { text: "x".repeat(5_000_000) })))
+      assert.strictEqual(told(error), "Malformed")
+      assert.include(error.message, "status 200 with more than 1 MiB")
+    }))
+
+  for (const depth of [100, 5_000, 400_000]) {
+    it.live(`is no defect with ${depth} lists in each other`, () =>
+      Effect.map(
+        answered(answer(400, `{"a":${"[".repeat(depth)}${"]".repeat(depth)}}`)),
+        ({ status }) => assert.strictEqual(status, 400)
+      ))
+  }
+})
+
+describe("a request", () => {
+  it.live("tells no IAM the ids of our traces", () =>
+    Effect.gen(function*() {
+      const server = yield* serve(() => json(200, {}))
+      yield* Effect.withSpan(ask(server.origin), "test")
+      const { headers = {} } = server.seen[0] ?? {}
+      assert.deepStrictEqual([headers["b3"], headers["traceparent"]], [undefined, undefined])
+    }))
+})
+
 describe("an answer that says nothing", () => {
   for (
     const [reply, what] of [

@@ -151,10 +151,15 @@ const read = Effect.fnUntraced(function*(
   if (Option.isNone(token)) {
     return yield* IamHttp.error(call, new IamError.Malformed({ detail: `${answer.shape} but no usable token` }))
   }
-  const refreshToken = first(body, ["refreshToken", "refresh_token"])
+  const sent = first(body, ["refreshToken", "refresh_token"])
+  const refreshToken = TokenSet.refreshTokenFrom(sent)
+  if (sent !== "" && Option.isNone(refreshToken)) {
+    const detail = "the tokens are refused: the refresh token has a character that no such token has"
+    return yield* IamHttp.error(call, new IamError.Malformed({ detail }))
+  }
   return {
     token: token.value,
-    refreshToken: refreshToken === "" ? undefined : Redacted.make(refreshToken, { label: "refresh_token" }),
+    refreshToken: Option.getOrUndefined(refreshToken),
     user: GenomcoreClaims.userFrom(body["user"]),
     serverTime: answer.serverTime,
     receivedAt: answer.receivedAt

@@ -24,6 +24,11 @@ describe("odd answers, to a login and to a renewal", () => {
       () => json(201, { ...pair, token: "a\r\nb: c" }),
       "Malformed"
     ],
+    [
+      "201 with a refresh token that is two lines",
+      () => json(201, { ...pair, refreshToken: "r-1\nhost=evil.example" }),
+      "Malformed"
+    ],
     ["202 with a pair", () => json(202, pair), "Malformed"],
     ["204", () => answer(204, "", {}), "Malformed"],
     ["400 with details", () => json(400, { message: "no", details: ["x"] }), "Misconfigured"],

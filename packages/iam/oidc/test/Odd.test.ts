@@ -1,7 +1,7 @@
 import { BrowserLogin, IamClient, Selection, type Session, TokenSet } from "@effect-authn/core"
 import { OidcIam, type OidcOptions } from "@effect-authn/iam-oidc"
 import { assert, describe, it } from "@effect/vitest"
-import { DateTime, Effect, Layer, Option, Redacted } from "effect"
+import { Cause, DateTime, Effect, Exit, Layer, Option, Redacted } from "effect"
 import { FetchHttpClient } from "effect/http"
 import { type Asked, barejwks, type Reply, type Script, seconds, serve, sessionOf, sign } from "./rawProvider.ts"
 
@@ -285,6 +285,90 @@ describe("what a renewal's answer may be like", () => {
       Effect.gen(function*() {
         assert.strictEqual((yield* Effect.flip(renew(issuer))).reason._tag, "Malformed")
       })))
+})
+
+describe("the characters of tokens", () => {
+  const secret = "SECRET-of-nobody"
+  const odd = {
+    "a line of another protocol": `${secret}\nhost=evil.example`,
+    "a carriage return": `${secret}\r\nx-evil: 1`,
+    "an escape sequence": `\u001b[2J${secret}`,
+    "a letter that is not ASCII": `${secret}é`,
+    "an invisible one": `${secret}\u200b`,
+    "a NUL": `${secret}\0`,
+    "a DEL": `${secret}\u007f`
+  }
+  for (const name of ["access_token", "refresh_token"]) {
+    for (
+      const [what, value] of Object.entries({ ...odd, ...(name === "access_token" && { "a space": `${secret} b` }) })
+    ) {
+      it.live(`${name} with ${what} is refused at a renewal, and never shown`, () =>
+        against(answering({ ...tokens, [name]: value }), ({ issuer }) =>
+          Effect.gen(function*() {
+            const exit = yield* Effect.exit(renew(issuer))
+            assert.isTrue(Exit.isFailure(exit))
+            const shown = Exit.isFailure(exit) ? Cause.pretty(exit.cause) : ""
+            assert.include(shown, `the tokens are refused: the ${name} has a character`)
+            assert.notInclude(shown, secret)
+          })))
+    }
+  }
+
+  it.live("at a login: refused before userinfo is asked with it", () =>
+    Effect.gen(function*() {
+      const server: Script = { routes: { "/userinfo": { body: { sub: "ada" } } } }
+      const error = yield* Effect.flip(
+        login(server, {}, { name: undefined }, { access_token: odd["a line of another protocol"] })
+      )
+      assert.include(error.message, "the tokens are refused")
+      assert.notInclude(error.message, secret)
+    }))
+
+  it.live("an id_token with a line break costs a renewal nothing, and is not kept", () =>
+    against({
+      routes: {
+        "/token": (_asked, base) => ({
+          body: {
+            ...tokens,
+            id_token: sign({ iss: base, aud: "cli", sub: "ada", iat: seconds(), exp: seconds() + 300 })
+              .replace(".", ".\n")
+          }
+        })
+      }
+    }, ({ issuer }) =>
+      Effect.gen(function*() {
+        const { tokens } = yield* renew(issuer)
+        assert.isFalse(Option.exists(tokens.idToken, (token) => Redacted.value(token).includes("\n")))
+      })))
+
+  it.live("what a platform throws about a header is not quoted", () =>
+    against({}, ({ issuer }) =>
+      Effect.gen(function*() {
+        const iam = yield* IamClient.IamClient
+        const now = yield* DateTime.now
+        const held = TokenSet.TokenSet.make({
+          accessToken: Redacted.make(odd["a line of another protocol"]),
+          tokenType: "Bearer",
+          issuedAt: now,
+          expiresAt: Option.none(),
+          idToken: Option.none(),
+          scope: Option.none()
+        }, { disableChecks: true })
+        const session = yield* sessionOf(issuer, "", { tokens: { "": held } })
+        const error = yield* Effect.flip(iam.whoami(session))
+        assert.notInclude(error.message, secret)
+      })))
+
+  it.live("characters of real tokens are taken", () =>
+    Effect.forEach(
+      ["ya29.a0|b:c%2F", "!#$&'()*+,-./:;<=>?@[]^_`{|}~\"\\"],
+      (value) =>
+        against(answering({ ...tokens, access_token: value, refresh_token: `1//${value} x` }), ({ issuer }) =>
+          Effect.gen(function*() {
+            const issued = yield* renew(issuer)
+            assert.strictEqual(Redacted.value(issued.tokens.accessToken), value)
+          }))
+    ))
 })
 
 describe("what a login may meet", () => {

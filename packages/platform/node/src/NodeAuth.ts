@@ -12,9 +12,10 @@ import type { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
-import type * as HttpClient from "effect/http/HttpClient"
+import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Os from "node:os"
+import * as ContentCoding from "./internal/contentCoding.ts"
 import * as NodeBackgroundSleep from "./NodeBackgroundSleep.ts"
 import * as NodeStorage from "./NodeStorage.ts"
 
@@ -38,7 +39,9 @@ export interface Options {
 const isBun = "bun" in process.versions
 
 const layerUndici = Layer.provide(
-  NodeHttpClient.layerUndiciNoDispatcher,
+  HttpClient.layerMergedContext(
+    Effect.map(NodeHttpClient.makeUndici, HttpClient.transformResponse(ContentCoding.decode))
+  ),
   Layer.effect(
     NodeHttpClient.Dispatcher,
     Effect.acquireRelease(
@@ -57,8 +60,8 @@ const layerFetch = Layer.provide(
 )
 
 /**
- * An `HttpClient` that honours `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, and follows no redirects. Node and Deno send by
- * undici, Bun by its own `fetch`.
+ * An `HttpClient` that honours `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, decodes what a server compressed, and follows
+ * no redirects. Node and Deno send by undici, Bun by its own `fetch`.
  *
  * @category layers
  * @since 0.1.0

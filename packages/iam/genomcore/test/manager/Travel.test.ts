@@ -54,7 +54,7 @@ describe("row 13 to_json: edge", () => {
       Schema.Record(Schema.String, Schema.Json).pipe(Schema.check(Schema.isMaxProperties(4))),
       Schema.Literals(["opaque", "a.b.c", "x~y"])
     ]),
-    refresh_token: Schema.optionalKey(Word),
+    refresh_token: Schema.optionalKey(Schema.String.check(Schema.isPattern(/^[\x20-\x7e]+$/))),
     env: Schema.Literals(["prod", "dev"]),
     token_type: Schema.Literals(["Bearer", "JWT", "bearer"]),
     organization: Schema.optionalKey(Word),

@@ -188,5 +188,10 @@ const toRequest = (url: string, { body, headers, method }: Init): HttpClientRequ
 export const toResponse = (status: number, body: Option.Option<Schema.JsonObject>): Response =>
   Option.isSome(body) ? Response.json(body.value, { status }) : new Response(null, { status })
 
-// The messages of oauth4webapi hold no values of what they are about.
-export const messageOf = (cause: unknown): string => Predicate.isError(cause) ? cause.message : "unknown error"
+// The messages of oauth4webapi hold no values of what they are about. Those of a platform do: `Headers` quotes the value.
+export const messageOf = (cause: unknown): string => {
+  if (!Predicate.isError(cause)) return "unknown error"
+  const isOwn = Predicate.hasProperty(cause, "code") && Predicate.isString(cause.code) &&
+    cause.code.startsWith("OAUTH_")
+  return isOwn ? cause.message : cause.name
+}

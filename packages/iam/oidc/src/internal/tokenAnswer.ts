@@ -11,7 +11,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
 import * as oauth from "oauth4webapi"
 import { type Answered, isIamError, messageOf, type Provider, toResponse } from "./provider.ts"
@@ -63,6 +63,7 @@ const believe = Effect.fnUntraced(function*(
   if (tokens.token_type !== "bearer") {
     return yield* new Disbelieved({ detail: `their type is ${tokens.token_type}, not bearer`, isTime: false })
   }
+  const read = yield* readable(tokens)
   const claims = oauth.getValidatedIdTokenClaims(tokens)
   if (claims !== undefined) {
     const now = (yield* Clock.currentTimeMillis) + Duration.toMillis(offset)
@@ -71,14 +72,7 @@ const believe = Effect.fnUntraced(function*(
     }
     yield* judge((signal) => oauth.validateApplicationLevelSignature(as, response, { signal, ...options }))
   }
-  return {
-    answer,
-    accessToken: Redacted.make(tokens.access_token, { label: "access_token" }),
-    refreshToken: secret(tokens.refresh_token, "refresh_token"),
-    idToken: secret(tokens.id_token, "id_token"),
-    scope: tokens.scope,
-    claims
-  }
+  return { answer, ...read, scope: tokens.scope, claims }
 })
 
 /**
@@ -176,5 +170,20 @@ const normalised = (body: Schema.JsonObject): Schema.JsonObject => {
 
 const isText = (value: Schema.Json): value is string => typeof value === "string" && value !== ""
 
-const secret = (value: string | undefined, label: string) =>
-  value === undefined ? undefined : Redacted.make(value, { label })
+/** The tokens of an answer, if they hold nothing but the characters of such tokens. */
+const readable = Effect.fnUntraced(function*(tokens: oauth.TokenEndpointResponse) {
+  const take = (name: string, text: string, from: (text: string) => Option.Option<Redacted.Redacted>) =>
+    Effect.fromOption(
+      from(text),
+      () => new Disbelieved({ detail: `the ${name} has a character that no such token has`, isTime: false })
+    )
+  return {
+    accessToken: yield* take("access_token", tokens.access_token, TokenSet.accessTokenFrom),
+    refreshToken: tokens.refresh_token === undefined
+      ? undefined
+      : yield* take("refresh_token", tokens.refresh_token, TokenSet.refreshTokenFrom),
+    idToken: tokens.id_token === undefined
+      ? undefined
+      : yield* take("id_token", tokens.id_token, TokenSet.idTokenFrom)
+  }
+})
