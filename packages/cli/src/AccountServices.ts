@@ -15,15 +15,15 @@ import type * as StoragePolicy from "@effect-authn/core/storage/StoragePolicy"
 import { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
 import * as NodeAuth from "@effect-authn/platform-node/NodeAuth"
 import * as NodeStorage from "@effect-authn/platform-node/NodeStorage"
-import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import type * as Account from "./Account.ts"
+import * as EnvironmentToken from "./EnvironmentToken.ts"
 import { type Failure, usage } from "./Failure.ts"
 import * as Settings from "./Settings.ts"
 
@@ -98,9 +98,9 @@ const secretKey = (key: SessionKey.SessionKey): SessionKey.SessionKey =>
 /**
  * The client's secret in `AUTHN_CLIENT_SECRET`.
  */
-export const toldSecret = Effect.orElseSucceed(
-  Config.option(Config.Redacted("AUTHN_CLIENT_SECRET")),
-  () => Option.none()
+export const toldSecret = Effect.map(
+  EnvironmentToken.setIn("AUTHN_CLIENT_SECRET"),
+  Option.map((secret) => Redacted.make(secret))
 )
 
 /**

@@ -9,9 +9,12 @@ import type * as Redacted from "effect/Redacted"
 import type * as Account from "./Account.ts"
 import { type Failure, usage } from "./Failure.ts"
 
-/** What a variable says, where it says anything. */
+/** What a variable says, where it says anything. A file with Windows' line ends leaves a CR at the end of each. */
 export const setIn = (name: string): Effect.Effect<Option.Option<string>> =>
-  Effect.orElseSucceed(Config.option(Config.NonEmptyString(name)), () => Option.none())
+  Effect.map(
+    Effect.option(Config.String(name)),
+    (value) => Option.filter(Option.map(value, (text) => text.replace(/\r+$/, "")), (text) => text !== "")
+  )
 
 /**
  * A token of the environment; `token` fails where it cannot be one.

@@ -1,9 +1,11 @@
 /**
  * What people and pipes say: prompts on a terminal, secrets on the standard input.
  */
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as Prompt from "effect/cli/Prompt"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Stdio from "effect/Stdio"
@@ -39,28 +41,75 @@ export const hasPerson: Effect.Effect<boolean, never, Stdio.Stdio> = Effect.gen(
 // No token and no document is larger.
 const most = 1024 * 1024
 
-/** The whole standard input as text. A terminal is refused, since people would wait without knowing for what. */
-export const text = Effect.fnUntraced(function*(what: string) {
+/** What comes in as text, up to where it is enough. A terminal is refused, since people would wait without knowing for what. */
+const read = Effect.fnUntraced(function*(what: string, isEnough: (text: string) => boolean) {
   const stdio = yield* Stdio.Stdio
   if (yield* stdio.stdinIsTerminal) {
     return yield* usage(`${what} is read from the standard input, which is a terminal: pipe it in`)
   }
-  return yield* Stream.decodeText(stdio.stdin).pipe(
+  const bytes = yield* stdio.stdin.pipe(
     Stream.mapError(({ message, reason: { cause } }) =>
       failed(`the standard input cannot be read: ${Predicate.isError(cause) ? cause.message : message}`)
     ),
-    Stream.runFoldEffect(() => "", (read, chunk) =>
-      read.length + chunk.length > most
-        ? Effect.fail(usage(`${what} is longer than ${most} characters`))
-        : Effect.succeed(read + chunk))
+    Stream.scan(() => new Uint8Array(), joined),
+    Stream.takeUntil((bytes) => bytes.length > most || isEnough(decoder(bytes, false).decode(bytes))),
+    Stream.runLast,
+    Effect.map(Option.getOrElse(() => new Uint8Array()))
   )
+  if (bytes.length > most) return yield* usage(`${what} is longer than ${most} bytes`)
+  const text = yield* Effect.try({
+    try: () => decoder(bytes, true).decode(bytes),
+    catch: () => usage(`${what} came in as something else than UTF-8: write it as UTF-8`)
+  })
+  // UTF-16 without its mark, or no text at all.
+  return text.includes("\0")
+    ? yield* usage(`${what} came in with NUL characters, as in UTF-16: write it as UTF-8`)
+    : text
+})
+
+const joined = (head: Uint8Array, tail: Uint8Array): Uint8Array<ArrayBuffer> => {
+  const all = new Uint8Array(head.length + tail.length)
+  all.set(head)
+  all.set(tail, head.length)
+  return all
+}
+
+/** Windows begins a text with a mark, which tells its encoding and is no part of it. */
+const decoder = (bytes: Uint8Array, fatal: boolean): TextDecoder => {
+  const [first, second] = bytes
+  const encoding = first === 0xff && second === 0xfe
+    ? "utf-16le"
+    : first === 0xfe && second === 0xff
+    ? "utf-16be"
+    : "utf-8"
+  return new TextDecoder(encoding, { fatal })
+}
+
+/** The whole standard input as text. */
+export const text = (what: string) => read(what, () => false)
+
+/** The lines before the first empty one, which ends them as the end of the input does: who asks may keep the pipe open. */
+export const paragraph = (what: string) =>
+  Effect.map(read(what, (text) => /(^|\n)\r?\n/.test(text)), (text) => {
+    const lines = text.split(/\r?\n/)
+    const end = lines.indexOf("")
+    return end === -1 ? lines : lines.slice(0, end)
+  })
+
+/**
+ * A secret from the standard input: its first line that is not empty.
+ */
+export const secret = Effect.fnUntraced(function*(what: string) {
+  const text = yield* read(what, (text) => /[^\r\n]\r?\n/.test(text))
+  const line = text.split(/\r?\n/).find((line) => line !== "")
+  if (line === undefined) return yield* usage(`${what} is read from the standard input, and that is empty`)
+  return Redacted.make(line)
 })
 
 /**
- * A secret from the standard input: its first line.
+ * A token from the standard input, as people hand it on: with or without `Bearer`.
  */
-export const secret = Effect.fnUntraced(function*(what: string) {
-  const [line = ""] = (yield* text(what)).split(/\r?\n/)
-  if (line === "") return yield* usage(`${what} is read from the standard input, and that is empty`)
-  return Redacted.make(line)
+export const token = Effect.gen(function*() {
+  const found = TokenSet.accessTokenFrom((yield* secret("the token")).pipe(Redacted.value).trim())
+  return Option.isSome(found) ? found.value : yield* usage("what came in is no token: it is empty, or not plain text")
 })

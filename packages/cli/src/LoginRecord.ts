@@ -31,12 +31,13 @@ const plainFile = Effect.fnUntraced(function*(key: SessionKey.SessionKey) {
 })
 
 /**
- * Remembers a login. `unattended` is left as it was, unless told.
+ * Remembers a login. `unattended` is left as it was, unless told. With `revokePrevious` the IAM is told to end a session
+ * that was left in another place.
  */
 export const login = Effect.fnUntraced(function*(
   target: AccountServices.Target,
   services: AccountServices.Services,
-  unattended?: boolean
+  options?: { readonly unattended: boolean; readonly revokePrevious: boolean }
 ) {
   const { key } = Context.get(services, AuthManager)
   const { policy } = Context.get(services, IamClient)
@@ -44,7 +45,7 @@ export const login = Effect.fnUntraced(function*(
   const file = place === "plain-file" ? yield* plainFile(key) : undefined
   const before = yield* Account.get(target.name)
   const moved = Option.filter(before, (account) => account.place !== place)
-  const isUnattended = unattended ??
+  const isUnattended = options?.unattended ??
     (Option.isNone(moved) && Option.exists(before, (account) => account.unattended === true))
   const { callback } = target
   const account = Account.Account.make({
@@ -66,7 +67,8 @@ export const login = Effect.fnUntraced(function*(
   if (Option.isSome(moved) && moved.value.place !== "memory") {
     yield* Effect.gen(function*() {
       const old = yield* AccountServices.open(moved.value, AccountServices.storage(moved.value.place))
-      yield* Context.get(old, AuthManager).clearStoredToken
+      const auth = Context.get(old, AuthManager)
+      yield* options?.revokePrevious === true ? auth.logout : auth.clearStoredToken
       if (moved.value.dialect === "oidc") yield* AccountServices.dropClientSecret(old)
     }).pipe(
       Effect.scoped,

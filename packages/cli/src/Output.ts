@@ -31,24 +31,44 @@ const write = Effect.fnUntraced(function*(channel: Channel, text: string) {
 /** Prints data, as it is. */
 export const raw = (text: string): Effect.Effect<void, Failure, Stdio.Stdio> => write("stdout", text)
 
+// What a terminal acts on instead of showing it: control characters, C1 among them, and the marks that turn the direction
+// of a text. The joiners ZWNJ and ZWJ stay, which names and emoji are written with.
+const acting = "(?:(?![\\u200c\\u200d])[\\p{C}\\p{Zl}\\p{Zp}])"
+const run = new RegExp(`${acting}+`, "gu")
+// The styles of `paint` stay, as the one exception.
+const runBesideStyle = new RegExp(`(\\x1b\\[\\d\\d?m)|(?:(?!\\x1b\\[\\d\\d?m)${acting})+`, "gu")
+
+/** A line as the terminal may have it: in one row, with no other escape than a style. */
+const inert = (line: string): string => line.replace(runBesideStyle, (_, style: string | undefined) => style ?? " ")
+
+const text = (lines: ReadonlyArray<string>): string =>
+  lines.flatMap((line) => line.split("\n")).map((line) => `${inert(line)}\n`).join("")
+
 /** Prints lines of data. */
-export const out = (...lines: ReadonlyArray<string>): Effect.Effect<void, Failure, Stdio.Stdio> =>
-  raw(`${lines.join("\n")}\n`)
+export const out = (...lines: ReadonlyArray<string>): Effect.Effect<void, Failure, Stdio.Stdio> => raw(text(lines))
 
 /** Tells people something. That nobody hears it is no failure. */
-export const say = (...lines: ReadonlyArray<string>): Effect.Effect<void, never, Stdio.Stdio> =>
-  show(`${lines.join("\n")}\n`)
+export const say = (...lines: ReadonlyArray<string>): Effect.Effect<void, never, Stdio.Stdio> => show(text(lines))
 
 /** Shows people something, as it is. */
 export const show = (text: string): Effect.Effect<void, never, Stdio.Stdio> => Effect.ignore(write("stderr", text))
 
 const encodeJson = Schema.encodeEffect(Schema.fromJsonString(Schema.Json, { space: 2 }))
 
+const escaped = (characters: string): string =>
+  Array.from(
+    { length: characters.length },
+    (_, at) => `\\u${characters.charCodeAt(at).toString(16).padStart(4, "0")}`
+  ).join("")
+
 /**
- * Prints data as JSON.
+ * Prints data as JSON. What a terminal would act on is written as `\\u…`, which says the same to whoever parses it.
  */
 export const json = (value: Schema.Json): Effect.Effect<void, Failure, Stdio.Stdio> =>
-  Effect.flatMap(Effect.orDie(encodeJson(value)), (text) => out(text))
+  Effect.flatMap(
+    Effect.orDie(encodeJson(value)),
+    (text) => raw(`${text.split("\n").map((line) => line.replace(run, escaped)).join("\n")}\n`)
+  )
 
 /** How things are shown on a channel: styles change nothing where it is no terminal, or where `NO_COLOR` is set. */
 export interface Paint {
@@ -76,9 +96,9 @@ export const columns: Effect.Effect<number, never, Terminal.Terminal> = Effect.f
 )
 
 /**
- * Text that came from elsewhere, on one line and without control characters.
+ * Text that came from elsewhere, on one line and with nothing that a terminal acts on.
  */
-export const plain = (text: string): string => text.replace(/[\p{C}\s]+/gu, " ").trim()
+export const plain = (text: string): string => text.replace(run, " ").replace(/\s+/g, " ").trim()
 
 /** Writes paths in a text as people do: `~` is their home. */
 export const short: Effect.Effect<(text: string) => string> = UserDirectories.make().home.pipe(
@@ -94,17 +114,18 @@ export const table = (
   width: number,
   indent = ""
 ): ReadonlyArray<string> => {
+  const cellOf = (row: ReadonlyArray<string>, column: number) => inert(row[column] ?? "")
   const count = Math.max(0, ...rows.map((row) => row.length))
   const widths = Array.from(
     { length: count - 1 },
-    (_, column) => Math.max(0, ...rows.map((row) => visible(row[column] ?? "")))
+    (_, column) => Math.max(0, ...rows.map((row) => visible(cellOf(row, column))))
   )
   const left = indent.length + widths.reduce((sum, cell) => sum + cell + 2, 0)
   return rows.flatMap((row) => {
     const head = widths.map((cell, column) =>
-      `${row[column] ?? ""}${" ".repeat(cell - visible(row[column] ?? "") + 2)}`
+      `${cellOf(row, column)}${" ".repeat(cell - visible(cellOf(row, column)) + 2)}`
     ).join("")
-    const [first = "", ...rest] = wrap(row[count - 1] ?? "", Math.max(20, width - left))
+    const [first = "", ...rest] = wrap(cellOf(row, count - 1), Math.max(20, width - left))
     return [`${indent}${head}${first}`.trimEnd(), ...rest.map((line) => " ".repeat(left) + line)]
   })
 }

@@ -3,6 +3,7 @@
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
+import * as NodeStream from "@effect/platform-node/NodeStream"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { systemError } from "effect/PlatformError"
@@ -25,11 +26,18 @@ const sink = (method: "stdout" | "stderr") => () =>
     })
   )
 
+// A pipe that its writer keeps open must not keep this process.
+const stdin = NodeStream.fromReadable({
+  evaluate: () => process.stdin,
+  onError: (cause) => systemError({ module: "Stdio", method: "stdin", _tag: "Unknown", cause }),
+  closeOnDone: true
+})
+
 const layerStdio = Layer.effect(
   Stdio.Stdio,
   Effect.map(
     Stdio.Stdio,
-    (stdio) => Stdio.make({ ...stdio, stdout: sink("stdout"), stderr: sink("stderr") })
+    (stdio) => Stdio.make({ ...stdio, stdin, stdout: sink("stdout"), stderr: sink("stderr") })
   )
 )
 

@@ -254,7 +254,25 @@ export const make = Effect.fnUntraced(function*(flags?: Flags) {
   return problem === undefined ? settings : yield* problem
 })
 
-const bare = (issuer: string): string => issuer.replace(/\/+$/, "").replace(/\/api\/iam\/v1$/, "").toLowerCase()
+/**
+ * Whether an address is that of an IAM. The names of issuers are compared to the letter (RFC 8414, section 3.3), except
+ * where the dialect has one way to write what people write in several.
+ */
+const isIssuer = Effect.fnUntraced(function*(dialect: Account.Dialect, address: string, issuer: string) {
+  if (address === issuer) return true
+  switch (dialect) {
+    case "datalayer": {
+      const { canonicalIssuer } = yield* Effect.promise(() => import("@effect-authn/iam-datalayer/DatalayerOptions"))
+      return Option.contains(Result.getSuccess(canonicalIssuer(address)), issuer)
+    }
+    case "genomcore": {
+      const { origin } = yield* Effect.promise(() => import("@effect-authn/iam-genomcore/GenomcoreOptions"))
+      return Option.contains(origin(address), issuer)
+    }
+    case "oidc":
+      return false
+  }
+})
 
 /** A session goes to no other IAM than the one that it is of, whatever the environment says. */
 const agree = Effect.fnUntraced(function*({ account, name, values }: Settings) {
@@ -262,14 +280,14 @@ const agree = Effect.fnUntraced(function*({ account, name, values }: Settings) {
   const { client, dialect, issuer } = account.value
   const told: ReadonlyArray<readonly [Value | undefined, string, boolean]> = [
     [values.dialect, dialect, values.dialect?.value === dialect],
-    [values.issuer, issuer, bare(values.issuer?.value ?? "") === bare(issuer)],
+    [values.issuer, issuer, yield* isIssuer(dialect, values.issuer?.value ?? "", issuer)],
     [values.client_id, client, dialect !== "oidc" || values.client_id?.value === client]
   ]
   for (const [value, remembered, isSame] of told) {
     if (isSame || value === undefined) continue
     return yield* usage(
       `${value.source} says "${SecureUrl.shown(value.value)}", but the account "${name}" is of "${remembered}": ` +
-        `name another account with --account, or forget this one with: authn accounts remove ${name}`
+        `give that login a name of its own with --account NAME, or forget this one with: authn accounts remove ${name}`
     )
   }
 })

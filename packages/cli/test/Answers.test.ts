@@ -32,6 +32,66 @@ describe("answers", () => {
         assert.match(yield* ask("Bearerish x"), basic)
         assert.match(yield* ask("Basic realm=\"git\"", "bearer realm=\"git\""), /^capability.*\nauthtype=Bearer\ncred/)
         assert.match(yield* ask("Basic realm=\"git\", Bearer"), /authtype=Bearer/)
+        // what is quoted is a name of the server's choosing, and an empty value empties the list
+        assert.match(yield* ask("Basic realm=\"a, Bearer b\""), basic)
+        assert.match(yield* ask("Basic realm=\"a\\\", Bearer b\""), basic)
+        assert.match(yield* ask("Bearer", "", "Basic realm=\"git\""), basic)
+        assert.match(yield* ask("Bearer", "", "Bearer"), /authtype=Bearer/)
+      })))
+
+  it.live("git is answered at the blank line, though it keeps the pipe open, and with Windows' line ends", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        yield* login(home, simulator.issuer, "datalayer")
+        const ask = (operation: string, input: string) =>
+          home.spawn(["credential", "git", "--host", "git.example.com", operation], { input, isInputOpen: true })
+        const got = yield* ask("get", "protocol=https\r\nhost=git.example.com\r\n\r\nhost=evil.example.com\r\n")
+        assert.match(got.stdout, /^username=oauth2\npassword=eyJ/)
+        assert.strictEqual(got.code, 0)
+        const erased = yield* ask("erase", "protocol=https\nhost=git.example.com\nusername=oauth2\npassword=x\n\n")
+        assert.deepStrictEqual(erased, { code: 0, stdout: "", stderr: "" })
+      })))
+
+  it.live("git's hosts are compared as the URL standard writes them, and the last one counts", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        yield* login(home, simulator.issuer, "datalayer")
+        const ask = (host: string, ...asked: ReadonlyArray<string>) =>
+          home.run(["credential", "git", "--host", host, "get"], {
+            input: ["protocol=https", ...asked.map((one) => `host=${one}`), "", ""].join("\n")
+          })
+        for (
+          const [host, asked] of [
+            ["GIT.example.com", "git.Example.com"],
+            ["git.example.com", "git.example.com:443"],
+            ["git.example.com:443", "git.example.com"],
+            ["[::1]:8443", "[0:0::1]:8443"],
+            ["bücher.example", "xn--bcher-kva.example"]
+          ] as const
+        ) {
+          assert.include((yield* ask(host, asked)).stdout, "password=", `${host} ${asked}`)
+        }
+        assert.include((yield* ask("git.example.com", "evil.example.com", "git.example.com")).stdout, "password=")
+        for (
+          const asked of [
+            ["git.example.com", "evil.example.com"],
+            ["git.example.com:8443"],
+            ["git.example.com.evil.example"],
+            ["git.example.com@evil.example"],
+            [""],
+            []
+          ]
+        ) {
+          const { code, stdout } = yield* ask("git.example.com", ...asked)
+          assert.deepStrictEqual([code, stdout], [0, ""], asked.join(" "))
+        }
+        for (
+          const host of ["https://git.example.com/", "*.example.com", "git.example.com/path", "ada@git.example.com"]
+        ) {
+          const { code, stderr } = yield* ask(host, "git.example.com")
+          assert.strictEqual(code, 2, host)
+          assert.include(stderr, "is no host")
+        }
       })))
 
   it.live("no value that may be a secret is said again", () =>

@@ -36,7 +36,7 @@ export interface Home {
 }
 
 export interface Options {
-  readonly input?: string
+  readonly input?: string | Uint8Array
   readonly env?: { readonly [name: string]: string | undefined }
 }
 
@@ -47,6 +47,8 @@ export interface ProcessOptions extends Options {
   readonly atOnce?: boolean
   /** A program with its first arguments, in front of `authn`'s. */
   readonly by?: ReadonlyArray<string>
+  /** Whether its input stays open behind what is written. */
+  readonly isInputOpen?: boolean
   /** Another program, which gets the arguments. */
   readonly instead?: string
   readonly stdout?: number
@@ -57,7 +59,7 @@ export interface ProcessOptions extends Options {
 const call = Effect.fnUntraced(function*(
   args: ReadonlyArray<string>,
   env: { readonly [name: string]: string },
-  input: string
+  input: string | Uint8Array
 ) {
   const ended = { stdout: "", stderr: "" }
   const sink = (channel: "stdout" | "stderr") => () =>
@@ -67,7 +69,7 @@ const call = Effect.fnUntraced(function*(
       })
     )
   const stdio = Stdio.layerTest({
-    stdin: Stream.make(new TextEncoder().encode(input)),
+    stdin: Stream.make(typeof input === "string" ? new TextEncoder().encode(input) : input),
     stdout: sink("stdout"),
     stderr: sink("stderr")
   })
@@ -124,7 +126,8 @@ const end = (program: string, args: ReadonlyArray<string>, env: Options["env"], 
       heard()
     })
     child.stdin?.on("error", () => {})
-    child.stdin?.end(options.input ?? "")
+    if (options.isInputOpen === true) child.stdin?.write(options.input ?? "")
+    else child.stdin?.end(options.input ?? "")
     child.on("close", (code) => resume(Effect.succeed({ code, stdout, stderr })))
     return Effect.sync(() => child.kill("SIGKILL"))
   })

@@ -86,17 +86,31 @@ const processCommand = Command.make("process", {
     Command.withDescription("The credential_process of AWS SDKs, for services that take a token as SessionToken")
   )
 
-const parse = (text: string): ReadonlyMap<string, ReadonlyArray<string>> => {
+/** What git asks: of a value that is given twice the last one counts, a list is taken as it comes until it is emptied. */
+const parse = (lines: ReadonlyArray<string>): ReadonlyMap<string, ReadonlyArray<string>> => {
   const fields = new Map<string, Array<string>>()
-  for (const line of text.split("\n")) {
-    const [, name, value] = /^([^=]+)=(.*?)\r?$/.exec(line) ?? []
-    if (name !== undefined && value !== undefined) fields.set(name, [...(fields.get(name) ?? []), value])
+  for (const line of lines) {
+    const [, name, value] = /^([^=]+)=(.*)$/.exec(line) ?? []
+    if (name === undefined || value === undefined) continue
+    const list = name.endsWith("[]") && value !== "" ? fields.get(name) : undefined
+    if (list === undefined) fields.set(name, [value])
+    else list.push(value)
   }
   return fields
 }
 
-// A server may list several in one header (RFC 9110, section 11.6.1).
-const wantsBearer = (challenge: string): boolean => /(^|,)\s*bearer(\s|,|$)/i.test(challenge)
+// A server may list several in one header, and quote anything in them (RFC 9110, section 11.6.1).
+const wantsBearer = (challenge: string): boolean =>
+  /(^|,)\s*bearer(\s|,|$)/i.test(challenge.replace(/"(?:[^"\\]|\\.)*"?/g, "\"\""))
+
+/** A host as the URL standard writes it: `GIT.Example.com:443` and `git.example.com` are one for https. */
+const hostOf = (protocol: string, host: string): string | undefined => URL.parse(`${protocol}://${host}`)?.host
+
+/** Refuses a `--host` that no host is equal to. */
+const checkHost = (host: string) =>
+  /[/\\?#@*\s]/.test(host) || hostOf("https", host) === undefined
+    ? usage(`"${SecureUrl.shown(host)}" is no host: write it as git.example.com or git.example.com:8443`)
+    : Effect.void
 
 const git = Command.make("git", {
   host: Flag.String("host").pipe(
@@ -116,14 +130,15 @@ const git = Command.make("git", {
   Effect.gen(function*() {
     // Git asks in words that may be new: a helper is to be silent then.
     if (given.operation !== "get" && given.operation !== "erase") return
-    const asked = parse(yield* Input.text("what git asks"))
-    const [host = ""] = asked.get("host") ?? []
+    yield* Effect.forEach(given.host, checkHost, { discard: true })
+    const asked = parse(yield* Input.paragraph("what git asks"))
     const [protocol = ""] = asked.get("protocol") ?? []
+    const host = hostOf(protocol, asked.get("host")?.at(-1) ?? "")
     const settings = yield* Settings.make()
     const own = URL.parse(settings.values.issuer?.value ?? "")?.host
     const allowed = given.host.length > 0 ? given.host : own === undefined ? [] : [own]
     // Silence lets git ask its next helper, and then the person.
-    if (!allowed.includes(host)) return
+    if (host === undefined || !allowed.some((one) => hostOf(protocol, one) === host)) return
     if (!SecureUrl.mayCarrySecrets(`${protocol}://${host}`)) return
 
     if (given.operation === "erase") {

@@ -3,7 +3,6 @@
  */
 import * as Jwks from "@effect-authn/core/jwt/Jwks"
 import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
-import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as NodeAuth from "@effect-authn/platform-node/NodeAuth"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -22,11 +21,6 @@ import * as TimeSpan from "../TimeSpan.ts"
 const times = new Set(["exp", "iat", "nbf", "auth_time", "updated_at"])
 const encodeValue = Schema.encodeUnknownEffect(Schema.fromJsonString(Schema.Unknown))
 
-const read = Effect.gen(function*() {
-  const token = TokenSet.accessTokenFrom((yield* Input.secret("the token")).pipe(Redacted.value).trim())
-  return Option.isSome(token) ? token.value : yield* usage("what came in is no token: it is empty, or not plain text")
-})
-
 const show = Effect.fnUntraced(function*(members: JwtCodec.JsonObject) {
   const now = DateTime.toEpochMillis(yield* DateTime.now)
   return yield* Effect.forEach(Object.entries(members), ([name, value]) =>
@@ -34,9 +28,15 @@ const show = Effect.fnUntraced(function*(members: JwtCodec.JsonObject) {
       const at = times.has(name) && typeof value === "number" ? DateTime.make(value * 1000) : Option.none()
       if (Option.isSome(at)) {
         const millis = DateTime.toEpochMillis(at.value)
-        return [name, `${DateTime.formatIso(at.value).replace(/\.000Z$/, "Z")} (${TimeSpan.distance(millis, now)})`]
+        return [
+          Output.plain(name),
+          `${DateTime.formatIso(at.value).replace(/\.000Z$/, "Z")} (${TimeSpan.distance(millis, now)})`
+        ]
       }
-      return [name, Output.plain(typeof value === "string" ? value : yield* Effect.orDie(encodeValue(value)))]
+      return [
+        Output.plain(name),
+        Output.plain(typeof value === "string" ? value : yield* Effect.orDie(encodeValue(value)))
+      ]
     }))
 })
 
@@ -59,7 +59,7 @@ const print = Effect.fnUntraced(function*(header: JwtCodec.JsonObject, claims: J
 
 const decode = Command.make("decode", {}, () =>
   Effect.gen(function*() {
-    const decoded = yield* Effect.fromResult(JwtCodec.decodeUnverified(Redacted.value(yield* read)))
+    const decoded = yield* Effect.fromResult(JwtCodec.decodeUnverified(Redacted.value(yield* Input.token)))
     yield* print(decoded.header, decoded.claims, "Not verified: anybody could have written this.")
   })).pipe(Command.withDescription("Show what a token on the standard input says, without verifying it"))
 
@@ -85,7 +85,7 @@ const verify = Command.make("verify", {
     const tolerance = TimeSpan.parse(given.tolerance)
     if (tolerance === undefined) return yield* usage("--tolerance is written 30, 30s or 1m")
     if (Option.isSome(given.jwks) === Option.isSome(given.key)) return yield* usage("give --jwks URL or --key FILE")
-    const token = yield* read
+    const token = yield* Input.token
     const fs = yield* FileSystem.FileSystem
     const source = Option.isSome(given.jwks)
       ? { jwks: yield* Effect.mapError(Jwks.remote(given.jwks.value), ({ message }) => usage(message)) }

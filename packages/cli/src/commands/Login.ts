@@ -70,7 +70,8 @@ const flags = {
   store: Flag.Boolean("store").pipe(
     Flag.withDescription("Keep the session; --no-store only tries the credentials"),
     Flag.withDefault(true)
-  )
+  ),
+  revokePrevious: toggle("revoke-previous", "Tell the IAM to end the session that this login replaces")
 }
 
 type Way = "password" | "token" | "browser" | "device" | "client credentials"
@@ -227,7 +228,7 @@ const strategyOf = Effect.fnUntraced(function*(
     }
     case "token":
       return AuthStrategy.token(
-        token ?? (given.tokenStdin ? yield* Input.secret("the token") : yield* Prompt.Password({ message: "Token" }))
+        token ?? (given.tokenStdin ? yield* Input.token : yield* Prompt.Password({ message: "Token" }))
       )
     case "browser": {
       const login = Context.getOption(services, BrowserLogin)
@@ -321,6 +322,7 @@ export const command = Command.make("login", flags, (given) =>
         : settings.values.organization?.value
     const session = yield* auth.login(strategy, {
       store: given.store,
+      revokePrevious: given.revokePrevious,
       selection: {
         ...(organization === undefined ? {} : { organization }),
         ...(settings.values.project === undefined ? {} : { project: settings.values.project.value })
@@ -337,7 +339,10 @@ export const command = Command.make("login", flags, (given) =>
     )
     if (given.store && secret !== undefined) yield* AccountServices.keepClientSecret(services, secret)
     if (given.store) {
-      yield* LoginRecord.login(target, services, way === "client credentials" && (isKept || secret !== undefined))
+      yield* LoginRecord.login(target, services, {
+        unattended: way === "client credentials" && (isKept || secret !== undefined),
+        revokePrevious: given.revokePrevious
+      })
     }
     const shadow = yield* EnvironmentToken.givenToken({ dialect: target.dialect, isTold: false })
     const environment = Option.getOrNull(Option.map(shadow, ({ variable }) => variable))

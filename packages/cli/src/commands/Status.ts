@@ -210,10 +210,9 @@ const lines = (view: View, now: number, width: number, paint: Output.Paint): Rea
     ? `${TimeSpan.distance(view.dueAt, now)}, by ${view.renewedBy}`
     : `at the next call, by ${view.renewedBy}`
   const rows: ReadonlyArray<readonly [string, string | undefined]> = [
-    ["token", token],
     ["expires", expiresAt === undefined ? undefined : clock(expiresAt)],
     ["renewal", renewal],
-    ["why", view.detail === undefined ? undefined : Output.plain(view.detail)],
+    ["why", view.detail],
     ["next", state === "signed out" ? `authn login --account ${account.name}` : undefined],
     [
       "issuer",
@@ -229,7 +228,11 @@ const lines = (view: View, now: number, width: number, paint: Output.Paint): Rea
       view.user === undefined ? "" : `${Output.plain(view.user)}, `
     }${colour(heading[state])}`,
     ...Output.table(
-      rows.flatMap(([name, value]) => value === undefined ? [] : [[paint.dim(name), value]]),
+      [
+        ...(token === undefined ? [] : [[paint.dim("token"), token]]),
+        // Selections, scopes and causes are in the words of the IAM.
+        ...rows.flatMap(([name, value]) => value === undefined ? [] : [[paint.dim(name), Output.plain(value)]])
+      ],
       width,
       "  "
     )

@@ -47,12 +47,13 @@ export const exportCommand = Command.make("export", {
     const services = yield* AccountServices.openAccount(settings)
     const document = yield* Context.get(services, AuthManager).export
     const { client, dialect, scopes } = Option.getOrThrow(settings.account)
-    const text = yield* Effect.orDie(encode(Struct.assign(document, {
+    const written = Struct.assign(document, {
       dialect,
       client,
       ...(scopes === undefined ? {} : { scopes: scopes.join(" ") })
-    })))
-    if (Option.isNone(output)) return yield* Output.out(text)
+    })
+    if (Option.isNone(output)) return yield* Output.json(written)
+    const text = yield* Effect.orDie(encode(written))
     const fs = yield* FileSystem.FileSystem
     yield* fs.writeFileString(output.value, `${text}\n`, { flag: "wx", mode: 0o600 }).pipe(
       Effect.catchReason("PlatformError", "AlreadyExists", () =>

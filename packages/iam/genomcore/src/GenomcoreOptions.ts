@@ -150,7 +150,8 @@ export const knownNames = (environments: Environments): string =>
  * Reads an address as an origin: scheme, host and port, with a trailing slash and the scheme's own port dropped. `None`
  * for an address with a path, query, fragment or user, and for plain http to a host that is not loopback.
  *
- * @internal
+ * @category constructors
+ * @since 0.1.0
  */
 export const origin = (address: string): Option.Option<string> =>
   Result.getSuccess(IamHttp.endpoint(address)).pipe(
