@@ -15,33 +15,35 @@ describe("processes that share one expired session, under rotation", { concurren
     Effect.gen(function*() {
       const directory = yield* (yield* FileSystem.FileSystem).makeTempDirectoryScoped()
       const { errors, issuer, proxy } = yield* OidcProvider.OidcProvider
-      return yield* Effect.gen(function*() {
-        yield* login
-        const children = yield* Effect.all(
-          Array.from(
-            { length: count },
-            () => renewer(directory, { lock, environment: { OIDC_ISSUER: issuer, OIDC_CLIENT_ID: "cli" } })
-          )
+      const program = filed(directory)
+      yield* Effect.provide(login, program)
+      const children = yield* Effect.all(
+        Array.from(
+          { length: count },
+          () => renewer(directory, { lock, environment: { OIDC_ISSUER: issuer, OIDC_CLIENT_ID: "cli" } })
         )
-        for (const { ready } of children) assert.strictEqual(yield* ready, "ready")
-        const before = yield* age(expired)
-        yield* proxy.forget
-        // So that they do meet, also on a busy machine.
-        yield* proxy.setKnobs({ latency: "3 seconds" })
-        const said = yield* Effect.forEach(children, ({ tell }) => tell("token"), { concurrency: "unbounded" })
-        assert.notInclude(said, tokenOf(before))
-        assert.notInclude(said, "the process ended")
-        const asked = (yield* proxy.ledger).filter(({ grant }) => grant === "refresh_token")
-        const auth = yield* AuthManager.AuthManager
-        return {
-          requests: asked.length,
-          refused: asked.filter(({ status }) => status === 400).length,
-          tokens: new Set(said.filter(isToken)).size,
-          failures: said.filter((text) => !isToken(text)).length,
-          isAlive: (yield* Effect.result(auth.refresh()))._tag === "Success",
-          errors: yield* errors
-        }
-      }).pipe(Effect.provide(filed(directory)))
+      )
+      for (const { ready } of children) assert.strictEqual(yield* ready, "ready")
+      // By a program that has not opened the session, or it would renew at once what it sees to be due.
+      const before = yield* Effect.provide(age(expired), program)
+      yield* proxy.forget
+      // So that they do meet, also on a busy machine.
+      yield* proxy.setKnobs({ latency: "3 seconds" })
+      const said = yield* Effect.forEach(children, ({ tell }) => tell("token"), { concurrency: "unbounded" })
+      assert.notInclude(said, tokenOf(before))
+      assert.notInclude(said, "the process ended")
+      const asked = (yield* proxy.ledger).filter(({ grant }) => grant === "refresh_token")
+      const refreshed = yield* Effect.flatMap(AuthManager.AuthManager, (auth) => Effect.result(auth.refresh())).pipe(
+        Effect.provide(program)
+      )
+      return {
+        requests: asked.length,
+        refused: asked.filter(({ status }) => status === 400).length,
+        tokens: new Set(said.filter(isToken)).size,
+        failures: said.filter((text) => !isToken(text)).length,
+        isAlive: refreshed._tag === "Success",
+        errors: yield* errors
+      }
     }).pipe(Effect.scoped, Effect.provide([Layer.fresh(OidcProvider.layer()), NodeFileSystem.layer]))
 
   it.live("send one request, when they are sixteen, and all get its token", () =>

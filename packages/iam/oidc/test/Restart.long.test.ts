@@ -4,7 +4,7 @@ import { OidcProvider } from "@effect-authn/testing"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, it } from "@effect/vitest"
 import { Effect, FileSystem, Redacted } from "effect"
-import { age, filed, grants, logins, type Needs, type Person, renewer, tokenOf } from "./fixtures.ts"
+import { age, expired, filed, grants, logins, type Needs, type Person, renewer, tokenOf } from "./fixtures.ts"
 
 type Provider = OidcProvider.OidcProvider["Service"]
 
@@ -63,12 +63,13 @@ for (const { acts, farewell, name, of, renewal, strategy } of sessions) {
           return started
         })
         yield* provider.proxy.setKnobs({ interval: 1 })
-        const signedIn = yield* Effect.gen(function*() {
+        yield* Effect.gen(function*() {
           const auth = yield* AuthManager.AuthManager
           yield* Effect.forkChild(acts)
           yield* auth.login(strategy)
-          return yield* age("-1 minute")
         }).pipe(Effect.provide(program))
+        // By a program that has not opened the session, or it would renew at once what it sees to be due.
+        const signedIn = yield* Effect.provide(age(expired), program)
         yield* provider.proxy.forget
 
         const renewed = yield* Effect.scoped(Effect.flatMap(start, ({ tell }) => tell("token")))

@@ -26,7 +26,7 @@ interface Case {
   readonly tag: string
   readonly fail?: string
   readonly tries?: "token" | "refresh" | "login"
-  readonly unsaved?: boolean
+  readonly unsaved?: "answers" | "all"
   readonly ends?: "main" | "promise"
   readonly spoil?: (setup: Setup) => void
 }
@@ -40,7 +40,8 @@ const cases: ReadonlyArray<Case> = [
   { name: "the IAM refuses the grant", tag: "ReauthenticationRequired", fail: "refresh:401:9", ends: "promise" },
   { name: "the IAM is busy", tag: "Unavailable", fail: "refresh:429:9", tries: "refresh" },
   { name: "the password is wrong", tag: "InvalidCredentials", tries: "login" },
-  { name: "the new tokens cannot be stored", tag: "live in memory only", unsaved: true },
+  { name: "the new tokens cannot be stored", tag: "live in memory only", unsaved: "answers" },
+  { name: "nothing can be stored, so that nothing is sent", tag: "StorageUnavailable", unsaved: "all" },
   {
     name: "the file is cut short",
     tag: "NotAuthenticated",
@@ -68,7 +69,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("no secret is seen", 
   })
 
   describe("in a program's output", () => {
-    for (const { ends = "main", fail, name, spoil, tag, tries = "token", unsaved = false } of cases) {
+    for (const { ends = "main", fail, name, spoil, tag, tries = "token", unsaved } of cases) {
       it.effect(
         `when ${name}`,
         () =>
@@ -81,7 +82,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("no secret is seen", 
               )
               Witness.assertNoSecret(`${stdout}\n${stderr}`, "in the output")
               // It did fail, in the way it should, and said much.
-              assert.strictEqual(code, unsaved ? 0 : 1, stderr)
+              assert.strictEqual(code, unsaved === "answers" ? 0 : 1, stderr)
               assert.include(stdout + stderr, tag)
               assert.isAbove(stdout.length, 5000)
               assert.isAbove(stderr.length, 500)

@@ -7,6 +7,7 @@ import { StorageUnavailable, TokenStorageError } from "@effect-authn/core/storag
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as References from "effect/References"
 import * as Stream from "effect/Stream"
@@ -18,32 +19,37 @@ import { shown } from "../shown.ts"
 
 /**
  * - `tries`: what it does. `export` says the secrets, to show that they would be seen.
- * - `unsaved`: no write succeeds.
+ * - `unsaved`: which writes fail: `"answers"`, or `"all"`, and with them the intent to send.
  * - `ends`: the failure goes to Effect's main, or is a promise that nobody catches.
  */
 interface Orders extends Setup {
   readonly tries: "token" | "refresh" | "login" | "export"
-  readonly unsaved?: boolean
+  readonly unsaved?: "answers" | "all"
   readonly ends: "main" | "promise"
 }
 
 const orders: Orders = JSON.parse(process.argv[2]!)
 const say = (text: string) => Effect.sync(() => Fs.writeSync(1, `${text}\n`))
 
-const changes: Changes = orders.unsaved === true
-  ? {
-    storage: ({ description }) => ({
-      put: () =>
-        Effect.fail(
-          new TokenStorageError({
-            storage: description,
-            method: "put",
-            reason: new StorageUnavailable({ detail: "no space left on device (ENOSPC); free some space" })
-          })
-        )
+const changes: Changes = orders.unsaved === undefined
+  ? {}
+  : {
+    storage: (storage) => ({
+      put: (key, next, expected) =>
+        orders.unsaved === "answers" && Option.isSome(next.intent)
+          ? storage.put(key, next, expected)
+          : Effect.fail(
+            new TokenStorageError({
+              storage: storage.description,
+              method: "put",
+              reason: new StorageUnavailable({
+                detail: "no space left on device (ENOSPC); free some space",
+                written: "no"
+              })
+            })
+          )
     })
   }
-  : {}
 
 const tracer = Tracer.make({
   span: (options) => {
