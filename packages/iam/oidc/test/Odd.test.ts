@@ -265,6 +265,28 @@ describe("what a renewal's answer may be like", () => {
         assert.isTrue(grant._tag === "RefreshToken" && Redacted.value(grant.refreshToken) === "rt-1")
       })))
 
+  const ends: ReadonlyArray<readonly [string, object, number | undefined, string]> = [
+    ["refresh_expires_in", { refresh_token: "rt-1", refresh_expires_in: 1800 }, 1800, "rt-1"],
+    ["refresh_token_expires_in", { refresh_token: "rt-1", refresh_token_expires_in: 15_897_600 }, 15_897_600, "rt-1"],
+    ["an end as text", { refresh_token: "rt-1", refresh_token_expires_in: "1800" }, 1800, "rt-1"],
+    ["an end of the old refresh token", { refresh_expires_in: 1800 }, 1800, "rt-0"],
+    ["0, for a refresh token without an end", { refresh_token: "rt-1", refresh_expires_in: 0 }, undefined, "rt-1"],
+    ["no end", { refresh_token: "rt-1" }, undefined, "rt-1"],
+    ["an end that is no number", { refresh_token: "rt-1", refresh_expires_in: "soon" }, undefined, "rt-1"]
+  ]
+  for (const [name, fields, seconds, refreshToken] of ends) {
+    it.live(`${name}: the refresh token is ${seconds === undefined ? "of no known end" : `good for ${seconds} s`}`, () =>
+      against(answering({ ...tokens, ...fields }), ({ issuer }) =>
+        Effect.gen(function*() {
+          const issued = yield* renew(issuer)
+          if (issued.grant._tag !== "RefreshToken") return assert.fail(issued.grant._tag)
+          assert.strictEqual(Redacted.value(issued.grant.refreshToken), refreshToken)
+          const { expiresAt } = issued.grant
+          const life = expiresAt && DateTime.toEpochMillis(expiresAt) - DateTime.toEpochMillis(issued.tokens.issuedAt)
+          assert.strictEqual(life, seconds && seconds * 1000)
+        })))
+  }
+
   it.live("an id_token of another person is refused", () =>
     against({
       routes: {

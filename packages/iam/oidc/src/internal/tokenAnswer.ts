@@ -7,6 +7,7 @@ import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import type * as User from "@effect-authn/core/session/User"
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
+import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -148,11 +149,22 @@ export const issued = (provider: Provider, accepted: Accepted, options: {
     serverTime: accepted.answer.serverTime,
     defaultLifetime: provider.settings.policy.defaultLifetime
   }),
-  grant: accepted.refreshToken === undefined
-    ? options.grant
-    : Session.Grant.make({ _tag: "RefreshToken", refreshToken: accepted.refreshToken }),
+  grant: grantOf(accepted, options.grant),
   user: options.user
 })
+
+/** The refresh token of an answer, or the old grant where it brings none, with the end that the answer tells of it. */
+const grantOf = ({ answer, refreshToken }: Accepted, old: Session.Grant): Session.Grant => {
+  const grant = refreshToken === undefined ? old : Session.Grant.cases.RefreshToken.make({ refreshToken })
+  const body = Option.getOrElse(answer.body, (): Schema.JsonObject => ({}))
+  const life = Option.orElse(
+    TokenSet.lifetimeFrom(body["refresh_expires_in"]),
+    () => TokenSet.lifetimeFrom(body["refresh_token_expires_in"])
+  )
+  return grant._tag === "RefreshToken" && Option.isSome(life)
+    ? { ...grant, expiresAt: DateTime.addDuration(answer.receivedAt, life.value) }
+    : grant
+}
 
 /** The fields of a token answer, without the liberties that providers take with their types. */
 const normalised = (body: Schema.JsonObject): Schema.JsonObject => {
