@@ -140,7 +140,8 @@ export const make = (main: string, home: string): Terminal => {
     heard: (pattern) => soon(() => pattern.exec(transcript)?.[0]),
     opened: (count) =>
       soon(() => {
-        const lines = fs.existsSync(file) ? fs.readFileSync(file, "utf8").trim().split("\n") : []
+        // The shell makes the file before it writes: a line counts once it has its end.
+        const lines = fs.existsSync(file) ? fs.readFileSync(file, "utf8").split("\n").slice(0, -1) : []
         return lines.length < count ? undefined : lines.map((line) => line.replace(/^.*?(?=https?:)/, ""))
       }),
     sessions: () =>
