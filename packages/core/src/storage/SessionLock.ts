@@ -81,8 +81,9 @@ export const Holder = Context.Reference<string>("@effect-authn/core/storage/Sess
 })
 
 /**
- * How many milliseconds are left of the lock that is held, as `withLock` provides it around its effect: infinite where a
- * lock ends only with its holder. Whoever is about to do what only the holder may looks at it last.
+ * How many milliseconds are left for what only the holder of the lock may do, as `withLock` provides it around its effect:
+ * infinite where a lock ends only with its holder. Around `IamClient.renew` it is the rest of the renewal's time limit, if
+ * that ends sooner. Whoever is about to send looks at it last: a client whose connection stands too late sends nothing.
  *
  * @category references
  * @since 0.1.0

@@ -9,13 +9,12 @@ import * as Redaction from "@effect-authn/core/iam/Redaction"
 import * as SessionKeeper from "@effect-authn/core/keeper/SessionKeeper"
 import * as SessionLock from "@effect-authn/core/storage/SessionLock"
 import type { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
-import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
-import * as HttpClient from "effect/http/HttpClient"
+import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Os from "node:os"
-import * as ContentCoding from "./internal/contentCoding.ts"
+import * as UndiciClient from "./internal/undiciClient.ts"
 import * as NodeBackgroundSleep from "./NodeBackgroundSleep.ts"
 import * as NodeStorage from "./NodeStorage.ts"
 
@@ -38,22 +37,6 @@ export interface Options {
 // Bun has a module of the name `undici`, but no dispatcher behind it.
 const isBun = "bun" in process.versions
 
-const layerUndici = Layer.provide(
-  HttpClient.layerMergedContext(
-    Effect.map(NodeHttpClient.makeUndici, HttpClient.transformResponse(ContentCoding.decode))
-  ),
-  Layer.effect(
-    NodeHttpClient.Dispatcher,
-    Effect.acquireRelease(
-      Effect.map(
-        Effect.promise(() => import("@effect/platform-node/Undici")),
-        (Undici) => new Undici.EnvHttpProxyAgent()
-      ),
-      (dispatcher) => Effect.promise(() => dispatcher.destroy())
-    )
-  )
-)
-
 const layerFetch = Layer.provide(
   FetchHttpClient.layer,
   Layer.succeed(FetchHttpClient.RequestInit, { redirect: "manual" })
@@ -66,7 +49,7 @@ const layerFetch = Layer.provide(
  * @category layers
  * @since 0.1.0
  */
-export const layerHttpClient: Layer.Layer<HttpClient.HttpClient> = isBun ? layerFetch : layerUndici
+export const layerHttpClient: Layer.Layer<HttpClient.HttpClient> = isBun ? layerFetch : UndiciClient.layer
 
 /**
  * The manager of one account over the program's own `HttpClient`, which the type asks for.

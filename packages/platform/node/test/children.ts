@@ -14,11 +14,13 @@ export const start = Effect.fnUntraced(function*(program: string, ...args: Reado
       const child = ChildProcess.spawn(process.execPath, [script, ...args], {
         // most of a child's life is the compilation of its imports
         env: { ...process.env, NODE_COMPILE_CACHE: Path.join(import.meta.dirname, "../node_modules/.cache/compile") },
-        stdio: ["ignore", "pipe", "pipe"]
+        stdio: ["pipe", "pipe", "pipe"]
       })
       let stderr = ""
       child.stderr.on("data", (chunk) => stderr += String(chunk))
       Readline.createInterface(child.stdout).on("line", (line) => Queue.offerUnsafe(lines, line))
+      // a child that has ended listens to nothing
+      child.stdin.on("error", () => {})
       child.on("close", (code) => Deferred.doneUnsafe(ended, Effect.succeed({ code, stderr })))
       return child
     }),
@@ -31,6 +33,10 @@ export const start = Effect.fnUntraced(function*(program: string, ...args: Reado
   return {
     pid: child.pid!,
     line: Queue.take(lines),
+    /** Writes a line to its stdin. */
+    tell: (line: string) => Effect.sync(() => child.stdin.write(`${line}\n`)),
+    /** Wakes it after `SIGSTOP`. */
+    wake: Effect.sync(() => child.kill("SIGCONT")),
     kill: Effect.suspend(() => {
       child.kill("SIGKILL")
       return Deferred.await(ended)

@@ -12,6 +12,7 @@ import * as Result from "effect/Result"
 import type { AuthError } from "../../AuthError.ts"
 import type { IamClient } from "../../iam/IamClient.ts"
 import { IamError, Malformed, Unavailable } from "../../iam/IamError.ts"
+import * as IamHttp from "../../iam/IamHttp.ts"
 import type * as RefreshPolicy from "../../session/RefreshPolicy.ts"
 import type * as Selection from "../../session/Selection.ts"
 import * as Session from "../../session/Session.ts"
@@ -26,9 +27,6 @@ export type Attempt = ReturnType<typeof make>
 
 // How often one renewal looks again because somebody wrote between its look and its intent.
 const mostLooks = 16
-
-// A time limit that fires this much late tells of a program that was frozen.
-const frozenMillis = 1_000
 
 /** `lease` is how long the lock outlives a holder that died, in milliseconds. */
 export const make = (options: {
@@ -51,28 +49,23 @@ export const make = (options: {
       reason: new Unavailable({ sent, detail, ...(retryAfter === undefined ? {} : { retryAfter }) })
     })
 
-  /** The time limit. A program that was frozen looks at what has arrived before it says that nothing did. */
-  const limit = Effect.suspend(() => {
-    const began = entries.nowMillis()
-    return Effect.andThen(
-      Effect.sleep(policy.timeLimit),
-      Effect.suspend(() =>
-        entries.nowMillis() - began - timeLimit < frozenMillis ? Effect.void : Effect.sleep(Duration.millis(1))
-      )
-    )
-  })
+  /** Tells the client that connects of the time limit, and of the lock's end if that is nearer. */
+  const toldTheTime = <A, E>(sent: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.suspend(() => {
+      const until = entries.nowMillis() + timeLimit
+      return Effect.updateService(sent, Deadline, (left) => () => Math.min(left(), until - entries.nowMillis()))
+    })
 
   const send = (
     session: Session.Session,
     selection: Selection.Selection
   ): Effect.Effect<Session.TokenResponse, IamError> =>
-    Effect.raceFirst(
-      iam.renew(session, selection),
-      Effect.andThen(
-        limit,
-        Effect.fail(unavailable("maybe", `no answer within ${Duration.format(policy.timeLimit)}`))
-      )
-    ).pipe(
+    iam.renew(session, selection).pipe(
+      toldTheTime,
+      IamHttp.inTime(
+        policy.timeLimit,
+        () => unavailable("maybe", `no answer within ${Duration.format(policy.timeLimit)}`)
+      ),
       // A defect may quote a request, so no more of it is shown than its name.
       Effect.catchDefect((defect) =>
         Effect.fail(

@@ -9,7 +9,7 @@ import { type Changes, program, type Setup } from "./program.ts"
 import * as Witness from "./witness.ts"
 
 /** A process of its own that runs one of the programs in `renewal/children/`. It may show no secret. */
-export const child = (name: "caller" | "watcher" | "ender" | "teller", orders: object) =>
+export const child = (name: "caller" | "watcher" | "ender" | "teller" | "operator", orders: object) =>
   Effect.map(start(`../renewal/children/${name}`, JSON.stringify(orders)), (process) => ({
     ...process,
     line: Effect.tap(process.line, (line) => Effect.sync(() => Witness.assertNoSecret(line, `${name}'s stdout`))),
@@ -18,6 +18,26 @@ export const child = (name: "caller" | "watcher" | "ender" | "teller", orders: o
       ({ stderr }) => Effect.sync(() => Witness.assertNoSecret(stderr, `${name}'s stderr`))
     )
   }))
+
+/** What came of an order: the answer of the manager, or its error. */
+export interface Outcome {
+  readonly order: string
+  readonly answer?: {
+    readonly sub?: string
+    readonly token?: string
+    readonly id?: string
+    readonly revocation?: string
+  }
+  readonly error?: string
+  readonly message?: string
+}
+
+/** A process that does what it is told; one order at a time where `ask` is used. */
+export const operator = (orders: object) =>
+  Effect.map(child("operator", orders), (process) => {
+    const outcome = Effect.map(process.line, (line): Outcome => JSON.parse(line))
+    return { ...process, outcome, ask: (order: string) => Effect.andThen(process.tell(order), outcome) }
+  })
 
 /** Runs a test with a simulator of its own, and an empty directory. No log and no span may show a secret. */
 export const simulated = <A, E, R>(

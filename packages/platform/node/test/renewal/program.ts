@@ -89,7 +89,8 @@ export const program = (setup: Setup, changes: Changes = {}) => {
 
 export const password = "correct-horse-battery"
 
-export const ada = AuthStrategy.password({ handle: "ada", password: Redacted.make(password) })
+export const as = (handle: "ada" | "bob") => AuthStrategy.password({ handle, password: Redacted.make(password) })
+export const ada = as("ada")
 
 /** Signs in as another process would, and leaves the session in the files with tokens that end in `left`. */
 export const signIn = Effect.fnUntraced(function*(setup: Setup, left: Duration.Duration) {

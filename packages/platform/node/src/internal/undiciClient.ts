@@ -1,0 +1,61 @@
+/**
+ * The `HttpClient` of Node and Deno. A program can be frozen between its last look at a deadline and the connection, and
+ * what was queued goes out before any timer tells it of the time that has passed: so the time is looked at once more when
+ * the request is about to be written.
+ */
+import { Deadline } from "@effect-authn/core/storage/SessionLock"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import type * as Undici from "@effect/platform-node/Undici"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as HttpClient from "effect/http/HttpClient"
+import * as Layer from "effect/Layer"
+import * as ContentCoding from "./contentCoding.ts"
+
+/** A machine that sleeps stops the one clock, and whoever sets the time moves the other: the larger one counts. */
+const stopwatch = (clock: Clock.Clock): () => number => {
+  const wall = clock.currentTimeMillisUnsafe()
+  const steady = performance.now()
+  return () => Math.max(clock.currentTimeMillisUnsafe() - wall, performance.now() - steady)
+}
+
+/** Refuses to write a request after the deadline of the fiber that sends it. */
+const inTime =
+  ({ DecoratorHandler, errors }: typeof Undici): Undici.Dispatcher.DispatcherComposeInterceptor =>
+  (dispatch) =>
+  (options, handler) => {
+    const fiber = Fiber.getCurrent()
+    if (fiber === undefined) return dispatch(options, handler)
+    const left = fiber.getRef(Deadline)()
+    const elapsed = stopwatch(fiber.getRef(Clock.Clock))
+    const timely: Undici.Dispatcher.DispatchHandler = new DecoratorHandler(handler)
+    timely.onRequestStart = (controller, context) => {
+      if (elapsed() < left) handler.onRequestStart?.(controller, context)
+      else controller.abort(new errors.ConnectTimeoutError("connected when the time for the request was over"))
+    }
+    return dispatch(options, timely)
+  }
+
+const layerDispatcher = Layer.effect(
+  NodeHttpClient.Dispatcher,
+  Effect.gen(function*() {
+    const undici = yield* Effect.promise(() => import("@effect/platform-node/Undici"))
+    const agent = yield* Effect.acquireRelease(
+      Effect.sync(() => new undici.EnvHttpProxyAgent()),
+      (agent) => Effect.promise(() => agent.destroy())
+    )
+    return agent.compose(inTime(undici))
+  })
+)
+
+/**
+ * Honours the variables for proxies, decodes what a server compressed, follows no redirects, and sends nothing after the
+ * `Deadline` of its caller.
+ */
+export const layer: Layer.Layer<HttpClient.HttpClient> = Layer.provide(
+  HttpClient.layerMergedContext(
+    Effect.map(NodeHttpClient.makeUndici, HttpClient.transformResponse(ContentCoding.decode))
+  ),
+  layerDispatcher
+)
