@@ -159,8 +159,8 @@ export const suite = <E>(
             const late = yield* Effect.flip(storage.put(key, plain(key, 8, "late"), expected))
             assert.deepStrictEqual(conflict(late), { expected, found: 9 })
           }
-          yield* storage.put(key, plain(key, 10, "next login"), 9)
-          equal(yield* storage.get(key), plain(key, 10, "next login"))
+          yield* storage.put(key, plain(key, 10, "next-login"), 9)
+          equal(yield* storage.get(key), plain(key, 10, "next-login"))
         }
       }))
 
@@ -198,7 +198,7 @@ export const suite = <E>(
       Effect.gen(function*() {
         const storage = yield* TokenStorage.TokenStorage
         const sessions = lookAlikes.map(([issuer, client, account], index) =>
-          plain(SessionKey.SessionKey.make({ issuer, clientId: client, account }), index + 1, `access ${index}`)
+          plain(SessionKey.SessionKey.make({ issuer, clientId: client, account }), index + 1, `access-${index}`)
         )
         for (const session of sessions) yield* storage.put(session.key, session, 0)
         for (const session of sessions) equal(yield* storage.get(session.key), session)
@@ -242,7 +242,7 @@ export const suite = <E>(
           const results = yield* Effect.forEach(
             [1, 2, 3, 4, 5, 6, 7, 8],
             (writer) =>
-              Effect.result(storage.put(key, plain(key, round * 100 + writer, `${round} ${writer}`), stored)).pipe(
+              Effect.result(storage.put(key, plain(key, round * 100 + writer, `${round}-${writer}`), stored)).pipe(
                 Effect.map((result) => ({ writer, result }))
               ),
             { concurrency: "unbounded" }
@@ -253,7 +253,7 @@ export const suite = <E>(
             if (Result.isFailure(result)) assert.strictEqual(result.failure.reason._tag, "StorageConflict")
           }
           stored = round * 100 + winners[0]!.writer
-          equal(yield* storage.get(key), plain(key, stored, `${round} ${winners[0]!.writer}`))
+          equal(yield* storage.get(key), plain(key, stored, `${round}-${winners[0]!.writer}`))
         }
       }))
 
