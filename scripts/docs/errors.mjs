@@ -41,7 +41,7 @@ const callers = {
 const iamReasons = {
   GrantDead: [{ detail: "invalid_grant" }, "Callers do not see it at a renewal: they get `ReauthenticationRequired`."],
   CredentialsRefused: [{ detail: "the token is not valid" }, "Callers do not see it at a login: they get `InvalidCredentials`. Elsewhere: use other credentials."],
-  SelectionRefused: [{ detail: "no such project" }, "Ask for another organization, project or scope. The session is as it was."],
+  SelectionRefused: [{ detail: "no such project" }, "Ask for another organization, project or scope. The session is as it was; where `spent` is `maybe`, its next renewal may be refused, too."],
   Unavailable: [{ sent: "no", detail: "the connection was refused" }, "Try again later. Renewals do so themselves, with growing pauses. The session is not lost."],
   Misconfigured: [{ detail: "the client is unknown: check the client id" }, "Change what the message names. Trying again changes nothing."],
   Malformed: [{ detail: "HTML instead of JSON" }, "Check the address: this may be another server, or a proxy's page."],

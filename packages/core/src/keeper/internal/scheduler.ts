@@ -7,13 +7,11 @@ import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as RefreshPolicy from "../../session/RefreshPolicy.ts"
 import * as DueQueue from "./dueQueue.ts"
 import type { Entry } from "./entry.ts"
 
 const longestNap = 60_000
-
-/** How many sessions are renewed in the background at the same time. */
-export const mostAtOnce = 64
 
 export interface Scheduler {
   /** Says that a session is due at this epoch millisecond; the scheduler wakes in time for it. */
@@ -52,19 +50,19 @@ export const make = (options: {
   const run: Scheduler["run"] = ({ due, setBack }) => {
     const done = Effect.sync(() => {
       running -= 1
-      if (running === mostAtOnce - 1) wake()
+      if (running === RefreshPolicy.mostInBackground - 1) wake()
     })
     const once = Effect.gen(function*() {
       const now = options.clock.currentTimeMillisUnsafe()
       if (now < previous) setBack()
       previous = now
-      while (running < mostAtOnce) {
+      while (running < RefreshPolicy.mostInBackground) {
         const entry = queue.take(now)
         if (entry === undefined) break
         running += 1
         yield* Effect.forkChild(Effect.ensuring(due(entry), done), { startImmediately: true })
       }
-      const nextAt = running < mostAtOnce ? queue.next() : Number.POSITIVE_INFINITY
+      const nextAt = running < RefreshPolicy.mostInBackground ? queue.next() : Number.POSITIVE_INFINITY
       rearmed = Deferred.makeUnsafe()
       const idle = Deferred.await(rearmed)
       if (nextAt === Number.POSITIVE_INFINITY) return yield* idle
