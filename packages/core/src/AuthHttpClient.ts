@@ -20,7 +20,8 @@ import type { Bearer } from "./session/Session.ts"
  * What a client is made with:
  *
  * - `baseUrl`: the address of the API, http or https. A relative URL continues it, query and fragment apart.
- * - `origins`: where the token may go; the origin of `baseUrl` unless told. Each is an address whose origin counts.
+ * - `origins`: where the token may go; the origin of `baseUrl` unless told. Each is an address whose origin counts: https,
+ *   or http to this machine.
  *
  * @category models
  * @since 0.1.0
@@ -51,7 +52,8 @@ export type AuthHttpClient = HttpClient.HttpClient.With<HttpClientError.HttpClie
  * renewed, unless somebody renewed it meanwhile, and the request is sent once more. If that cannot be done, or the body
  * was a stream, the 401 is the answer.
  *
- * Fails with `IamError` (`Misconfigured`) if an address is not a URL of http or https.
+ * Fails with `IamError` (`Misconfigured`) if an address is not a URL of http or https, and if the token would go over
+ * plain http to another machine.
  *
  * **Gotchas**
  *
@@ -157,6 +159,18 @@ export const makeWith = Effect.fnUntraced(function*(
         method: "AuthHttpClient.make",
         reason: new Misconfigured({
           detail: `"${address}" is not the address of an API: write it whole, with https://`
+        })
+      })
+    }
+  }
+  for (const address of origins) {
+    if (!SecureUrl.mayCarrySecrets(address)) {
+      return yield* new IamError({
+        issuer: manager.key.issuer,
+        method: "AuthHttpClient.make",
+        reason: new Misconfigured({
+          detail: `plain http would show the token to everyone on the way to ${new URL(address).hostname}: write its ` +
+            "address with https://"
         })
       })
     }

@@ -353,6 +353,27 @@ describe("a 401", () => {
 })
 
 describe("what cannot work", () => {
+  it.effect("a token that would go over plain http to another machine", () =>
+    Effect.gen(function*() {
+      const baseUrl = "https://api.example.com"
+      for (
+        const options of [
+          { baseUrl: "http://api.example.com" },
+          { baseUrl, origins: [baseUrl, "http://10.0.0.1:8080"] },
+          { baseUrl, origins: ["http://localhost.example.com"] }
+        ]
+      ) {
+        const error = yield* Effect.flip(AuthHttpClient.make(options))
+        assert.isTrue(error._tag === "IamError" && error.reason._tag === "Misconfigured")
+        assert.include(error.message, "plain http")
+      }
+      for (const address of ["http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1"]) {
+        yield* AuthHttpClient.make({ baseUrl: address })
+      }
+      // Without the token, plain http is nobody's secret.
+      yield* AuthHttpClient.make({ baseUrl: "http://api.example.com", origins: [baseUrl] })
+    }).pipe(Effect.provide(program())))
+
   for (const baseUrl of ["", "not a url", "/relative", "localhost:3000", "api.example.com", "file:///etc", "data:,x"]) {
     it.effect(`a base of ${JSON.stringify(baseUrl)} is a typed error that says what to write`, () =>
       Effect.gen(function*() {

@@ -49,7 +49,8 @@ export interface Call {
  * - `shape` describes the answer for a message: `status 200 with text/html`.
  * - `message` is what the server says about it, safe to show: one line of at most 200 characters, from the fields
  *   `message`, `detail`, `errors` and `details`, or else `error` and `error_description`, without the credentials that
- *   were sent.
+ *   were sent and without the ids by which the server finds the request in its own logs.
+ * - `challenge` is its `WWW-Authenticate` header, empty where it has none; `retryAfter` is its own wish.
  * - `serverTime` is its `Date` header, `receivedAt` our own clock.
  *
  * @category models
@@ -61,6 +62,8 @@ export interface Answer {
   readonly isEmpty: boolean
   readonly shape: string
   readonly message: Option.Option<string>
+  readonly challenge: string
+  readonly retryAfter: Duration.Duration | undefined
   readonly serverTime: Option.Option<DateTime.Utc>
   readonly receivedAt: DateTime.Utc
 }
@@ -305,17 +308,19 @@ const read = (
       Option.fromNullishOr(headers.date),
       (date) => Result.getSuccess(Headers.parseHttpDate(date))
     )
+    const waits = retryAfter(headers, Option.getOrElse(serverTime, () => receivedAt))
     if (status === 408 || status === 425 || status === 429 || status >= 500) {
       return yield* error(
         call,
         new Unavailable({
           sent: status === 425 || status === 429 || status === 503 ? "no" : "maybe",
           detail: Option.match(message, { onNone: () => shape, onSome: (message) => `status ${status}: ${message}` }),
-          retryAfter: retryAfter(headers, Option.getOrElse(serverTime, () => receivedAt))
+          retryAfter: waits
         })
       )
     }
-    return { status, body, isEmpty: text === "", shape, message, serverTime, receivedAt }
+    const challenge = headers["www-authenticate"] ?? ""
+    return { status, body, isEmpty: text === "", shape, message, challenge, retryAfter: waits, serverTime, receivedAt }
   })
 
 const redirected = (response: HttpClientResponse.HttpClientResponse, call: Call): string => {
@@ -405,6 +410,9 @@ const said = (value: Schema.Json | undefined): string => {
 
 const isObject = Schema.is(Schema.JsonObject)
 
+// What Microsoft's servers add to each description. It changes with each answer, and helps only whoever has their logs.
+const tracing = /\s*\b(trace id|correlation id|request id|timestamp): [\w:.-]+( [\d:.]+Z)?/gi
+
 const serverMessage = (body: Schema.JsonObject, secrets: ReadonlyArray<Redacted.Redacted>): Option.Option<string> => {
   const saidIn = (...names: ReadonlyArray<string>) =>
     names.flatMap((name) => {
@@ -414,7 +422,7 @@ const serverMessage = (body: Schema.JsonObject, secrets: ReadonlyArray<Redacted.
   const texts = saidIn("message", "detail", "errors", "details")
   // OAuth has words of its own (RFC 6749, section 5.2).
   const all = texts.length > 0 ? texts : saidIn("error", "error_description")
-  const message = quote([...new Set(all)].join(": "), secrets)
+  const message = quote([...new Set(all)].join(": ").replace(tracing, ""), secrets)
   return message === "" ? Option.none() : Option.some(message)
 }
 
@@ -443,8 +451,17 @@ const safe = (text: string, limit: number, secrets: ReadonlyArray<Redacted.Redac
     .flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)])
     .flatMap((secret) => [secret, new URLSearchParams([["", secret]]).toString().slice(1)])
     .flatMap((secret) => [secret, encodeURIComponent(secret.toWellFormed())])
-  const scrubbed = forms.reduce((text, form) => text.replaceAll(form, "…"), text)
+  const scrubbed = forms.reduce(without, text)
     .replace(/\beyJ[\w-]{8,}(\.[\w-]*)*/g, "…")
   const line = scrubbed.replace(/[\s\p{C}]+/gu, " ").trim()
   return line.length > limit ? `${line.slice(0, limit - 1).toWellFormed()}…` : line
 }
+
+// A short secret is found in half of all words: it counts only where it stands for itself.
+const without = (text: string, secret: string): string =>
+  secret.length < 8
+    ? text.replaceAll(
+      new RegExp(`(?<![\\p{L}\\p{N}_])${secret.replaceAll(/[\\^$.*+?()[\]{}|/]/g, "\\$&")}(?![\\p{L}\\p{N}_])`, "gu"),
+      "…"
+    )
+    : text.replaceAll(secret, "…")

@@ -95,12 +95,32 @@ describe("an answer that is the IAM's to give", () => {
       ["an echo in an address", { detail: `?p=${encodeURIComponent(password)}` }, "?p=…"],
       ["an echo as a form", { detail: new URLSearchParams({ p: password }).toString() }, "p=…"],
       ["a token", { detail: "your eyJhbGciOiJSUzI1.eyJzdWI.abc" }, "your …"],
+      [
+        "the ids of the server's logs",
+        { error_description: "No.\r\nTrace ID: a-1\r\nCorrelation ID: b-2\r\nTimestamp: 2023-05-25 13:21:24Z" },
+        "No."
+      ],
       ["several lines", { detail: "a\n\tb\u0007c" }, "a b c"],
       ["a long text", { detail: "x".repeat(300) }, `${"x".repeat(199)}…`]
     ] as const
   ) {
     it.live(`says something safe: ${name}`, () =>
       Effect.map(answered(json(400, body)), (one) => assert.deepStrictEqual(one.message, Option.some(message))))
+  }
+})
+
+describe("a short secret", () => {
+  for (
+    const [secret, text, shown] of [
+      ["d", "invalid_code: d, (d) and \"d\"", "invalid_code: …, (…) and \"…\""],
+      ["a.b", "a.b axb a.bc", "… axb a.bc"],
+      ["pw", "pwd pw_1 pw", "pwd pw_1 …"],
+      ["[", "x [ y", "x … y"]
+    ] as const
+  ) {
+    it(`is taken out as a word of its own, and other words stay whole: ${secret}`, () => {
+      assert.strictEqual(IamHttp.quote(text, [Redacted.make(secret)]), shown)
+    })
   }
 })
 

@@ -108,7 +108,6 @@ export const make = (provider: Provider): DeviceLogin["Service"] => {
         case "access_denied":
           return yield* IamHttp.error(call, new CredentialsRefused({ detail: "the request to sign in was refused" }))
         case "expired_token":
-        case "invalid_grant":
           return yield* expired(call)
         default: {
           const refusal = Refusal.errorOf(answer, call, "code")

@@ -10,63 +10,160 @@ import {
 } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as Option from "effect/Option"
+import type * as Schema from "effect/Schema"
 
 /** What was asked for: with a refresh token, with a code or a device code, or with the client's own credentials. */
 export type Purpose = "renew" | "code" | "client"
 
-/** The `error` of an answer (RFC 6749, section 5.2). Some providers send it with status 200. */
-export const codeOf = ({ body }: IamHttp.Answer): string | undefined => {
-  const code = Option.getOrUndefined(body)?.["error"]
-  return typeof code === "string" && code !== "" ? code : undefined
+/**
+ * - `grant`: it is spent, revoked, expired or unknown, or the person has to sign in again.
+ * - `denied`: somebody said no.
+ * - `selection`: not for this scope or resource.
+ * - `client`, `request`: the set-up is wrong; asking again changes nothing.
+ * - `outage`: the provider may have acted; `busy`: it has not.
+ * - `device`: a step of the device login.
+ */
+type Meaning = "grant" | "denied" | "selection" | "client" | "request" | "outage" | "busy" | "device"
+
+// The standard codes (RFC 6749, section 5.2; RFC 8628, section 3.5; RFC 8707; RFC 9449; OpenID Connect Core, section
+// 3.1.2.6), and what real providers say instead; docs/providers.md has their sources.
+const meanings: { readonly [code: string]: Meaning | undefined } = {
+  invalid_grant: "grant",
+  invalid_token: "grant",
+  login_required: "grant",
+  interaction_required: "grant",
+  consent_required: "grant",
+  mfa_required: "grant",
+  bad_refresh_token: "grant",
+  expired_refresh_token: "grant",
+  invalid_refresh_token: "grant",
+  revoked_refresh_token: "grant",
+  refresh_token_already_used: "grant",
+  refresh_token_expired: "grant",
+  refresh_token_invalid: "grant",
+  refresh_token_not_found: "grant",
+  refresh_token_reused: "grant",
+  refresh_token_revoked: "grant",
+  token_expired: "grant",
+  token_inactive: "grant",
+  token_revoked: "grant",
+  session_expired: "grant",
+  session_not_found: "grant",
+  session_terminated: "grant",
+  user_disabled: "grant",
+  access_denied: "denied",
+  invalid_scope: "selection",
+  invalid_target: "selection",
+  invalid_client: "client",
+  unauthorized_client: "client",
+  bad_client_secret: "client",
+  deleted_client: "client",
+  disabled_client: "client",
+  incorrect_client_credentials: "client",
+  invalid_client_credentials: "client",
+  invalid_client_id: "client",
+  invalid_client_secret: "client",
+  invalid_dpop_proof: "client",
+  use_dpop_nonce: "client",
+  invalid_request: "request",
+  unsupported_grant_type: "request",
+  unsupported_response_type: "request",
+  server_error: "outage",
+  temporarily_unavailable: "busy",
+  slow_down: "busy",
+  authorization_pending: "device",
+  expired_token: "device"
+}
+
+/** A text as a code of the table: in lower case, with underscores, and without what follows it. */
+const asCode = (text: string): string => (text.split(/[,:;.]/)[0] ?? "").trim().toLowerCase().replaceAll(/[\s-]+/g, "_")
+
+const isObject = (value: Schema.Json | undefined): value is Schema.JsonObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+// Where providers put their code, if not in `error`, in the order in which it is looked for.
+const names = ["error_code", "errorCode", "errorType", "code", "type", "status", "reason", "message", "msg", "errmsg"]
+
+const textsOf = (value: Schema.Json | undefined, depth = 0): ReadonlyArray<string> => {
+  if (typeof value === "string") return [value]
+  if (depth > 3) return []
+  if (Array.isArray(value)) return value.flatMap((item) => textsOf(item, depth + 1))
+  if (!isObject(value)) return []
+  // `{ "field": "refresh_token", "code": "invalid" }`
+  const { code, field } = value
+  const named = typeof code === "string" && typeof field === "string" ? [`${code} ${field}`] : []
+  return [...named, ...names.flatMap((name) => textsOf(value[name], depth + 1))]
+}
+
+/**
+ * The code of a refusal: `error` where that is a text, as RFC 6749 has it, else what says the same somewhere else. Some
+ * providers send it with status 200. A code of the table is spelled as it is there.
+ */
+export const codeOf = ({ body, status }: IamHttp.Answer): string | undefined => {
+  const fields = Option.getOrElse(body, (): Schema.JsonObject => ({}))
+  const { error } = fields
+  if (typeof error === "string" && error !== "") return meanings[asCode(error)] === undefined ? error : asCode(error)
+  if (status < 300 && typeof fields["access_token"] === "string") return undefined
+  const { errors, ...rest } = fields
+  return [...textsOf(error), ...textsOf(errors), ...textsOf(rest)].map(asCode).find((code) =>
+    meanings[code] !== undefined
+  )
 }
 
 const reasonOf = (answer: IamHttp.Answer, call: IamHttp.Call, purpose: Purpose): IamErrorReason => {
   const code = codeOf(answer)
   const said = Option.getOrElse(answer.message, () => answer.shape)
   if (purpose === "renew" && isDead(code, said, answer)) return new GrantDead({ detail: said })
-  switch (code) {
-    case undefined:
-      return IamHttp.unexpected(answer, call).reason
-    case "invalid_grant":
-    case "access_denied":
-    case "login_required":
-    case "interaction_required":
-    case "consent_required":
+  // Whoever asks for `Basic` did not accept the client (RFC 6749, section 5.2).
+  if (code === undefined && answer.status === 401 && isBasic.test(answer.challenge)) return refusedClient(said)
+  switch (code === undefined ? undefined : meanings[code]) {
+    case "grant":
+    case "denied":
+    case "device":
       return new CredentialsRefused({ detail: said })
-    case "invalid_scope":
-    case "invalid_target":
+    case "selection":
       return new SelectionRefused({ detail: said })
-    case "invalid_client":
-    case "unauthorized_client":
-      return new Misconfigured({
-        detail:
-          `the provider refuses the client (${said}): check its id, its secret or key, how it authenticates, and ` +
-          "what it may do"
-      })
-    case "invalid_request":
-    case "unsupported_grant_type":
-    case "unsupported_response_type":
+    case "client":
+      return refusedClient(said)
+    case "request":
       return new Misconfigured({
         detail: `the provider refuses the request (${said}): check the client's set-up there`
       })
-    case "server_error":
-      return new Unavailable({ sent: "maybe", detail: said })
-    case "temporarily_unavailable":
-    case "slow_down":
-      return new Unavailable({ sent: "no", detail: said })
+    case "outage":
+      return new Unavailable({ sent: "maybe", detail: said, retryAfter: answer.retryAfter })
+    case "busy":
+      return new Unavailable({ sent: "no", detail: said, retryAfter: answer.retryAfter })
     default:
-      return unknown(answer.status, said, purpose)
+      return code === undefined && (purpose !== "renew" || Option.isNone(answer.body) || answer.status < 400) ||
+          hasNoRoute(answer)
+        ? IamHttp.unexpected(answer, call).reason
+        : unknown(answer, said, purpose)
   }
 }
 
 export const errorOf = (answer: IamHttp.Answer, call: IamHttp.Call, purpose: Purpose): IamError =>
   IamHttp.error(call, reasonOf(answer, call, purpose))
 
-const unknown = (status: number, said: string, purpose: Purpose): IamErrorReason => {
+// Some say with it that there is no such tenant or realm.
+const hasNoRoute = ({ status }: IamHttp.Answer): boolean => status === 404 || status === 405 || status === 410
+
+const isBasic = /(^|,)\s*basic\b/i
+
+const refusedClient = (said: string) =>
+  new Misconfigured({
+    detail: `the provider refuses the client (${said}): check its id, its secret or key, how it authenticates, and ` +
+      "what it may do"
+  })
+
+const unknown = ({ retryAfter, status }: IamHttp.Answer, said: string, purpose: Purpose): IamErrorReason => {
   switch (purpose) {
     case "renew":
       // A code that nobody knows is no reason to throw a session away.
-      return new Unavailable({ sent: "maybe", detail: `status ${status}: ${said}; if it stays so, sign in again` })
+      return new Unavailable({
+        sent: "maybe",
+        detail: `status ${status}: ${said}; if it stays so, sign in again`,
+        retryAfter
+      })
     case "client":
       return new Misconfigured({ detail: `the provider refuses the client (${said}): check its set-up there` })
     default:
@@ -74,43 +171,20 @@ const unknown = (status: number, said: string, purpose: Purpose): IamErrorReason
   }
 }
 
-const dead = new Set([
-  "invalid_grant",
-  "invalid_token",
-  "login_required",
-  "interaction_required",
-  "consent_required",
-  "mfa_required",
-  // What some providers say instead.
-  "bad_refresh_token",
-  "expired_refresh_token",
-  "invalid_refresh_token",
-  "revoked_refresh_token",
-  "refresh_token_already_used",
-  "refresh_token_expired",
-  "refresh_token_invalid",
-  "refresh_token_not_found",
-  "refresh_token_reused",
-  "refresh_token_revoked",
-  "expired_token",
-  "token_expired",
-  "token_revoked",
-  "session_terminated"
-])
 // The standard codes that some providers use for a dead refresh token: then, and only then, the words tell.
 const misused = new Set(["invalid_request", "unauthorized_client", "access_denied"])
 const fatal = [
   /\b(bad|expired|inactive|invalid|revoked|unknown)[\s"'…]+refresh[ _-]?token\b/i,
   /\brefresh[ _-]?token[\s"'…:]+((is|was|has|been|already) )*(expired|inactive|invalid|reused?|revoked|unknown)\b/i,
-  /\brefresh[ _-]?token[\s"'…:]+((is|was|has|already) )*((been|already) used|(not|no longer) (active|found|valid))\b/i
+  /\brefresh[ _-]?token[\s"'…:]+((is|was|has|already) )*((been|already) used|(not|no longer) (active|found|valid))\b/i,
+  /^unauthorized_client: token was already used$/
 ]
 // Words about the request, or about what the client may do.
 const elsewhere = /\b(grant[ _-]?type|parameter|for (this |the |your )?client)/i
 
-const isDead = (code: string | undefined, said: string, { isEmpty, status }: IamHttp.Answer): boolean => {
+const isDead = (code: string | undefined, said: string, { challenge, isEmpty, status }: IamHttp.Answer): boolean => {
   // No proxy answers a form with an empty 400 or 401; a provider that has nothing more to say does.
-  if (code === undefined) return isEmpty && (status === 400 || status === 401)
-  const name = code.toLowerCase().replaceAll("-", "_")
-  return dead.has(name) ||
-    (misused.has(name) && fatal.some((words) => words.test(said)) && !elsewhere.test(said))
+  if (code === undefined) return isEmpty && (status === 400 || (status === 401 && !isBasic.test(challenge)))
+  return meanings[code] === "grant" || code === "expired_token" ||
+    (misused.has(code) && fatal.some((words) => words.test(said)) && !elsewhere.test(said))
 }
