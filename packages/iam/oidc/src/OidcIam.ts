@@ -294,11 +294,15 @@ const idTokenOf = (session: Session.Session): Redacted.Redacted | undefined =>
 const claimsIn = (idToken: string): Option.Option<JwtCodec.JsonObject> =>
   Option.map(Result.getSuccess(JwtCodec.decodeUnverified(idToken)), ({ claims }) => claims)
 
-/** Whom an id_token is about, in the words of `issuer`. */
+/** Whom an id_token is about, unless another issuer says it. */
 const subjectIn = (idToken: string, issuer: string): string | undefined => {
-  const { iss, sub } = Option.getOrElse(claimsIn(idToken), (): JwtCodec.JsonObject => ({}))
-  return iss === issuer && typeof sub === "string" ? sub : undefined
+  const { iss = issuer, sub } = Option.getOrElse(claimsIn(idToken), (): JwtCodec.JsonObject => ({}))
+  const isOurs = typeof iss === "string" && withoutSlash(iss) === withoutSlash(issuer)
+  return isOurs && typeof sub === "string" ? sub : undefined
 }
+
+// A provider that spells its name in another way is still the one that knows this person.
+const withoutSlash = (issuer: string): string => issuer.replace(/\/+$/, "").toLowerCase()
 
 // What a session has was verified when it came.
 const claimsOf = (session: Session.Session): Option.Option<JwtCodec.JsonObject> =>

@@ -302,6 +302,26 @@ describe("what a renewal's answer may be like", () => {
         assert.strictEqual((yield* Effect.flip(renew(issuer))).reason._tag, "Malformed")
       })))
 
+  it.live("an id_token of another person is refused also where it spells the issuer in another way, or not at all", () =>
+    Effect.forEach(
+      [(base: string) => `${base}/`, (base: string) => base.toUpperCase(), () => undefined],
+      (iss) =>
+        against({
+          routes: {
+            "/token": (_asked, base) => ({
+              body: {
+                ...tokens,
+                id_token: sign({ iss: iss(base), aud: "cli", sub: "eve", iat: seconds(), exp: seconds() + 300 })
+              }
+            })
+          }
+        }, ({ issuer }) =>
+          Effect.gen(function*() {
+            const { reason } = yield* Effect.flip(renew(issuer))
+            assert.include(reason.message, "another person")
+          }))
+    ))
+
   it.live("a token of another type than bearer is refused", () =>
     against(answering({ ...tokens, token_type: "DPoP" }), ({ issuer }) =>
       Effect.gen(function*() {
