@@ -2,6 +2,7 @@
  * How the command fails: what is said, and with which exit code.
  */
 import * as IamError from "@effect-authn/core/iam/IamError"
+import { SessionKey } from "@effect-authn/core/session/SessionKey"
 import * as Cause from "effect/Cause"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
@@ -61,9 +62,9 @@ export const describe = (
       return { exitCode: 130 }
     case "NotAuthenticated":
     case "NoCredentials":
-      return { exitCode: 3, text: `${error.message}\n${next}` }
+      return { exitCode: 3, text: `${error.message}\n${next(error)}` }
     case "ReauthenticationRequired":
-      return { exitCode: 4, text: `${error.message}\n${next}` }
+      return { exitCode: 4, text: `${error.message}\n${next(error)}` }
     default:
       return { exitCode: 1, text: error.message }
   }
@@ -73,7 +74,13 @@ const isChildEnded = Schema.is(ChildEnded)
 const isIamError = Schema.is(IamError.IamError)
 const isFailure = Schema.is(Failure)
 
-const next = "Sign in with: authn login"
+const hasKey = Schema.is(Schema.Struct({ key: SessionKey }))
+
+/** How to sign in to the account that is meant. */
+const next = (error: Error): string =>
+  `Sign in with: authn login${
+    hasKey(error) && error.key.account !== "default" ? ` --account ${error.key.account}` : ""
+  }`
 
 const codeOf = ({ method, reason }: IamError.IamError): number => {
   if (reason._tag === "Unavailable") return 5

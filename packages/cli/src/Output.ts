@@ -79,11 +79,17 @@ export interface Paint {
   readonly yellow: (text: string) => string
 }
 
+/** Whether the terminal can only write: no colour, and no cursor that moves. */
+export const isDumb: Effect.Effect<boolean> = Effect.map(
+  Effect.option(Config.String("TERM")),
+  Option.contains("dumb")
+)
+
 /** The styles for a channel. */
 export const paint = Effect.fnUntraced(function*(channel: Channel): Effect.fn.Return<Paint, never, Stdio.Stdio> {
   const stdio = yield* Stdio.Stdio
   const never = yield* Effect.orElseSucceed(Config.option(Config.NonEmptyString("NO_COLOR")), () => Option.none())
-  const isOn = (yield* stdio[`${channel}IsTerminal`]) && Option.isNone(never)
+  const isOn = (yield* stdio[`${channel}IsTerminal`]) && Option.isNone(never) && !(yield* isDumb)
   const style = (format: Parameters<typeof Util.styleText>[0]) => (text: string) =>
     isOn ? Util.styleText(format, text, { validateStream: false }) : text
   return { bold: style("bold"), dim: style("dim"), red: style("red"), green: style("green"), yellow: style("yellow") }

@@ -51,6 +51,10 @@ export const main = (): void => {
   // Without a listener, a reader that went away would end the process in the middle of a renewal.
   process.stdout.on("error", () => {})
   process.stderr.on("error", () => {})
+  // Those about what is new in Node are for programmers, and nobody here can act on them.
+  process.removeAllListeners("warning").on("warning", ({ message, name }) => {
+    if (name !== "ExperimentalWarning") process.stderr.write(`authn: ${message}\n`)
+  })
   const signalled = Signals.listen(() => Program.state.isRunning)
   Effect.flatMap(Stdio.Stdio, ({ args }) => args).pipe(
     Effect.flatMap(Authn.run),

@@ -14,7 +14,8 @@ const mistakes: ReadonlyArray<readonly [args: ReadonlyArray<string>, says: RegEx
   [["tokn"], /Did you mean/],
   [["token", "--min-ttl", "soon"], /90s/],
   [["token", "--nonsense"], /--nonsense/],
-  [["login"], /--dialect/],
+  [["login"], /--dialect[\s\S]*--issuer/],
+  [["login", "--dialect", "oidc"], /--issuer[\s\S]*--client-id/],
   [["login", "--dialect", "saml", "--issuer", closed], /datalayer, genomcore, oidc/],
   [["login", "--dialect", "datalayer"], /--issuer/],
   [["login", "--dialect", "oidc", "--issuer", closed], /--client-id/],
@@ -191,6 +192,38 @@ describe("mistakes", () => {
       assert.deepStrictEqual([...new Set(proxy.asked)], ["iam.example.com:443"])
     }).pipe(Effect.scoped))
 
+  it.live("a proxy without a scheme is http, and one that is no address stops only what needs the network", () =>
+    Effect.gen(function*() {
+      const there = yield* home
+      yield* simulated({}, (simulator) =>
+        Effect.gen(function*() {
+          yield* login(there, simulator.issuer, "datalayer")
+          const token = (yield* there.run(["token"])).stdout
+          for (const HTTPS_PROXY of ["http://[", "ftp://127.0.0.1:1", "http://"]) {
+            const env = { HTTPS_PROXY, http_proxy: HTTPS_PROXY }
+            const valid = yield* there.spawn(["exec", "--", "sh", "-c", "printf '%s\\n' \"$AUTHN_TOKEN\""], { env })
+            assert.deepStrictEqual([valid.code, valid.stdout], [0, token], valid.stderr)
+            const away = yield* there.spawn(["whoami"], { env })
+            assert.deepStrictEqual([away.code, away.stdout], [1, ""], away.stderr)
+            assert.include(away.stderr, "http://host:port")
+            noTrace(away.stderr)
+            const doctor = yield* there.spawn(["doctor"], { env })
+            assert.include(doctor.stdout, "http://host:port")
+            assert.include(doctor.stdout, "callback")
+          }
+          assert.strictEqual(
+            (yield* there.spawn(["logout", "--local"], { env: { http_proxy: "http://[" } })).code,
+            0
+          )
+        }))
+      const proxy = yield* refusingProxy
+      const env = { AUTHN_DIALECT: "datalayer", AUTHN_ISSUER: "https://iam.example.com", AUTHN_TOKEN: "opaque" }
+      const bare = proxy.address.replace("http://", "")
+      const ended = yield* there.spawn(["whoami"], { env: { ...env, AUTHN_ACCOUNT: "other", https_proxy: bare } })
+      assert.strictEqual(ended.code, 5, ended.stderr)
+      assert.deepStrictEqual([...new Set(proxy.asked)], ["iam.example.com:443"])
+    }).pipe(Effect.scoped))
+
   it.live("a reader that goes away, a full disk and a missing home are told, not thrown", () =>
     simulated({}, (simulator, home) =>
       Effect.gen(function*() {
@@ -244,23 +277,20 @@ describe("mistakes", () => {
         noTrace(wrongHome.stderr)
       })))
 
-  it.live("a disk that is full while a session is renewed: the token is handed out, and it is told", () =>
+  it.live("a disk that is full when a session is due: nothing is sent, nothing is lost, and it is told", () =>
     simulated({ rotation: "none" }, (simulator, home) =>
       Effect.gen(function*() {
         yield* login(home, simulator.issuer, "genomcore")
-        const old = `${storedToken(home)}\n`
         expire(home, Date.now() - 1000)
         const before = stored(home)
-        const full = yield* home.spawn(["token"], { by: limited })
-        assert.strictEqual(full.code, 0, full.stderr)
-        assert.match(full.stdout, /^eyJ/)
-        assert.notStrictEqual(full.stdout, old)
-        assert.match(full.stderr, /renewed, but the new tokens could not be stored/)
-        assert.notInclude(full.stderr, "eyJ")
-        const refreshed = yield* home.spawn(["refresh"], { by: limited })
-        assert.strictEqual(refreshed.code, 1)
-        assert.match(refreshed.stderr, /could not be stored, and end with this command/)
-        noTrace(full.stderr)
+        for (const args of [["token"], ["refresh"]]) {
+          const full = yield* home.spawn(args, { by: limited })
+          assert.deepStrictEqual([full.code, full.stdout], [1, ""], full.stderr)
+          assert.include(full.stderr, "file too large (EFBIG)")
+          assert.notInclude(full.stderr, "eyJ")
+          noTrace(full.stderr)
+        }
+        assert.isFalse((yield* simulator.ledger).some(({ route }) => route === "refresh"))
         assert.deepStrictEqual(stored(home), before)
         const files = fs.readdirSync(data(home, "sessions"))
         assert.deepStrictEqual(files.filter((file) => !file.startsWith("locks")), [path.basename(before.file)])

@@ -43,6 +43,61 @@ describe("at a terminal", () => {
         assert.deepInclude(account, { dialect: "genomcore", issuer: simulator.issuer })
       })))
 
+  it.live("asks once more after a wrong password, and not for ever", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        const args = ["login", "--dialect", "datalayer", "--issuer", simulator.issuer, "--handle", "ada"]
+        const right = yield* atTerminal(home, args, [["Password", "wrong\r"], ["Password", `${password}\r`]])
+        assert.strictEqual(right.code, 0, right.shown)
+        const wrong = yield* atTerminal(home, args, [["Password", "a\r"], ["Password", "b\r"], ["Password", "c\r"]])
+        assert.strictEqual(wrong.code, 1, wrong.shown)
+      })))
+
+  it.live("a paste of 16 KB takes no longer than its length, and nobody sees a secret", () =>
+    Effect.gen(function*() {
+      const there = yield* home
+      const args = ["login", "--dialect", "datalayer", "--issuer", "http://127.0.0.1:9"]
+      const secret = "s3cret-".repeat(2400)
+      const begun = Date.now()
+      const pasted = yield* atTerminal(there, args, [
+        ["Sign in with", `${down}${down}\r`],
+        ["Token", `${secret}\r`]
+      ])
+      assert.strictEqual(pasted.code, 5, pasted.shown)
+      assert.notInclude(pasted.shown, "s3cret")
+      // Each character drew the whole line again: minutes.
+      assert.isBelow(Date.now() - begun, 60_000)
+      const name = "ada-".repeat(750)
+      const shown = yield* atTerminal(there, args, [["Sign in with", "\r"], ["Name", `${name}\r`], ["Password", "x\r"]])
+      assert.strictEqual(shown.code, 5, shown.shown)
+      assert.isBelow(shown.shown.length, 3 * name.length)
+    }).pipe(Effect.scoped))
+
+  it.live("asks in plain lines where TERM is dumb", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        const env = { TERM: "dumb" }
+        const { code, shown } = yield* atTerminal(home, ["login"], [
+          ["Number", "7\r"],
+          ["from 1 to 3[\\s\\S]*Number", "1\r"],
+          ["Address", "javascript:1\r"],
+          ["write it as[\\s\\S]*Address", "localhost:8080\r"],
+          ["write it as[\\s\\S]*Address", `${simulator.issuer}\r`],
+          ["Number", "1\r"],
+          ["Name", "ada\r"],
+          ["Password of ada", `${password}\r`]
+        ], { env })
+        assert.strictEqual(code, 0, shown)
+        const others = [
+          yield* atTerminal(home, ["status"], [], { env }),
+          yield* atTerminal(home, ["doctor"], [], { env }),
+          yield* atTerminal(home, ["status", "--watch"], [], { env })
+        ]
+        assert.deepStrictEqual(others.map(({ code }) => code).at(-1), 2)
+        for (const one of [shown, ...others.map(({ shown }) => shown)]) assert.notInclude(one, "\x1b")
+        assert.notInclude(shown, password)
+      })))
+
   it.live("offers the session of another client, and sends it only when that is chosen", () =>
     simulated({}, (simulator, home) =>
       Effect.gen(function*() {

@@ -12,7 +12,7 @@ import * as Result from "effect/Result"
 import * as Account from "../Account.ts"
 import * as AccountServices from "../AccountServices.ts"
 import * as EnvironmentToken from "../EnvironmentToken.ts"
-import { failed, usage } from "../Failure.ts"
+import { failed } from "../Failure.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
 
@@ -120,7 +120,7 @@ const nameArgument = Argument.String("name").pipe(Argument.withDescription("The 
 
 const use = Command.make("use", { name: nameArgument }, ({ name }) =>
   Effect.gen(function*() {
-    const account = yield* Effect.mapError(existing(name), ({ detail }) => usage(detail))
+    const account = yield* existing(name)
     yield* Account.use(account.name)
     yield* Output.say(`"${name}" is the account of every authn that starts from now on, where nothing else is said.`)
   })).pipe(Command.withDescription("Choose the account that is used where nothing else is said"))

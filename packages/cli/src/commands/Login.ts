@@ -7,12 +7,13 @@ import { DeviceLogin } from "@effect-authn/core/iam/DeviceLogin"
 import type { IamError } from "@effect-authn/core/iam/IamError"
 import * as AuthStrategy from "@effect-authn/core/login/AuthStrategy"
 import * as InteractiveStrategy from "@effect-authn/core/login/InteractiveStrategy"
+import * as SecureUrl from "@effect-authn/core/SecureUrl"
 import * as Session from "@effect-authn/core/session/Session"
 import { StoragePolicy } from "@effect-authn/core/storage/StoragePolicy"
 import * as NodeLogin from "@effect-authn/platform-node/NodeLogin"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import * as Prompt from "effect/cli/Prompt"
+import type * as Prompt from "effect/cli/Prompt"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
@@ -30,6 +31,7 @@ import { failed, type Failure, usage } from "../Failure.ts"
 import * as Input from "../Input.ts"
 import * as LoginRecord from "../LoginRecord.ts"
 import * as Output from "../Output.ts"
+import * as Question from "../Question.ts"
 import * as Settings from "../Settings.ts"
 import * as TimeSpan from "../TimeSpan.ts"
 
@@ -122,26 +124,36 @@ const missing = Effect.fnUntraced(function*<A, E, R>(what: string, prompt: Effec
   return yield* usage(`${what}\nSee: authn login --help`)
 })
 
-const askAddress = Prompt.String({
-  message: "Address of the IAM",
-  validate: (value) => URL.canParse(value) ? Effect.succeed(value) : Effect.fail("write it as https://iam.example.com")
-})
+const askAddress = Question.line(
+  "Address of the IAM",
+  (answer) =>
+    SecureUrl.mayCarrySecrets(answer)
+      ? undefined
+      : "write it as https://iam.example.com (http only where the IAM is on this machine)"
+)
 
 const completed = Effect.fnUntraced(function*(settings: Settings.Settings) {
+  const lacking = [
+    ...(settings.dialect === undefined ? [`no dialect: give --dialect ${Account.Dialect.literals.join("|")}`] : []),
+    ...(settings.values.issuer === undefined ? ["no issuer: give --issuer URL"] : []),
+    ...(settings.dialect === "oidc" && settings.values.client_id === undefined
+      ? ["no client: give --client-id ID"]
+      : [])
+  ]
+  if (lacking.length > 1 && !(yield* Input.hasPerson)) {
+    return yield* usage([...lacking, "See: authn login --help"].join("\n"))
+  }
   const dialect = settings.dialect ?? (yield* missing(
     `no dialect: give --dialect ${Account.Dialect.literals.join("|")}`,
-    Prompt.Select<Account.Dialect>({
-      message: "How does the IAM speak?",
-      choices: [
-        { title: "datalayer", value: "datalayer", description: "a Datalayer-style REST API" },
-        { title: "genomcore", value: "genomcore", description: "a Genomcore-style REST API" },
-        { title: "oidc", value: "oidc", description: "OAuth 2 and OpenID Connect" }
-      ]
-    })
+    Question.choice<Account.Dialect>("How does the IAM speak?", [
+      { title: "datalayer", value: "datalayer", description: "a Datalayer-style REST API" },
+      { title: "genomcore", value: "genomcore", description: "a Genomcore-style REST API" },
+      { title: "oidc", value: "oidc", description: "OAuth 2 and OpenID Connect" }
+    ])
   ))
   const issuer = settings.values.issuer?.value ?? (yield* missing("no issuer: give --issuer URL", askAddress))
   const client = settings.values.client_id?.value ?? (dialect === "oidc"
-    ? yield* missing("no client: give --client-id ID", Prompt.String({ message: "Client id" }))
+    ? yield* missing("no client: give --client-id ID", Question.line("Client id"))
     : undefined)
   return { ...AccountServices.targetOf(settings, dialect, issuer), client }
 })
@@ -190,10 +202,10 @@ const wayOf = Effect.fnUntraced(function*(
     Effect.flatMap(
       dialect === "datalayer" ? foreignSessions(issuer) : Effect.succeed([]),
       (others) =>
-        Prompt.Select<Chosen>({
-          message: "Sign in with",
-          choices: [...known.map((way) => ({ title: explanation[way], value: { way } })), ...others]
-        })
+        Question.choice<Chosen>("Sign in with", [
+          ...known.map((way) => ({ title: explanation[way], value: { way } })),
+          ...others
+        ])
     )
   )
 })
@@ -217,18 +229,18 @@ const strategyOf = Effect.fnUntraced(function*(
     case "password": {
       const handle = Option.isSome(given.handle)
         ? given.handle.value
-        : yield* missing("no name: give --handle NAME", Prompt.String({ message: "Name" }))
+        : yield* missing("no name: give --handle NAME", Question.line("Name"))
       const password = given.passwordStdin
         ? yield* Input.secret("the password")
         : yield* missing(
           "no password: there is no terminal to ask at, so give --password-stdin",
-          Prompt.Password({ message: `Password of ${handle}` })
+          Question.secret(`Password of ${handle}`)
         )
       return AuthStrategy.password({ handle, password })
     }
     case "token":
       return AuthStrategy.token(
-        token ?? (given.tokenStdin ? yield* Input.token : yield* Prompt.Password({ message: "Token" }))
+        token ?? (given.tokenStdin ? yield* Input.token : yield* Question.secret("Token"))
       )
     case "browser": {
       const login = Context.getOption(services, BrowserLogin)
@@ -268,11 +280,9 @@ const strategyOf = Effect.fnUntraced(function*(
 
 const allowPlainFiles = Effect.gen(function*() {
   if (!(yield* Input.hasPerson)) return false
-  return yield* Prompt.Confirm({
-    message:
-      "There is no keychain here and no key to encrypt with. Keep the session in a plain file that only you can read?",
-    initial: false
-  })
+  return yield* Question.leave(
+    "There is no keychain here and no key to encrypt with. Keep the session in a plain file that only you can read?"
+  )
 }).pipe(Effect.orElseSucceed(() => false))
 
 /**
@@ -302,7 +312,7 @@ export const command = Command.make("login", flags, (given) =>
     const secret = given.clientSecretStdin
       ? yield* Input.secret("the client's secret")
       : way === "client credentials" && !isKept && !isTold
-      ? yield* missing("no client's secret: give --client-secret-stdin", Prompt.Password({ message: "Client secret" }))
+      ? yield* missing("no client's secret: give --client-secret-stdin", Question.secret("Client secret"))
       : undefined
     const services = yield* AccountServices.open(target, place, secret)
     // It is better to know before the password is typed.
@@ -315,19 +325,28 @@ export const command = Command.make("login", flags, (given) =>
         )
     )
     const auth = Context.get(services, AuthManager)
-    const strategy = yield* strategyOf(chosen, services, settings.callback, given)
+    const askStrategy = strategyOf(chosen, services, settings.callback, given)
+    const strategy = yield* askStrategy
     const organization =
       target.dialect === "genomcore" && way === "password" && settings.values.organization === undefined
-        ? yield* missing("no organization: give --organization ID", Prompt.String({ message: "Organization" }))
+        ? yield* missing("no organization: give --organization ID", Question.line("Organization"))
         : settings.values.organization?.value
-    const session = yield* auth.login(strategy, {
+    const options = {
       store: given.store,
       revokePrevious: given.revokePrevious,
       selection: {
         ...(organization === undefined ? {} : { organization }),
         ...(settings.values.project === undefined ? {} : { project: settings.values.project.value })
       }
-    }).pipe(
+    }
+    const again = Effect.fnUntraced(function*({ message }: { readonly message: string }) {
+      yield* Output.say(message)
+      return yield* auth.login(yield* askStrategy, options)
+    })
+    const isAsked = way === "password" && !given.passwordStdin
+    const session = yield* auth.login(strategy, options).pipe(
+      Effect.catchIf((error) => isAsked && error._tag === "InvalidCredentials", again),
+      Effect.catchIf((error) => isAsked && error._tag === "InvalidCredentials", again),
       Effect.catchTag("NoCredentials", ({ tried }) => {
         const others = ways[target.dialect].filter((way) => way !== "browser" && way !== "device")
         return Effect.fail(usage([

@@ -324,6 +324,7 @@ export const command = Command.make("status", {
       return yield* isEmpty ? Output.say(nobody) : Effect.void
     }
     if (!(yield* stdio.stdoutIsTerminal)) return yield* usage("--watch needs a terminal")
+    if (yield* Output.isDumb) return yield* usage("--watch needs a terminal that can move its cursor, and TERM is dumb")
     yield* Output.raw("\x1b[?25l")
     yield* Effect.addFinalizer(() => Effect.ignore(Output.raw("\x1b[?25h")))
     let drawn: ReadonlyArray<string> = []

@@ -365,6 +365,11 @@ const transportReason = (failure: HttpClientError.HttpClientError): IamErrorReas
   if (typeof code === "string" ? code.startsWith("HPE_") : causes.some(({ name }) => name === "HTTPParserError")) {
     return new Malformed({ detail: "the server does not speak HTTP" })
   }
+  if (code === "ERR_INVALID_PROXY") {
+    return new Misconfigured({
+      detail: "the address of the proxy is none: write HTTPS_PROXY and HTTP_PROXY as http://host:port, or unset them"
+    })
+  }
   if (typeof code !== "string") return new Unavailable({ sent: "maybe", detail: "the connection failed" })
   if (untrusted.test(code)) {
     return new Misconfigured({

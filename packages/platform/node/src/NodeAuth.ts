@@ -43,8 +43,8 @@ const layerFetch = Layer.provide(
 )
 
 /**
- * An `HttpClient` that honours `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, decodes what a server compressed, and follows
- * no redirects. Node and Deno send by undici, Bun by its own `fetch`.
+ * An `HttpClient` that honours `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` (a proxy without a scheme is http), decodes what
+ * a server compressed, and follows no redirects. Node and Deno send by undici, Bun by its own `fetch`.
  *
  * @category layers
  * @since 0.1.0

@@ -12,6 +12,7 @@ import * as Fiber from "effect/Fiber"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as ContentCoding from "./contentCoding.ts"
+import * as Proxy from "./proxy.ts"
 
 /** A machine that sleeps stops the one clock, and whoever sets the time moves the other: the larger one counts. */
 const stopwatch = (clock: Clock.Clock): () => number => {
@@ -42,7 +43,7 @@ const layerDispatcher = Layer.effect(
   Effect.gen(function*() {
     const undici = yield* Effect.promise(() => import("@effect/platform-node/Undici"))
     const agent = yield* Effect.acquireRelease(
-      Effect.sync(() => new undici.EnvHttpProxyAgent()),
+      Proxy.make(undici),
       (agent) => Effect.promise(() => agent.destroy())
     )
     return agent.compose(inTime(undici))
