@@ -39,6 +39,7 @@ const { status } = spawnSync(
       ...process.env,
       EFFECT_AUTHN_ROUNDS: String(rounds),
       EFFECT_AUTHN_MODEL_RUNS: String(rounds * 20),
+      EFFECT_AUTHN_MODEL_SEED: process.env["EFFECT_AUTHN_MODEL_SEED"] ?? String(Date.now()),
       EFFECT_AUTHN_MEASURES: measures
     }
   }

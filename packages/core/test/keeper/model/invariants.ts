@@ -1,0 +1,206 @@
+// What must hold of every history, judged from the IAM's ledger, from what was written and from the order of begin and end.
+import { Session } from "@effect-authn/core"
+import type { ScriptedIam } from "@effect-authn/testing"
+import { Duration, Option } from "effect"
+import type { History, Move, Who } from "./moves.ts"
+import * as World from "./world.ts"
+
+/** A token that a caller got; `of` is the login of the token that it reported as refused. */
+export interface Handed {
+  readonly who: Who
+  readonly began: number
+  readonly access: number
+  readonly login: number
+  readonly isValid: boolean
+  readonly of: number | undefined
+}
+
+/** A login, a logout or an import, as it began and ended; nothing can be said of one that failed. */
+export interface Change {
+  readonly kind: "login" | "logout" | "import"
+  readonly who: Who
+  readonly isDurable: boolean
+  readonly began: number
+  ended: number
+  ok: boolean
+  login: number | undefined
+}
+
+export const makeLog = () => ({
+  handed: new Array<Handed>(),
+  changes: new Array<Change>(),
+  /** The ends of programs, and the newest token that the IAM had issued by then. */
+  crashes: new Array<{ readonly seq: number; readonly issued: number }>(),
+  startedAt: new Map<Who, number>(),
+  inMemory: new Set<Who>()
+})
+export type Log = ReturnType<typeof makeLog>
+
+/** What a program says when everything works again. */
+export interface AtRest {
+  readonly who: Who
+  readonly session: Session.Session | undefined
+  readonly isServed: boolean
+}
+
+export const newestIssued = (calls: ReadonlyArray<ScriptedIam.Call>): number =>
+  calls.reduce((newest, { issued }) => Math.max(newest, issued?.accessToken ?? 0, issued?.refreshToken ?? 0), 0)
+
+/** Which promises were broken. */
+export const judge = (played: {
+  readonly history: History
+  readonly world: World.World
+  readonly log: Log
+  readonly calls: ReadonlyArray<ScriptedIam.Call>
+  readonly atRest: ReadonlyArray<AtRest>
+  readonly stored: Session.Session | undefined
+}): ReadonlyArray<string> => {
+  const { atRest, calls, history, log, stored, world } = played
+  const { presentations, revoked, unknown, writes } = world
+  const broken = new Set<string>()
+  const has = (...names: ReadonlyArray<Move["_tag"]>) => history.moves.some(({ _tag }) => names.includes(_tag))
+
+  // the ledger: which login a token is of
+  const familyOfRefresh = new Map<number, number>()
+  const familyOfAccess = new Map<number, number>()
+  const subjectOf = new Map<number, string>()
+  const newestOf = new Map<number, number>()
+  for (const { issued, login, subject } of calls) {
+    if (issued === undefined || login === undefined || subject === undefined) continue
+    familyOfAccess.set(issued.accessToken, login)
+    if (issued.refreshToken !== undefined) familyOfRefresh.set(issued.refreshToken, login)
+    newestOf.set(login, Math.max(newestOf.get(login) ?? 0, issued.refreshToken ?? 0))
+    subjectOf.set(login, subject)
+  }
+
+  // logins as the keeper numbers them, and the IAM's
+  const familyOf = new Map<number, number>()
+  const imports = new Set<number>()
+  for (const { kind, login } of log.changes) if (kind === "import" && login !== undefined) imports.add(login)
+  const isOf = (login: number, family: number | undefined) => {
+    if (family === undefined) return
+    const known = familyOf.get(login)
+    if (known === undefined) familyOf.set(login, family)
+    else if (known !== family) broken.add("tokens of two logins stand under one number")
+  }
+  for (const { login, refresh } of writes) {
+    if (login !== undefined && refresh !== undefined) isOf(login, familyOfRefresh.get(refresh))
+  }
+  for (const { access, login } of log.handed) isOf(login, familyOfAccess.get(access))
+
+  // a refresh token is presented again only where nothing is left to lose, or within the grace
+  const unclean = new Set<number>()
+  const presentedBefore = new Map<number, World.Presentation>()
+  const spare = has("Clock") || history.setting.lock === "kernel" ? 0 : Duration.toMillis(World.lease) - 15_000
+  for (const presentation of presentations) {
+    const family = familyOfRefresh.get(presentation.refresh)
+    if (family !== undefined && presentation.mayHaveActed && presentation.isLost) unclean.add(family)
+    const first = presentedBefore.get(presentation.refresh)
+    if (first !== undefined) {
+      if (family !== undefined) unclean.add(family)
+      const isInGrace = presentation.at - first.at < history.setting.grace - 2_000
+      if (!presentation.isNothingLeft && !isInGrace && !has("Import", "Clock")) {
+        broken.add("a refresh token was presented again although something was left to lose")
+      }
+      if (presentation.at - first.at < spare && !has("Import")) {
+        broken.add("a refresh token was presented again before a lease had passed")
+      }
+    }
+    if (presentation.mayHaveActed && first === undefined) presentedBefore.set(presentation.refresh, presentation)
+  }
+
+  // what callers got
+  for (const one of log.handed) {
+    if (!one.isValid) broken.add("a token that has expired was handed out")
+    if (one.of !== undefined && one.of !== one.login) broken.add("a refused token was answered with another login's")
+    const family = familyOfAccess.get(one.access)
+    const begins = log.changes.filter((change) => change.login === one.login && change.kind !== "logout")
+    const ended = log.changes.some((change) =>
+      change.who === one.who && change.ok && change.began > (log.startedAt.get(one.who) ?? 0) &&
+      change.kind !== "import" && change.ended < one.began &&
+      (change.kind === "logout" || (change.login !== undefined && change.login !== one.login)) &&
+      begins.every((begin) => begin.ended < change.began) && begins.length > 0 &&
+      !writes.some(({ login, seq }) => login === one.login && seq > change.began)
+    )
+    if (ended && family !== undefined) broken.add("a token of a login that had ended was handed out")
+  }
+
+  // what was written: nothing of a login that was replaced or signed out
+  const over = new Set<number>()
+  let last: number | undefined
+  for (const { login, seq } of writes) {
+    if (login !== undefined && over.has(login) && !unknown.has(login) && !imports.has(login)) {
+      const isBegun = log.changes.some((change) => change.login === login && change.ended > seq)
+      if (!isBegun) broken.add("a login that had ended was written again")
+    }
+    if (last !== undefined && last !== login) over.add(last)
+    last = login
+  }
+
+  // nobody's session says that it is another's
+  for (const session of [stored, ...atRest.map(({ session }) => session)]) {
+    if (session === undefined) continue
+    const families = new Set(
+      [
+        World.refreshOf(session) === undefined ? undefined : familyOfRefresh.get(World.refreshOf(session) ?? 0),
+        ...Object.values(session.tokens).map(({ accessToken }) => familyOfAccess.get(World.tokenNumber(accessToken)))
+      ].filter((family) => family !== undefined)
+    )
+    if (families.size > 1) broken.add("a session holds tokens of two logins")
+    const user = Option.getOrUndefined(session.user)
+    for (const family of families) {
+      if (user !== undefined && subjectOf.get(family) !== user.id) broken.add("an identity stands in another's session")
+    }
+  }
+
+  // nobody is signed out at the IAM who did not sign out, and who did is signed out with the newest token
+  const isChanged = log.changes.length > 1
+  if (revoked.length > 0 && !isChanged) broken.add("the IAM was told to revoke though nobody signed out")
+  const storedRefresh = (seq: number) =>
+    writes.reduce<number | undefined>((found, write) => write.seq < seq ? write.refresh : found, undefined)
+  for (const { issued, seq } of log.crashes) {
+    for (const [family] of newestOf) {
+      const newest = [...familyOfRefresh].reduce(
+        (most, [refresh, of]) => of === family && refresh <= issued ? Math.max(most, refresh) : most,
+        0
+      )
+      if (newest !== 0 && storedRefresh(seq) !== newest) unclean.add(family)
+    }
+  }
+  const lastRevoked = new Map<number, number>()
+  for (const { refresh } of revoked) {
+    const family = familyOfRefresh.get(refresh)
+    if (family !== undefined) lastRevoked.set(family, refresh)
+  }
+  for (const [family, refresh] of lastRevoked) {
+    if (!unclean.has(family) && !has("Import") && refresh !== newestOf.get(family)) {
+      broken.add("the last that the IAM was told to revoke is not the newest that it issued")
+    }
+  }
+
+  // nothing is lost
+  const storedFamily = stored === undefined || Session.isSignedOut(stored)
+    ? undefined
+    : familyOf.get(Session.login(stored))
+  const isUnharmed = storedFamily !== undefined && !unclean.has(storedFamily) && !lastRevoked.has(storedFamily) &&
+    !has("Import")
+  if (isUnharmed && stored !== undefined) {
+    if (Option.isSome(stored.dead)) broken.add("a session was lost")
+    else if (World.refreshOf(stored) !== newestOf.get(storedFamily)) broken.add("the newest refresh token was lost")
+  }
+  for (const { isServed, session, who } of atRest) {
+    const isOfStored = session !== undefined && stored !== undefined && Session.login(session) === Session.login(stored)
+    if (isUnharmed && isOfStored && !isServed) broken.add("at rest, a session that was not lost gives no token")
+    const isApart = has("Hints", "HoldLock", "Freeze", "Disk", "Put") || log.inMemory.has(who) ||
+      log.changes.some(({ kind, ok }) => kind === "logout" && !ok)
+    const signedOut = stored === undefined || Session.isSignedOut(stored)
+    if (!isApart && (signedOut ? session !== undefined : session?.generation !== stored?.generation)) {
+      broken.add("memory and storage do not agree at rest")
+    }
+  }
+  if (
+    log.changes.every(({ kind }) => kind === "login") && log.changes.some(({ isDurable, ok }) => isDurable && ok) &&
+    stored === undefined
+  ) broken.add("a stored session vanished though nobody signed out")
+  return [...broken]
+}
