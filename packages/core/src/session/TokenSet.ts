@@ -39,7 +39,8 @@ export class TokenSet extends Schema.Class<TokenSet>("@effect-authn/core/session
  */
 export const clockTolerance: Duration.Duration = Duration.minutes(1)
 
-const maxLifetimeSeconds = 10 * 365 * 86_400
+// What is longer is no life but a way to say "for ever", and may lie beyond every date.
+const longestLife = Duration.days(10 * 365)
 // `Date` has a grain of one second and travels with the answer: less than this is not an offset, it is noise.
 const clockNoise = 5_000
 // As seconds it is the year 33658, as milliseconds it is 2001.
@@ -73,7 +74,7 @@ const decodeLifetime = Schema.decodeUnknownOption(Lifetime)
 export const lifetimeFrom = (expiresIn: unknown): Option.Option<Duration.Duration> =>
   Option.map(
     decodeLifetime(expiresIn),
-    (seconds) => Duration.millis(Math.ceil(Math.min(seconds, maxLifetimeSeconds) * 1000))
+    (seconds) => Duration.millis(Math.ceil(Math.min(seconds, Duration.toSeconds(longestLife)) * 1000))
   )
 
 /**
@@ -95,7 +96,7 @@ export const clockOffset = (serverTime: Option.Option<DateTime.Utc>, receivedAt:
  * The end of the token's life is `expiresIn` from its receipt; else the `exp` claim of a JWT, corrected by the offset of
  * the issuer's clock; else `defaultLifetime`; an infinite `defaultLifetime` means that the token has no known end. No IAM
  * issues a dead token: where `exp` is not after the receipt, the clocks differ, and the life is `exp` − `iat` from the
- * receipt.
+ * receipt. It is ten years at most.
  *
  * **Example** (An answer with expires_in)
  *
@@ -128,30 +129,27 @@ export const fromAnswer = (answer: {
   readonly serverTime: Option.Option<DateTime.Utc>
   readonly defaultLifetime: Duration.Duration
 }): TokenSet => {
-  const after = (life: Duration.Duration) => DateTime.addDuration(answer.receivedAt, life)
-  const isAhead = DateTime.isGreaterThan(answer.receivedAt)
-  const expiresAt = lifetimeFrom(answer.expiresIn).pipe(
-    Option.map(after),
+  const exp = timeClaim(answer.accessToken, "exp")
+  const offset = clockOffset(answer.serverTime, answer.receivedAt)
+  const life = lifetimeFrom(answer.expiresIn).pipe(
     Option.orElse(() =>
-      timeClaim(answer.accessToken, "exp").pipe(
-        Option.map(DateTime.subtractDuration(clockOffset(answer.serverTime, answer.receivedAt))),
-        Option.filter(isAhead)
+      exp.pipe(
+        Option.map((exp) => Duration.subtract(DateTime.distance(answer.receivedAt, exp), offset)),
+        Option.filter(Duration.isPositive)
       )
     ),
     Option.orElse(() =>
-      Option.zipWith(
-        timeClaim(answer.accessToken, "iat"),
-        timeClaim(answer.accessToken, "exp"),
-        (iat, exp) => after(DateTime.distance(iat, exp))
-      ).pipe(Option.filter(isAhead))
+      Option.zipWith(timeClaim(answer.accessToken, "iat"), exp, DateTime.distance).pipe(
+        Option.filter(Duration.isPositive)
+      )
     ),
-    Option.orElse(() => Option.liftPredicate(Duration.isFinite)(answer.defaultLifetime).pipe(Option.map(after)))
+    Option.orElse(() => Option.liftPredicate(Duration.isFinite)(answer.defaultLifetime))
   )
   return TokenSet.make({
     accessToken: answer.accessToken,
     tokenType: answer.tokenType ?? "Bearer",
     issuedAt: answer.receivedAt,
-    expiresAt,
+    expiresAt: Option.map(life, (life) => DateTime.addDuration(answer.receivedAt, Duration.min(life, longestLife))),
     idToken: Option.fromNullishOr(answer.idToken),
     scope: Option.fromNullishOr(answer.scope)
   })

@@ -21,3 +21,21 @@ describe("isRetryable", () => {
     })
   }
 })
+
+describe("written", () => {
+  for (
+    const [reason, expected] of [
+      [new TokenStorageError.StorageUnavailable({ detail: "the disk is full", written: "no" }), "no"],
+      [new TokenStorageError.StorageUnavailable({ detail: "no answer", written: "maybe" }), "maybe"],
+      [new TokenStorageError.StorageUnavailable({ detail: "of a storage that does not say" }), "maybe"],
+      // a keychain that is locked or without an answer: a session is encrypted before anything is written
+      [new StorageKeyUnavailable({ detail: "the keychain is locked" }), "no"],
+      [new StorageConflict({ expected: 1, found: 2 }), "no"]
+    ] as const
+  ) {
+    it(`${reason.message}: ${expected}`, () => {
+      const error = new TokenStorageError.TokenStorageError({ storage: "files", method: "put", reason })
+      assert.strictEqual(error.written, expected)
+    })
+  }
+})
