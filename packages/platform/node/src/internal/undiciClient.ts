@@ -17,8 +17,9 @@ import * as Proxy from "./proxy.ts"
 /** A machine that sleeps stops the one clock, and whoever sets the time moves the other: the larger one counts. */
 const stopwatch = (clock: Clock.Clock): () => number => {
   const wall = clock.currentTimeMillisUnsafe()
-  const steady = performance.now()
-  return () => Math.max(clock.currentTimeMillisUnsafe() - wall, performance.now() - steady)
+  const steady = clock.monotonicTimeNanosUnsafe()
+  return () =>
+    Math.max(clock.currentTimeMillisUnsafe() - wall, Number(clock.monotonicTimeNanosUnsafe() - steady) / 1_000_000)
 }
 
 /** Refuses to write a request after the deadline of the fiber that sends it. */
