@@ -1,7 +1,8 @@
 // What `npm test` runs, and beside it, as projects of their own whose names end in ":long", what `npm run test:long` runs.
 import * as path from "node:path"
 import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config"
-import { BaseSequencer, type TestSpecification } from "vitest/node"
+import { BaseSequencer, type TestSpecification, type Vite } from "vitest/node"
+import { mutants } from "./packages/core/test/keeper/mutants.ts"
 
 const root = import.meta.dirname
 
@@ -10,12 +11,30 @@ type Test = NonNullable<TestProjectInlineConfiguration["test"]>
 /** How many random histories SessionModel plays, unless the caller says. */
 const histories = (count: number) => ({ EFFECT_AUTHN_MODEL_RUNS: process.env["EFFECT_AUTHN_MODEL_RUNS"] ?? `${count}` })
 
+const named = process.env["EFFECT_AUTHN_MUTANT"]
+
+/** Puts the fault back that EFFECT_AUTHN_MUTANT names, while its file is loaded. */
+const mutation = (): Vite.Plugin => {
+  const mutant = mutants.find(({ name }) => name === named)
+  if (named !== undefined && mutant === undefined) throw new Error(`EFFECT_AUTHN_MUTANT: there is no "${named}"`)
+  return {
+    name: "effect-authn-mutant",
+    enforce: "pre",
+    transform: (code, id) =>
+      mutant !== undefined && id.split("?")[0]!.endsWith(`/packages/core/src/${mutant.file}`)
+        ? code.replace(mutant.text, () => mutant.replacement)
+        : undefined
+  }
+}
+
 const project = (directory: string, test: Test): TestProjectInlineConfiguration => ({
   root: path.join(root, directory),
   resolve: { tsconfigPaths: true },
+  plugins: [mutation()],
   test: {
     setupFiles: [path.join(root, "vitest.setup.ts")],
     sequence: { concurrent: true },
+    fsModuleCache: named === undefined,
     // A limit is there for what hangs, not for what is slow.
     testTimeout: 300_000,
     hookTimeout: 300_000,
@@ -61,6 +80,8 @@ class LongestFirst extends BaseSequencer {
 
 export default defineConfig({
   test: {
+    // What is loaded with a fault in it must not be found by the next run.
+    fsModuleCache: named === undefined,
     // Most tests wait for processes and servers: Vitest's one worker on two cores would leave one of them idle.
     maxWorkers: "100%",
     sequence: { sequencer: LongestFirst },

@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
+import { mutants } from "../packages/core/test/keeper/mutants.ts"
 
 const root = path.dirname(import.meta.dirname)
 const set = process.env.EFFECT_AUTHN_ROUNDS
@@ -74,7 +75,42 @@ const failed = tests.filter((test) => test.status === "failed").map((test) => ({
   met: false
 }))
 
-const rows = [...measured, ...proved, ...failed]
+/** Each fault that `mutants.ts` puts back must make its test fail; the model says too whether it saw it. */
+const mutation = (mutant) => {
+  const output = path.join(directory, "mutant.json")
+  fs.rmSync(output, { force: true })
+  spawnSync(
+    "vitest",
+    [
+      "run",
+      "--config=vitest.workspace.ts",
+      "--project=core",
+      "--testTimeout=120000",
+      "--reporter=json",
+      `--outputFile.json=${output}`,
+      "packages/core/test/keeper/Findings.test.ts",
+      "packages/core/test/keeper/SessionModel.test.ts"
+    ],
+    {
+      cwd: root,
+      stdio: "ignore",
+      shell: process.platform === "win32",
+      env: { ...process.env, EFFECT_AUTHN_MUTANT: mutant.name, EFFECT_AUTHN_MODEL_RUNS: "2000" }
+    }
+  )
+  const results = fs.existsSync(output) ? JSON.parse(fs.readFileSync(output, "utf8")).testResults : []
+  const fell = results.flatMap(({ assertionResults }) => assertionResults).filter(({ status }) => status === "failed")
+  const byModel = fell.some(({ title }) => title.startsWith("the promises hold in"))
+  const byTest = fell.some(({ fullName }) => fullName.startsWith(mutant.falls))
+  return {
+    case: `rule ${mutant.rule} broken: ${mutant.name}`,
+    bar: "is seen",
+    measured: [byTest ? "its test" : "", byModel ? "the model" : ""].filter((by) => by !== "").join(", ") || "not seen",
+    met: byTest
+  }
+}
+
+const rows = [...measured, ...proved, ...failed, ...mutants.map(mutation)]
 const width = (name) => Math.max(name.length, ...rows.map((row) => row[name].length))
 const columns = ["case", "bar", "measured"]
 const widths = columns.map(width)
