@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
@@ -169,11 +170,24 @@ const nanos = (duration: Duration.Input): bigint => Duration.toNanosUnsafe(Durat
 const second = nanos("1 second")
 const day = nanos("1 day")
 
+// One member that is no key must not hide the others, nor must what else a key may do: here it only verifies.
+const usable = (document: unknown): unknown => {
+  if (!Predicate.hasProperty(document, "keys") || !Array.isArray(document.keys)) return document
+  const keys = document.keys.filter(Predicate.isObject)
+  return keys.length === 0 ? document : {
+    keys: keys.map((key) =>
+      Array.isArray(key["key_ops"]) && key["key_ops"].includes("verify")
+        ? Object.assign({}, key, { key_ops: ["verify"] })
+        : key
+    )
+  }
+}
+
 // A key set from a JSON document, or what is wrong with it.
 const select = (document: unknown): Effect.Effect<KeySet, string> =>
   Effect.try({
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- jose checks what it is given
-    try: () => jose.createLocalJWKSet(document as jose.JSONWebKeySet),
+    try: () => jose.createLocalJWKSet(usable(document) as jose.JSONWebKeySet),
     catch: () => "it is not a JSON Web Key Set"
   }).pipe(Effect.map((find) => ({
     find: ({ alg, kid }) => {

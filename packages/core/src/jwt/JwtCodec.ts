@@ -265,7 +265,12 @@ export const make: Effect.Effect<JwtCodec["Service"]> = Effect.gen(function*() {
     if ("jwks" in options) {
       return Effect.flatMap(options.jwks.find(header), ([key, ...others]) =>
         others.reduce(
-          (tried, key) => Effect.catchReason(tried, "JwtError", "BadSignature", () => tryKey(key)),
+          (tried, key) =>
+            // A key of the set that nobody can use says nothing about the others.
+            Effect.catchReasons(tried, "JwtError", {
+              BadSignature: () => tryKey(key),
+              KeyNotUsable: () => tryKey(key)
+            }),
           tryKey(key)
         ))
     }

@@ -4,6 +4,7 @@ import { Deferred, Effect, Fiber, Layer, Redacted, Ref } from "effect"
 import { FetchHttpClient, HttpClient, HttpClientError, HttpClientResponse } from "effect/http"
 import { TestClock } from "effect/testing"
 import * as jose from "jose"
+import { generateKeyPairSync } from "node:crypto"
 import { createServer, type Server } from "node:http"
 
 interface Pair {
@@ -259,4 +260,25 @@ describe("Jwks.remote", () => {
       assert.strictEqual(yield* verify(token, yield* at("/jwks")), "ada")
       assert.strictEqual(yield* verify(token, yield* at("/moved")), "JwksUnavailable")
     }).pipe(Effect.provide(Layer.merge(JwtCodec.layer, FetchHttpClient.layer))))
+})
+
+describe("a key that cannot be used", () => {
+  it.live("hides no good one, wherever it stands", () =>
+    Effect.gen(function*() {
+      const good = generateKeyPairSync("rsa", { modulusLength: 2048 })
+      const short = generateKeyPairSync("rsa", { modulusLength: 1024 }).publicKey.export({ format: "jwk" })
+      const key = { ...good.publicKey.export({ format: "jwk" }), kty: "RSA" }
+      const codec = yield* JwtCodec.JwtCodec
+      const privateKey = Redacted.make({ ...good.privateKey.export({ format: "jwk" }), kty: "RSA", alg: "RS256" })
+      const token = yield* codec.sign({ sub: "ada" }, privateKey)
+      const odd: ReadonlyArray<unknown> = [short, null, "key", { ...key, n: "!" }, { kty: "RSA" }, { kty: "odd" }]
+      for (const one of odd) {
+        for (const keys of [[one, key], [key, one], [one, { ...key, key_ops: ["sign", "verify"] }]]) {
+          const document: { readonly keys: ReadonlyArray<JwtCodec.Jwk> } = JSON.parse(JSON.stringify({ keys }))
+          const jwks = yield* Jwks.local(document)
+          const { claims } = yield* codec.verify(token, { jwks, algorithms: ["RS256"] })
+          assert.strictEqual(claims.sub, "ada", JSON.stringify(one))
+        }
+      }
+    }).pipe(Effect.provide(JwtCodec.layer)))
 })
