@@ -559,6 +559,7 @@ describe("a sibling amends the document between the intent and the answer", () =
       const one = yield* house.start({ lock: identityLock })
       const two = yield* house.start({ lock: identityLock })
       yield* one.auth.login(as("ada"))
+      one.disk.hints = false
       yield* tokenOf(two)
       yield* house.iam.set({ latency: Duration.seconds(1) })
       const renewal = yield* soon(one.auth.refresh())
