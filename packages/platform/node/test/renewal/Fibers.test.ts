@@ -71,8 +71,12 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("renewal among fibers
       simulated({ latency: Duration.millis(latency) }, (simulator, setup) =>
         Effect.gen(function*() {
           yield* signIn(setup, expired)
-          const { token, tokenFor } = yield* open(setup, lock === "lock" ? {} : { lock: noLock })
-          const calls = [token, tokenFor({ project: "apollo" }), tokenFor({ project: "borealis" })]
+          const one = yield* open(setup, lock === "lock" ? {} : { lock: noLock })
+          // Fibers of one program take turns without the lock, too: it is what programs have.
+          const [two, three] = lock === "lock"
+            ? [one, one]
+            : [yield* open(setup, { lock: noLock }), yield* open(setup, { lock: noLock })]
+          const calls = [one.token, two.tokenFor({ project: "apollo" }), three.tokenFor({ project: "borealis" })]
           const tokens = yield* Effect.forEach(calls, Effect.option, { concurrency: "unbounded" })
           const ledger = yield* refreshes(simulator)
           const arrivals = ledger.map(({ at }) => DateTime.toEpochMillis(at))
