@@ -94,6 +94,7 @@ const mutation = (mutant) => {
     {
       cwd: root,
       stdio: "ignore",
+      timeout: 900_000,
       shell: process.platform === "win32",
       env: { ...process.env, EFFECT_AUTHN_MUTANT: mutant.name, EFFECT_AUTHN_MODEL_RUNS: "2000" }
     }

@@ -194,6 +194,9 @@ describe("the IAM renews with tokens that are due when they come", () => {
         yield* house.iam.set({ lifetime: Duration.zero, latency: Duration.millis(50) })
         yield* TestClock.adjust("90 seconds")
         const asked = yield* house.iam.count("renew")
+        // So that nothing is under way when the programs end.
+        yield* house.iam.set({ lifetime: Duration.hours(1), latency: Duration.zero })
+        yield* TestClock.adjust("1 minute")
         assert.isAtLeast(asked, 2)
         assert.isAtMost(asked, 12 * programs)
       }))
@@ -525,14 +528,16 @@ describe("a storage that never answers", () => {
       const one = yield* house.start()
       yield* one.auth.login(as("ada"))
       yield* TestClock.adjust("2 hours")
-      one.disk.writes = "hang"
-      const asking = yield* soon(Effect.exit(one.auth.token))
-      yield* TestClock.adjust("2 minutes")
-      assert.isTrue(Exit.isFailure(yield* ended(asking)))
-      const leaving = yield* soon(Effect.exit(one.auth.logout))
-      yield* TestClock.adjust("2 minutes")
-      assert.isTrue(Exit.isFailure(yield* ended(leaving)))
-      assert.strictEqual(house.ledger.revoked.length, 1)
+      yield* Effect.gen(function*() {
+        one.disk.writes = "hang"
+        const asking = yield* soon(Effect.exit(one.auth.token))
+        yield* TestClock.adjust("2 minutes")
+        assert.isTrue(Exit.isFailure(yield* ended(asking)))
+        const leaving = yield* soon(Effect.exit(one.auth.logout))
+        yield* TestClock.adjust("2 minutes")
+        assert.isTrue(Exit.isFailure(yield* ended(leaving)))
+        assert.strictEqual(house.ledger.revoked.length, 1)
+      }).pipe(Effect.ensuring(Deferred.succeed(one.disk.repaired, undefined)))
     }))
 })
 

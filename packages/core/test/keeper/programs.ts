@@ -15,12 +15,14 @@ import {
   User
 } from "@effect-authn/core"
 import { ScriptedIam } from "@effect-authn/testing"
-import { Clock, Context, Duration, Effect, Layer, Option, Random, Redacted, Stream } from "effect"
+import { Clock, Context, Deferred, Duration, Effect, Layer, Option, Random, Redacted, Stream } from "effect"
 import { program } from "../fixtures.ts"
 
 /** What happens between a program and the storage that it shares with others. Tests change it as they go. */
 export interface Disk {
   writes: "work" | "full" | "hang"
+  /** What writes that hang wait for. */
+  readonly repaired: Deferred.Deferred<void>
   /** A read sees what is there when it begins, and takes this long to say so. */
   readsTake: Duration.Duration
   /** Whether the program hears that another one wrote. */
@@ -59,7 +61,11 @@ const diskOver = (inner: TokenStorage.TokenStorage["Service"], disk: Disk) => {
       const before = disk.beforeNextWrite
       disk.beforeNextWrite = undefined
       if (before !== undefined) return Effect.andThen(Effect.exit(before), write)
-      return disk.writes === "work" ? write : disk.writes === "hang" ? Effect.never : Effect.fail(full(method))
+      return disk.writes === "work"
+        ? write
+        : disk.writes === "hang"
+        ? Effect.andThen(Deferred.await(disk.repaired), write)
+        : Effect.fail(full(method))
     })
   return TokenStorage.TokenStorage.of({
     ...inner,
@@ -158,7 +164,13 @@ export const makeHouse = Effect.fnUntraced(function*(options: ScriptedIam.Option
   const { client, ledger } = twoPersons(Context.get(context, IamClient.IamClient))
 
   const start = Effect.fnUntraced(function*(setting: Setting = {}) {
-    const disk: Disk = { writes: "work", readsTake: Duration.zero, hints: true, beforeNextWrite: undefined }
+    const disk: Disk = {
+      writes: "work",
+      repaired: Deferred.makeUnsafe(),
+      readsTake: Duration.zero,
+      hints: true,
+      beforeNextWrite: undefined
+    }
     const built = yield* Layer.build(
       Layer.fresh(program).pipe(Layer.provide([
         Layer.succeed(IamClient.IamClient, IamClient.IamClient.of({ ...client, ...setting.iam?.(client) })),
