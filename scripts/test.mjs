@@ -8,6 +8,8 @@ import { ensureServices } from "./services.mjs"
 
 const root = path.dirname(import.meta.dirname)
 const coverage = path.join(root, "coverage")
+// Where several runs have one closing line, scripts/tally.mjs says it. A run inside a test of this run is none of them.
+const { EFFECT_AUTHN_TALLY: tally, ...env } = process.env
 
 /** Runs a program. What it says is shown at its end where `beside` another one that shows its own. */
 const run = (name, [command, ...args], { beside = false } = {}) =>
@@ -16,6 +18,7 @@ const run = (name, [command, ...args], { beside = false } = {}) =>
     if (!beside) console.log(`\n▶ ${name}`)
     const child = spawn(command, args, {
       cwd: root,
+      env,
       stdio: beside ? ["ignore", "pipe", "pipe"] : "inherit",
       shell: process.platform === "win32"
     })
@@ -97,8 +100,6 @@ const failed = !ensureServices()
 // A step that failed before a test could run, or a file that could not be loaded, is a failure of its own.
 if (failed.length > 0) console.error(`\nfailed: ${failed.join(", ")}; see above.`)
 const broken = Math.max(counted.failed, failed.length > 0 ? 1 : 0)
-// Where several runs have one closing line, scripts/tally.mjs says it.
-const { EFFECT_AUTHN_TALLY: tally } = process.env
 if (tally === undefined) console.log(`\n${counted.passed} passed, ${broken} failed`)
 else fs.appendFileSync(tally, `${counted.passed} ${broken}\n`)
 process.exit(broken === 0 && counted.passed > 0 ? 0 : 1)

@@ -4,7 +4,7 @@
 import { DatalayerOptions } from "@effect-authn/iam-datalayer"
 import { NodeAuth } from "@effect-authn/platform-node"
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Console, Effect, References } from "effect"
+import { ConfigProvider, Console, Effect, References } from "effect"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
@@ -78,9 +78,12 @@ const tour = Effect.gen(function*() {
   // The program with the library is at the same machine.
   for (const name of [...DatalayerOptions.environment, ...storageVariables]) delete process.env[name]
   Object.assign(process.env, terminal.env)
-  if (has("datalayer")) yield* Datalayer.tour(issuer, terminal)
-  if (has("genomcore")) yield* Genomcore.tour(issuer, terminal, Terminal.make(main, path.join(directory, "second")))
-  if (has("oidc")) yield* Oidc.tour(terminal, failing)
+  yield* Effect.gen(function*() {
+    if (has("datalayer")) yield* Datalayer.tour(issuer, terminal)
+    if (has("genomcore")) yield* Genomcore.tour(issuer, terminal, Terminal.make(main, path.join(directory, "second")))
+    if (has("oidc")) yield* Oidc.tour(terminal, failing)
+    // What was read of the environment before is of before: the client of HTTP has looked for proxies there.
+  }).pipe(Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromEnv()))
   const seconds = ((performance.now() - began) / 1000).toFixed(1)
   yield* Console.log(`\n${Stage.green("Everything held")}, in ${seconds} s. What to type next:\n${next}`)
 }).pipe(

@@ -115,4 +115,14 @@ describe("SessionModel", () => {
       { _tag: "Pass", time: 40_000 }
     ]
   })
+
+  found("a sibling's write while a slow read is under way", {
+    setting: { lock: "kernel", grace: 0 },
+    moves: [
+      { _tag: "Reads", who: 1, delay: 2000 },
+      { _tag: "Export", who: 1 },
+      { _tag: "Call", who: 0, project: "a" },
+      { _tag: "Call", who: 1, project: "" }
+    ]
+  })
 })

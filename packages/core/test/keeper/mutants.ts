@@ -181,8 +181,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "a read is taken up whenever it ends",
     rule: 16,
     file: "keeper/internal/singleFlight.ts",
-    text: "    if (entry.writes !== writes || entry.removals > 0 || entry.forgotten) return\n",
-    replacement: "",
+    text: "if (entry.writes === writes && entry.removals === 0 && !entry.forgotten) persistence.absorb(entry, found)",
+    replacement: "persistence.absorb(entry, found)",
     falls: "a read of the storage that began before a logout"
   },
   {

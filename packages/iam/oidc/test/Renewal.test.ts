@@ -1,7 +1,7 @@
 import { AuthManager, InteractiveStrategy } from "@effect-authn/core"
 import { OidcProvider } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
-import { DateTime, Duration, Effect, Layer, Option, Redacted } from "effect"
+import { DateTime, Duration, Effect, Layer, Option, Redacted, Schedule } from "effect"
 import { age, expired, grants, login, program, refreshTokenOf, setup, tokenOf } from "./fixtures.ts"
 
 const refreshes = Effect.map(grants, (all) => all.filter((grant) => grant === "refresh_token").length)
@@ -76,7 +76,8 @@ describe("faults", () => {
         yield* proxy.setKnobs({ fail: [fault] })
         yield* inProgram(Effect.gen(function*() {
           const auth = yield* AuthManager.AuthManager
-          const token = yield* Effect.retry(auth.token, { times: 3 })
+          // Callers are told of a failure at once until its pause is over.
+          const token = yield* Effect.retry(auth.token, { times: 20, schedule: Schedule.spaced("100 millis") })
           assert.isAbove(Redacted.value(token.accessToken).length, 20)
         }))
       }).pipe(Effect.provide(setup())))

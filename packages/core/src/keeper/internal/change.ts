@@ -47,6 +47,17 @@ export const make = (options: {
     )
   }
 
+  /** Logins of one millisecond may have drawn one number: a new login has another one than those that it can see. */
+  const distinct = (
+    session: Session.Session,
+    others: ReadonlyArray<Session.Session | undefined>
+  ): Session.Session => {
+    const taken = others.flatMap((other) => other === undefined ? [] : [Session.login(other)])
+    let login = Session.login(session)
+    while (taken.includes(login)) login += 1
+    return login === Session.login(session) ? session : Session.update(session, { obtainedAt: login })
+  }
+
   /** What a login replaces, the newest first; `onlyCopies` are those that nobody else has. */
   const replacedBy = (entry: Entry, found: Found, login: number) => {
     const { session: held, unsaved } = entry
@@ -91,8 +102,8 @@ export const make = (options: {
     session: Session.Session,
     options: { readonly revokePrevious: boolean; readonly isImport: boolean }
   ): Effect.fn.Return<Session.Session, TokenStorageError> {
-    const login = yield* numbered(session, options.isImport)
     const { session: held } = entry
+    let login = yield* numbered(session, options.isImport)
     for (let conflicts = 0;; conflicts++) {
       const looked = yield* Effect.result(persistence.look(entry))
       if (Result.isFailure(looked)) {
@@ -102,6 +113,7 @@ export const make = (options: {
         return yield* liveOn(entry, login, nothing(entry.storedGeneration), looked.failure)
       }
       const found = looked.success
+      if (session.obtainedAt === undefined && !options.isImport) login = distinct(login, [held, found.session])
       // What was read from the storage may have been renewed or ended since: the storage knows better.
       if (
         session.generation > 0 || (found.session !== undefined && Session.login(found.session) === Session.login(login))
@@ -149,7 +161,10 @@ export const make = (options: {
         entry,
         false,
         Effect.gen(function*() {
-          const next = yield* numbered(session, options.isImport)
+          const drawn = yield* numbered(session, options.isImport)
+          const next = session.obtainedAt === undefined && !options.isImport
+            ? distinct(drawn, [entry.session])
+            : drawn
           const { session: held } = entry
           const isOnlyCopy = entry.unsaved !== undefined
           if (held?.durable === false && Session.login(held) === Session.login(next)) return held

@@ -51,6 +51,8 @@ class Trouble {
   unsaved: Unsaved | undefined = undefined
   flights: Map<string, Flight> | undefined = undefined
   loading: Deferred.Deferred<void, TokenStorageError> | undefined = undefined
+  /** A sibling wrote while the storage was read: what is read may be of before. */
+  hasHeard = false
   /** What callers wait for while there is no valid token, and the epoch millisecond since when it is so. */
   shared: { readonly since: number; readonly tokens: Effect.Effect<TokenSet.TokenSet, AuthError> } | undefined =
     undefined
@@ -436,6 +438,21 @@ export const make = (options: {
     inTrouble(entry).loading = loading
   }
 
+  /** A sibling wrote; whether the storage is being read, so that it has to be read again. */
+  const heard = (entry: Entry): boolean => {
+    if (entry.trouble?.loading === undefined) return false
+    entry.trouble.hasHeard = true
+    return true
+  }
+
+  /** Whether a sibling wrote since the last look. */
+  const hasHeard = (entry: Entry): boolean => {
+    const { trouble } = entry
+    if (trouble?.hasHeard !== true) return false
+    trouble.hasHeard = false
+    return true
+  }
+
   const loaded = (entry: Entry): void => {
     const { trouble } = entry
     if (trouble === undefined) return
@@ -556,6 +573,8 @@ export const make = (options: {
     removed,
     damaged,
     beganLoading,
+    heard,
+    hasHeard,
     loaded,
     tookOff,
     landed,

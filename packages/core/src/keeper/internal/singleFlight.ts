@@ -53,12 +53,28 @@ export const make = (options: {
   // reading
   // -------------------------------------------------------------------------------------------------------------------
 
+  /** A renewal that has not begun ends, and whoever waits for it looks again. */
+  const giveWay = (flight: Flight): void => {
+    if (flight.hasBegun) return
+    flight.hasGivenWay = true
+    flight.fiber?.interruptUnsafe()
+  }
+
+  /** A sibling wrote while a renewal waits for the lock: who waits for it looks whether that serves. */
+  const look = (entry: Entry): void => {
+    for (const flight of entry.trouble?.flights?.values() ?? []) {
+      if (flight.isServed()) giveWay(flight)
+    }
+  }
+
   /** Reads the storage. What was read is taken up only if the entry was not changed meanwhile. */
   const read = Effect.fnUntraced(function*(entry: Entry): Effect.fn.Return<void, TokenStorageError> {
-    const { writes } = entry
-    const found = yield* persistence.look(entry)
-    if (entry.writes !== writes || entry.removals > 0 || entry.forgotten) return
-    persistence.absorb(entry, found)
+    do {
+      const { writes } = entry
+      const found = yield* persistence.look(entry)
+      if (entry.writes === writes && entry.removals === 0 && !entry.forgotten) persistence.absorb(entry, found)
+      look(entry)
+    } while (entries.hasHeard(entry))
   })
 
   /** Reads the storage, once for all who ask at the same time. */
@@ -83,17 +99,11 @@ export const make = (options: {
     isWatching = true
     start(Stream.runForEach(changes, (key) => {
       const entry = entries.find(key.id)
-      return entry === undefined || !entry.loaded || entry.removals > 0
+      // Who reads already reads again: that read may have begun before the write.
+      return entry === undefined || entry.removals > 0 || entries.heard(entry) || !entry.loaded
         ? Effect.void
-        : Effect.ignore(Effect.andThen(load(entry), Effect.sync(() => look(entry))))
+        : Effect.ignore(load(entry))
     }))
-  }
-
-  /** A sibling wrote while a renewal waits for the lock: who waits for it looks whether that serves. */
-  const look = (entry: Entry): void => {
-    for (const flight of entry.trouble?.flights?.values() ?? []) {
-      if (flight.isServed()) giveWay(flight)
-    }
   }
 
   // -------------------------------------------------------------------------------------------------------------------
@@ -162,13 +172,6 @@ export const make = (options: {
   // -------------------------------------------------------------------------------------------------------------------
   // renewing
   // -------------------------------------------------------------------------------------------------------------------
-
-  /** A renewal that has not begun ends, and whoever waits for it looks again. */
-  const giveWay = (flight: Flight): void => {
-    if (flight.hasBegun) return
-    flight.hasGivenWay = true
-    flight.fiber?.interruptUnsafe()
-  }
 
   /** A login or a logout does not wait for renewals that wait themselves. */
   const giveWayAll = (entry: Entry): void => {

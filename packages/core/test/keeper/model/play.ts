@@ -112,10 +112,13 @@ export const play = Effect.fnUntraced(function*({ moves, setting }: History) {
       }
       case "Login":
         if (away.isFrozen) return
+        // A login takes time: of many in one millisecond two would draw one number of a thousand.
+        yield* TestClock.adjust("1 milli")
         return yield* run(program, change("login", program, true, auth.login(passwordOf(move.person))))
       case "LoginInMemory":
         if (away.isFrozen) return
         log.inMemory.add(move.who)
+        yield* TestClock.adjust("1 milli")
         return yield* run(
           program,
           change("login", program, false, auth.login(passwordOf(move.person), { store: false }))
