@@ -52,9 +52,9 @@ export const make = (options: {
     session: Session.Session,
     others: ReadonlyArray<Session.Session | undefined>
   ): Session.Session => {
-    const taken = others.flatMap((other) => other === undefined ? [] : [Session.login(other)])
+    const taken = new Set(others.map((other) => other === undefined ? undefined : Session.login(other)))
     let login = Session.login(session)
-    while (taken.includes(login)) login += 1
+    while (taken.has(login)) login += 1
     return login === Session.login(session) ? session : Session.update(session, { obtainedAt: login })
   }
 
