@@ -108,6 +108,11 @@ export * as KeptSession from "./keeper/KeptSession.ts"
 /**
  * @since 0.1.0
  */
+export * as LeaseLock from "./storage/LeaseLock.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as LoginPrompt from "./login/LoginPrompt.ts"
 
 /**

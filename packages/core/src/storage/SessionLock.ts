@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
@@ -42,6 +42,18 @@ export class SessionLockError
  * @since 0.1.0
  */
 export type Purpose = "renew" | "login"
+
+/**
+ * How long a lock that programs share is waited for: longer than its holder may take. A renewal ends within 30 seconds, a
+ * person at a browser within five minutes, the code of another device within half an hour.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const patience: { readonly [_ in Purpose]: Duration.Duration } = {
+  renew: Duration.seconds(60),
+  login: Duration.minutes(31)
+}
 
 /**
  * Mutual exclusion per session and purpose among all that share a storage: a kernel lock, Web Locks, a lease or a

@@ -32,12 +32,6 @@ export interface Options {
   readonly directory?: string | undefined
 }
 
-// a renewal takes 30 seconds at most, a person at a browser five minutes, the code of another device half an hour
-const patience: Record<SessionLock.Purpose, Duration.Duration> = {
-  renew: Duration.seconds(60),
-  login: Duration.minutes(31)
-}
-
 const Holder = Schema.fromJsonString(Schema.Struct({
   name: Schema.optionalKey(Schema.String),
   pid: Schema.Int,
@@ -85,7 +79,7 @@ export const make = Effect.fnUntraced(function*(options?: Options) {
     )
 
   const enter = (key: SessionKey, purpose: SessionLock.Purpose) =>
-    locks.acquire(`${SessionFiles.nameOf(key)}.${purpose}`, patience[purpose]).pipe(
+    locks.acquire(`${SessionFiles.nameOf(key)}.${purpose}`, SessionLock.patience[purpose]).pipe(
       Effect.tap(sign),
       Effect.catchTags({
         FileFailure: ({ detail }) => Effect.fail(new SessionLockError({ key, purpose, detail })),
@@ -96,7 +90,9 @@ export const make = Effect.fnUntraced(function*(options?: Options) {
                 key,
                 purpose,
                 holder,
-                detail: `gave up after ${Duration.format(patience[purpose])}; end that process, or try again`
+                detail: `gave up after ${
+                  Duration.format(SessionLock.patience[purpose])
+                }; end that process, or try again`
               })
             ))
       })

@@ -1,0 +1,149 @@
+import { LeaseLock, SessionKey, SessionLock, TokenStorageError } from "@effect-authn/core"
+import { assert, describe, it } from "@effect/vitest"
+import { Clock, Duration, Effect, Exit, Fiber, Option } from "effect"
+import { SecureRandom } from "effect/crypto"
+import { TestClock } from "effect/testing"
+
+const key = SessionKey.SessionKey.make({ issuer: "https://iam.example", clientId: "web", account: "default" })
+const lease = Duration.seconds(15)
+
+/** A store of one lease, whose clock is that of the test. */
+const makeStore = () => {
+  const log: Array<string> = []
+  let held: { readonly nonce: string; readonly holder: string; endsAt: number } | undefined
+  let isAway = false
+  const away = new TokenStorageError.TokenStorageError({
+    storage: "a store",
+    method: "withLock",
+    reason: new TokenStorageError.StorageUnavailable({ detail: "the store is away" })
+  })
+  const step = <A>(name: string, run: (now: number) => A) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      log.push(name)
+      return isAway ? Effect.fail(away) : Effect.sync(() => run(now))
+    })
+  const leases: LeaseLock.Leases = {
+    take: ({ duration, holder, nonce }) =>
+      step("take", (now) => {
+        if (held !== undefined && held.endsAt > now) return Option.some(held.holder)
+        held = { nonce, holder, endsAt: now + Duration.toMillis(duration) }
+        return Option.none()
+      }),
+    prolong: ({ duration, nonce }) =>
+      step("prolong", (now) => {
+        if (held?.nonce !== nonce) return false
+        held.endsAt = now + Duration.toMillis(duration)
+        return true
+      }),
+    release: ({ nonce }) =>
+      step("release", () => {
+        if (held?.nonce === nonce) held = undefined
+      })
+  }
+  return {
+    leases,
+    log,
+    setAway: (to: boolean) => {
+      isAway = to
+    },
+    isHeld: () => held !== undefined
+  }
+}
+
+const makeLock = (leases: LeaseLock.Leases) =>
+  LeaseLock.make({ lease, leases }).pipe(Effect.provide(SecureRandom.layerWebCrypto))
+
+const left = Effect.map(SessionLock.Deadline, (deadline) => deadline())
+
+describe("a lock made of leases", () => {
+  it.effect("a renewal has what is left of its lease, and gives it back", () =>
+    Effect.gen(function*() {
+      const { isHeld, leases, log } = makeStore()
+      const lock = yield* makeLock(leases)
+      assert.strictEqual(lock.lease, lease)
+      const seen = yield* Effect.gen(function*() {
+        const first = yield* left
+        yield* TestClock.adjust("12 seconds")
+        return [first, yield* left]
+      }).pipe(lock.withLock(key, "renew"))
+      assert.deepStrictEqual(seen, [15_000, 3000])
+      assert.deepStrictEqual(log, ["take", "release"])
+      assert.isFalse(isHeld())
+    }))
+
+  it.effect("a login is prolonged for as long as it takes, and no longer", () =>
+    Effect.gen(function*() {
+      const { isHeld, leases, log } = makeStore()
+      const lock = yield* makeLock(leases)
+      const login = yield* Effect.forkChild(
+        Effect.andThen(Effect.sleep("4 minutes"), left).pipe(lock.withLock(key, "login"))
+      )
+      yield* TestClock.adjust("2 minutes")
+      assert.isTrue(isHeld())
+      yield* TestClock.adjust("2 minutes")
+      assert.isAbove(yield* Fiber.join(login), 9000)
+      assert.strictEqual(log.at(-1), "release")
+      const steps = log.length
+      yield* TestClock.adjust("1 minute")
+      assert.lengthOf(log, steps)
+    }))
+
+  it.effect("a store that is away while a login is prolonged is asked again, and the deadline runs on", () =>
+    Effect.gen(function*() {
+      const { leases, setAway } = makeStore()
+      const lock = yield* makeLock(leases)
+      const seen = yield* Effect.gen(function*() {
+        setAway(true)
+        yield* TestClock.adjust("14 seconds")
+        const away = yield* left
+        setAway(false)
+        yield* TestClock.adjust("1 second")
+        return [away, yield* left]
+      }).pipe(lock.withLock(key, "login"))
+      assert.deepStrictEqual(seen, [1000, 15_000])
+    }))
+
+  it.effect("who waits gets the lease when it is over, or says who has it", () =>
+    Effect.gen(function*() {
+      const { leases, log } = makeStore()
+      const one = yield* makeLock(leases)
+      const holder = yield* Effect.forkChild(
+        Effect.never.pipe(one.withLock(key, "login"), Effect.provideService(SessionLock.Holder, "the first"))
+      )
+      yield* TestClock.adjust("1 second")
+      const waiting = yield* Effect.forkChild(Effect.exit(Effect.void.pipe(one.withLock(key, "login"))))
+      yield* TestClock.adjust("32 minutes")
+      const error = yield* Effect.flip(yield* Fiber.join(waiting))
+      assert.strictEqual(error.holder, "the first")
+      // about four times a second
+      assert.isBelow(log.filter((step) => step === "take").length, 32 * 60 * 8)
+
+      const next = yield* Effect.forkChild(Effect.exit(Effect.void.pipe(one.withLock(key, "login"))))
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.interrupt(holder)
+      yield* TestClock.adjust("1 second")
+      assert.isTrue(Exit.isSuccess(yield* Fiber.join(next)))
+    }))
+
+  it.effect("a store that is away is no lock, with its words", () =>
+    Effect.gen(function*() {
+      const { leases, setAway } = makeStore()
+      setAway(true)
+      const lock = yield* makeLock(leases)
+      const error = yield* Effect.flip(Effect.void.pipe(lock.withLock(key, "renew")))
+      assert.include(error.message, "the store is away")
+    }))
+
+  it.effect("who gives up waiting is interrupted at once, and holds nothing", () =>
+    Effect.gen(function*() {
+      const { isHeld, leases } = makeStore()
+      const lock = yield* makeLock(leases)
+      const holder = yield* Effect.forkChild(Effect.never.pipe(lock.withLock(key, "renew")))
+      yield* TestClock.adjust("1 second")
+      const waiting = yield* Effect.forkChild(Effect.void.pipe(lock.withLock(key, "renew")))
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.interrupt(waiting)
+      yield* Fiber.interrupt(holder)
+      assert.isFalse(isHeld())
+    }))
+})
