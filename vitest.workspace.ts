@@ -8,8 +8,12 @@ const root = import.meta.dirname
 
 type Test = NonNullable<TestProjectInlineConfiguration["test"]>
 
-/** How many random histories SessionModel plays, unless the caller says. */
-const histories = (count: number) => ({ EFFECT_AUTHN_MODEL_RUNS: process.env["EFFECT_AUTHN_MODEL_RUNS"] ?? `${count}` })
+/** How many random histories SessionModel plays, from which seed, and with how many sessions SessionScale; unless the caller says. */
+const scale = (counts: { readonly histories: number; readonly seed: number; readonly sessions: number }) => ({
+  EFFECT_AUTHN_MODEL_RUNS: process.env["EFFECT_AUTHN_MODEL_RUNS"] ?? `${counts.histories}`,
+  EFFECT_AUTHN_MODEL_SEED: process.env["EFFECT_AUTHN_MODEL_SEED"] ?? `${counts.seed}`,
+  EFFECT_AUTHN_SCALE: `${counts.sessions}`
+})
 
 const named = process.env["EFFECT_AUTHN_MUTANT"]
 
@@ -87,7 +91,7 @@ export default defineConfig({
     sequence: { sequencer: LongestFirst },
     projects: [
       quick("packages/cli", bundle),
-      quick("packages/core", { ...shared, env: histories(1000) }),
+      quick("packages/core", { ...shared, env: scale({ histories: 250, seed: 1, sessions: 1000 }) }),
       quick("packages/iam/datalayer", shared),
       quick("packages/iam/genomcore", shared),
       quick("packages/iam/oidc", shared),
@@ -96,7 +100,10 @@ export default defineConfig({
       quick("packages/testing", shared),
       quick("scripts", shared),
       long("packages/cli", bundle),
-      long("packages/core", { include: ["test/keeper/SessionModel.test.ts"], env: histories(3000) }),
+      long("packages/core", {
+        include: ["test/keeper/Session{Model,Scale}.test.ts"],
+        env: scale({ histories: 3750, seed: 2, sessions: 10_000 })
+      }),
       long("packages/iam/oidc"),
       long("packages/platform/node"),
       long("packages/storage/keyring"),

@@ -54,18 +54,24 @@ const faulty = Layer.effectContext(Effect.gen(function*() {
 })).pipe(Layer.provideMerge(TokenStorage.layerMemory))
 
 /** Digests that take no turn of the real event loop, which the test's clock would not wait for. */
-const promptDigests = Layer.succeed(WebCrypto.WebCrypto, {
-  ...globalThis.crypto,
-  getRandomValues: (array) => globalThis.crypto.getRandomValues(array),
-  randomUUID: () => globalThis.crypto.randomUUID(),
-  subtle: new Proxy(globalThis.crypto.subtle, {
-    get: (subtle, name) =>
-      name === "digest"
-        ? (_: string, data: Uint8Array) =>
-          Promise.resolve(new Uint8Array(createHash("sha256").update(data).digest()).buffer)
-        : Reflect.get(subtle, name).bind(subtle)
+const promptDigests = Layer.effect(
+  WebCrypto.WebCrypto,
+  Effect.map(WebCrypto.WebCrypto, (crypto) => {
+    const subtle = replacing(crypto.subtle, "digest", (_: string, data: Uint8Array) =>
+      Promise.resolve(new Uint8Array(createHash("sha256").update(data).digest()).buffer))
+    return replacing(crypto, "subtle", subtle)
   })
-})
+)
+
+/** The same object but for one member. */
+const replacing = <A extends object>(object: A, member: keyof A, replacement: unknown): A =>
+  new Proxy(object, {
+    get: (target, name) => {
+      if (name === member) return replacement
+      const value: unknown = Reflect.get(target, name)
+      return typeof value === "function" ? value.bind(target) : value
+    }
+  })
 
 /** One program: manager and keeper over whatever IAM and storage are there. */
 export const program = Layer.fresh(AuthManager.layer()).pipe(
