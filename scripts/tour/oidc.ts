@@ -70,10 +70,6 @@ const people = Effect.fn(function*(
 })
 
 export const tour = Effect.fn(function*(terminal: Terminal, failing: ReadonlyArray<string>) {
-  // What the provider says about not being meant for production is not part of the tour.
-  const { info, warn } = console
-  console.info = console.warn = () => {}
-  yield* Effect.addFinalizer(() => Effect.sync(() => Object.assign(console, { info, warn })))
   const provider = yield* Layer.build(OidcProvider.layer())
   yield* Effect.provide(people(terminal, failing), provider)
 }, Effect.scoped)

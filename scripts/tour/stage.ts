@@ -42,10 +42,9 @@ export const timeline = (seconds: number) => {
   const timer = isTerminal ? setInterval(draw, 100) : undefined
   return {
     mark: (text: string) =>
-      Effect.sync(() => {
+      Effect.suspend(() => {
         marks.push(at())
-        if (isTerminal) draw()
-        else console.log(`   ${at().toFixed(1).padStart(5)} s  ● ${text}`)
+        return isTerminal ? Effect.sync(draw) : Console.log(`   ${at().toFixed(1).padStart(5)} s  ● ${text}`)
       }),
     end: Effect.sync(() => {
       clearInterval(timer)

@@ -57,8 +57,12 @@ const faulty = Layer.effectContext(Effect.gen(function*() {
 const promptDigests = Layer.effect(
   WebCrypto.WebCrypto,
   Effect.map(WebCrypto.WebCrypto, (crypto) => {
-    const subtle = replacing(crypto.subtle, "digest", (_: string, data: Uint8Array) =>
-      Promise.resolve(new Uint8Array(createHash("sha256").update(data).digest()).buffer))
+    const subtle = replacing(
+      crypto.subtle,
+      "digest",
+      (_: string, data: Uint8Array) =>
+        Promise.resolve(new Uint8Array(createHash("sha256").update(data).digest()).buffer)
+    )
     return replacing(crypto, "subtle", subtle)
   })
 )
