@@ -118,6 +118,11 @@ export * as LoginPrompt from "./login/LoginPrompt.ts"
 /**
  * @since 0.1.0
  */
+export * as PendingLogins from "./storage/PendingLogins.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as Redaction from "./iam/Redaction.ts"
 
 /**

@@ -28,7 +28,22 @@ export * as IamSimulator from "./IamSimulator.ts"
 /**
  * @since 0.1.0
  */
+export * as LeaseSuite from "./LeaseSuite.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as OidcProvider from "./OidcProvider.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as PendingLoginsSuite from "./PendingLoginsSuite.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as PostgresServer from "./PostgresServer.ts"
 
 /**
  * @since 0.1.0
@@ -44,6 +59,11 @@ export * as ScriptedUserAgent from "./ScriptedUserAgent.ts"
  * @since 0.1.0
  */
 export * as SimulatorApi from "./SimulatorApi.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as TcpFaultProxy from "./TcpFaultProxy.ts"
 
 /**
  * @since 0.1.0

@@ -1,0 +1,248 @@
+/**
+ * A real PostgreSQL server for tests, in a temporary directory.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as ChildProcess from "node:child_process"
+import * as Fs from "node:fs"
+import * as Net from "node:net"
+import * as Os from "node:os"
+import * as Path from "node:path"
+import * as Util from "node:util"
+
+/**
+ * There is no server here, or it did not start. `detail` names what to install, or holds the end of the server's log.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class PostgresUnavailable extends Data.TaggedError("PostgresUnavailable")<{
+  /** What is missing, or what the server said. */
+  readonly detail: string
+}> {
+  override get message(): string {
+    return `no PostgreSQL server for this test: ${this.detail}`
+  }
+}
+
+/**
+ * A running server of one test file. Its only user is `postgres`, who needs no password.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class PostgresServer extends Context.Service<PostgresServer, {
+  /** The port on 127.0.0.1, the same after each start. */
+  readonly port: number
+  /** The address of a database, `postgres` unless named, as drivers take it; `port` of a proxy in front, where there is one. */
+  readonly url: (options?: { readonly database?: string; readonly port?: number }) => string
+  /** Makes an empty database and gives its address. */
+  readonly createDatabase: (name: string) => Effect.Effect<string, PostgresUnavailable>
+  /** Runs statements in `psql`, each in a transaction of its own, and gives what it prints: values, one row a line. */
+  readonly psql: (statements: string, database?: string) => Effect.Effect<string, PostgresUnavailable>
+  /** Kills the server as a power cut would (`SIGQUIT`: no shutdown, recovery at the next start), and waits until it is gone. */
+  readonly crash: Effect.Effect<void>
+  /** Starts it again, on the same port and the same data. */
+  readonly start: Effect.Effect<void, PostgresUnavailable>
+}>()("@effect-authn/testing/PostgresServer") {}
+
+/**
+ * `settings` go onto the server's command line, such as `max_connections`. `isDurable`: writes are flushed to the disk, as in
+ * production; otherwise a crash of the machine may lose them, and a crash of the server does not.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly settings?: Readonly<Record<string, string>>
+  readonly isDurable?: boolean
+}
+
+const nobody = 65534
+
+/** The directory of the server's programs: `POSTGRES_BIN`, or the newest of Debian's. */
+const findPrograms = (): string | undefined => {
+  // oxlint-disable-next-line effecttsgo/process-env
+  const { POSTGRES_BIN: named } = process.env
+  if (named !== undefined) return named
+  const versions = "/usr/lib/postgresql"
+  const found = Fs.existsSync(versions) ? Fs.readdirSync(versions) : []
+  return found
+    .sort((one, other) => Number(other) - Number(one))
+    .map((version) => Path.join(versions, version, "bin"))
+    .find((directory) => Fs.existsSync(Path.join(directory, "postgres")))
+}
+
+/**
+ * Whether this machine has a server: for `it.runIf`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const isThere: boolean = findPrograms() !== undefined
+
+/**
+ * Starts a server on a free port, and ends it and removes its directory when the scope closes. The programs are those in
+ * `POSTGRES_BIN`, or of Debian's package `postgresql`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function*(
+  options?: Options
+): Effect.fn.Return<PostgresServer["Service"], PostgresUnavailable, Scope.Scope> {
+  const programs = findPrograms()
+  if (programs === undefined) {
+    return yield* new PostgresUnavailable({
+      detail: "install the package postgresql (apt-get install -y --no-install-recommends postgresql), " +
+        "or name the directory of its programs in POSTGRES_BIN"
+    })
+  }
+  const root = yield* Effect.acquireRelease(
+    Effect.sync(() => Fs.mkdtempSync(Path.join(Os.tmpdir(), "effect-authn-postgres-"))),
+    (directory) => Effect.sync(() => Fs.rmSync(directory, { recursive: true, force: true }))
+  )
+  // the server refuses to run as root
+  const asNobody = process.getuid?.() === 0
+  if (asNobody) {
+    Fs.chmodSync(root, 0o755)
+    Fs.chownSync(root, nobody, nobody)
+  }
+  // oxlint-disable-next-line effecttsgo/process-env
+  const { PATH: path } = process.env
+  const spawnOptions = {
+    cwd: root,
+    env: { PATH: path, LC_ALL: "C", TZ: "UTC", HOME: root, PGCONNECT_TIMEOUT: "5" },
+    ...(asNobody ? { uid: nobody, gid: nobody } : {})
+  }
+  const data = Path.join(root, "data")
+
+  const run = (program: string, ...args: ReadonlyArray<string>) =>
+    Effect.map(
+      Effect.tryPromise({
+        try: () => Util.promisify(ChildProcess.execFile)(Path.join(programs, program), args, spawnOptions),
+        catch: (cause) => new PostgresUnavailable({ detail: cause instanceof Error ? cause.message : program })
+      }),
+      ({ stdout }) => stdout.trimEnd()
+    )
+
+  yield* run(
+    "initdb",
+    "-D",
+    data,
+    "-U",
+    "postgres",
+    "-A",
+    "trust",
+    "-E",
+    "UTF8",
+    "--locale=C",
+    "--no-sync",
+    "--no-instructions"
+  )
+
+  // commits still wait for the kernel, so that a crash of the server loses none
+  const quick = { fsync: "off", full_page_writes: "off" }
+  const launch = (port: number) => {
+    const settings = {
+      port: `${port}`,
+      listen_addresses: "127.0.0.1",
+      unix_socket_directories: root,
+      shared_buffers: "32MB",
+      ...(options?.isDurable === true ? {} : quick),
+      ...options?.settings
+    }
+    const args = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])
+    return Effect.callback<ChildProcess.ChildProcess, PostgresUnavailable>((resume) => {
+      const child = ChildProcess.spawn(Path.join(programs, "postgres"), ["-D", data, ...args], {
+        ...spawnOptions,
+        stdio: ["ignore", "ignore", "pipe"]
+      })
+      let log = ""
+      const fail = (detail: string) => resume(Effect.fail(new PostgresUnavailable({ detail })))
+      child.once("error", (error) => fail(error.message))
+      child.once("exit", () => fail(log))
+      child.stderr.on("data", (chunk: Uint8Array) => {
+        log = `${log}${Buffer.from(chunk).toString()}`.slice(-4000)
+        if (log.includes("ready to accept connections")) resume(Effect.succeed(child))
+      })
+      return Effect.sync(() => child.kill("SIGKILL"))
+    }).pipe(Effect.timeoutOrElse({
+      duration: "30 seconds",
+      orElse: () => Effect.fail(new PostgresUnavailable({ detail: "it did not start within 30 seconds" }))
+    }))
+  }
+
+  let running: ChildProcess.ChildProcess | undefined
+  const end = (signal: NodeJS.Signals) =>
+    Effect.callback<void>((resume) => {
+      const child = running
+      running = undefined
+      if (child === undefined || child.exitCode !== null || child.signalCode !== null) {
+        resume(Effect.void)
+        return
+      }
+      child.once("exit", () => resume(Effect.void))
+      child.kill(signal)
+    })
+  yield* Effect.addFinalizer(() => end("SIGQUIT"))
+
+  // somebody else may take the free port before the server does
+  const [port, first] = yield* Effect.retry(
+    Effect.flatMap(freePort, (free) => Effect.map(launch(free), (child) => [free, child] as const)),
+    Schedule.recurs(4)
+  )
+  running = first
+
+  const url = (of?: { readonly database?: string; readonly port?: number }) =>
+    `postgres://postgres@127.0.0.1:${of?.port ?? port}/${of?.database ?? "postgres"}`
+
+  return {
+    port,
+    url,
+    createDatabase: (database) =>
+      Effect.as(run("createdb", "-h", "127.0.0.1", "-p", `${port}`, "-U", "postgres", database), url({ database })),
+    psql: (statements, database) =>
+      run(
+        "psql",
+        "-X",
+        "-q",
+        "-A",
+        "-t",
+        "-v",
+        "ON_ERROR_STOP=1",
+        "-d",
+        url(database === undefined ? {} : { database }),
+        "-c",
+        statements
+      ),
+    crash: end("SIGQUIT"),
+    start: Effect.map(launch(port), (child) => {
+      running = child
+    })
+  }
+})
+
+const freePort = Effect.callback<number>((resume) => {
+  const probe = Net.createServer()
+  probe.listen(0, "127.0.0.1", () => {
+    const address = probe.address()
+    const port = typeof address === "object" && address !== null ? address.port : 0
+    probe.close(() => resume(Effect.succeed(port)))
+  })
+})
+
+/**
+ * The server, as long as the layer lives.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options?: Options): Layer.Layer<PostgresServer, PostgresUnavailable> =>
+  Layer.effect(PostgresServer, make(options))
