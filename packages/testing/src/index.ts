@@ -69,3 +69,8 @@ export * as TcpFaultProxy from "./TcpFaultProxy.ts"
  * @since 0.1.0
  */
 export * as TokenStorageSuite from "./TokenStorageSuite.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as Witness from "./Witness.ts"

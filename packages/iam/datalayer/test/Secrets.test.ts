@@ -1,7 +1,7 @@
 import type { IamError } from "@effect-authn/core"
-import { BareServer } from "@effect-authn/testing"
+import { BareServer, Witness } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Formatter, Logger, Tracer } from "effect"
+import { Cause, Effect, Exit, Formatter } from "effect"
 import { inspect } from "node:util"
 import { clients, jwt, requests, signedIn } from "./fixtures.ts"
 
@@ -73,24 +73,13 @@ const scripts: ReadonlyArray<[string, (seen: BareServer.Seen) => BareServer.Repl
 for (const [client, layer] of clients) {
   describe(`no error shows a secret, with ${client}`, () => {
     const drive = Effect.fnUntraced(function*(issuer: string) {
-      const spans: Array<Tracer.Span> = []
-      const tracer = Tracer.make({
-        span: (options) => {
-          const span = new Tracer.NativeSpan(options)
-          spans.push(span)
-          return span
-        }
-      })
-      const logged: Array<string> = []
-      const logger = Logger.make(({ cause, message }) => void logged.push(inspect([message, cause], { depth: null })))
-
+      const witness = Witness.make()
       for (const access of [token, opaque]) {
         const { iam, session } = yield* signedIn(issuer, { token: access })
         for (const [name, attempt] of Object.entries(requests(iam, session, canary))) {
           const result = yield* attempt.pipe(
             Effect.tapCause((cause) => Effect.logError("failed", cause)),
-            Effect.provide(Logger.layer([logger])),
-            Effect.withTracer(tracer),
+            witness.watch,
             Effect.result
           )
           if (result._tag === "Success") continue
@@ -98,13 +87,9 @@ for (const [client, layer] of clients) {
           for (const part of parts) assert.notInclude(text, part, name)
         }
       }
-      const traced = spans.map(({ attributes, status }) =>
-        inspect(attributes) +
-        (status._tag === "Ended" && Exit.isFailure(status.exit) ? Cause.pretty(status.exit.cause) : "")
-      )
-      assert.isAbove(spans.length, 0)
-      assert.isAbove(logged.length, 0)
-      for (const part of parts) assert.notInclude([...logged, ...traced].join("\n"), part)
+      assert.isAbove(witness.spans.length, 0)
+      assert.isAbove(witness.logs.length, 0)
+      for (const part of parts) assert.notInclude([...witness.logs, witness.traced()].join("\n"), part)
     })
 
     for (const [name, script] of scripts) {

@@ -11,10 +11,11 @@ import {
   TokenStorage
 } from "@effect-authn/core"
 import { type ClientAuthentication, OidcIam, OidcStrategy } from "@effect-authn/iam-oidc"
+import { Witness } from "@effect-authn/testing"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Formatter, Layer, Logger, Option, Redacted, References, Tracer } from "effect"
-import { FetchHttpClient, HttpClient } from "effect/http"
+import { Cause, Effect, Exit, Formatter, Layer, Option, Redacted } from "effect"
+import { FetchHttpClient, type HttpClient } from "effect/http"
 import { inspect } from "node:util"
 import { type Asked, keys, type Reply, type Script, seconds, serve, sessionOf, sign } from "./rawProvider.ts"
 
@@ -56,43 +57,6 @@ const assertNone = (text: string, asked: ReadonlyArray<Asked>, where: string) =>
   for (const part of partsOf(asked)) {
     const at = text.indexOf(part)
     assert.strictEqual(at, -1, at === -1 ? "" : `${where}: …${text.slice(Math.max(0, at - 200), at)}[${part}]`)
-  }
-}
-
-/** Sees whatever a program logs and traces. */
-const makeWitness = () => {
-  const logs: Array<string> = []
-  const spans: Array<Tracer.Span> = []
-  const logger = Logger.make(({ cause, fiber, message }) => {
-    const annotations = fiber.getRef(References.CurrentLogAnnotations)
-    logs.push(inspect([message, cause, annotations], { depth: null }), Cause.pretty(cause))
-  })
-  const tracer = Tracer.make({
-    span: (options) => {
-      const span = new Tracer.NativeSpan(options)
-      spans.push(span)
-      return span
-    }
-  })
-  const layer = Layer.mergeAll(
-    Logger.layer([logger]),
-    Layer.succeed(References.MinimumLogLevel, "Trace"),
-    Layer.succeed(Tracer.Tracer, tracer),
-    // What goes out is in the spans, where Effect may show it.
-    Layer.succeed(HttpClient.TracerHeaderFilter, (_name, phase) => phase === "request")
-  )
-  return {
-    logs,
-    spans,
-    watch: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.provide(effect, layer),
-    traced: () =>
-      spans.map(({ attributes, name, status }) =>
-        [
-          name,
-          inspect([...attributes], { depth: null }),
-          status._tag === "Ended" && Exit.isFailure(status.exit) ? Cause.pretty(status.exit.cause) : ""
-        ].join(" ")
-      ).join("\n")
   }
 }
 
@@ -164,7 +128,7 @@ const play = Effect.fnUntraced(function*(
     }
   })
   const { issuer } = server
-  const witness = makeWitness()
+  const witness = Witness.make()
   const program = AuthManager.layer().pipe(
     Layer.provideMerge(SessionKeeper.layer),
     Layer.provideMerge(OidcIam.layer({ issuer, clientId: "cli", clientAuthentication })),
@@ -336,12 +300,12 @@ for (const [method, name] of pairs) {
 it.live("but a secret would be found", () =>
   Effect.gen(function*() {
     const { asked } = yield* play({ method: "client_secret_basic", secret: Redacted.make(clientSecret) }, clients.fetch)
-    const witness = makeWitness()
+    const witness = Witness.make()
     const verifier = asked.map(({ form }) => form.get("code_verifier")).find((text) => text !== null)
     const header = asked.map(({ headers }) => headers.authorization).find((text) => text !== undefined)
     for (const secret of [clientSecret, code, verifier, header, "canary-rt-0"]) {
       yield* Effect.logInfo(`sent ${secret}`).pipe(Effect.withSpan("x", { attributes: { secret } }), witness.watch)
-      assert.throws(() => assertNone(witness.logs.at(-2) ?? "", asked, "in the log"), "in the log")
+      assert.throws(() => assertNone(witness.logs.join("\n"), asked, "in the log"), "in the log")
     }
     assert.throws(() => assertNone(witness.traced(), asked, "in a span"), "in a span")
   }))
