@@ -1,7 +1,7 @@
 // A dialect for an IAM with four routes: sign in, exchange a token for a new one, say whose it is, end it.
 import { IamClient, IamError, IamHttp, RefreshPolicy, Session, SessionDocument, TokenSet, User } from "@effect-authn/core"
 import { Effect, Layer, Option, Redacted, Schema } from "effect"
-import { HttpClient, HttpClientRequest } from "effect/http"
+import { HttpClientRequest } from "effect/http"
 
 const Signed = Schema.Struct({ token: Schema.RedactedFromValue(Schema.NonEmptyString) })
 const Known = Schema.Struct({ profile: Schema.Struct({ uid: Schema.NonEmptyString, handle_s: Schema.NonEmptyString }) })
@@ -15,43 +15,38 @@ const deadGrant = { 401: (detail: string) => new IamError.GrantDead({ detail }) 
 
 const make = Effect.fnUntraced(function*(options: { readonly issuer: string }) {
   // https, or http to this machine: anything else is Misconfigured
-  const issuer = (yield* Effect.fromResult(IamHttp.endpoint(options.issuer))).origin
-  const http = yield* HttpClient.HttpClient
-  const policy = RefreshPolicy.standard
+  const { ask, issuer } = yield* IamHttp.routes(options.issuer)
 
   const signIn = (method: string, secret: Redacted.Redacted, body: Schema.JsonObject, refusals: IamHttp.Refusals) =>
-    HttpClientRequest.post(`${issuer}/api/iam/v1/login`).pipe(
+    HttpClientRequest.post("/api/iam/v1/login").pipe(
       HttpClientRequest.bodyJsonUnsafe(body),
-      (request) => IamHttp.ask(request, { issuer, method, secrets: [secret] }, { answer: Signed, refusals }),
+      (request) => ask(request, { method, secrets: [secret] }, { answer: Signed, refusals }),
       Effect.map((answer): Session.TokenResponse => ({
         tokens: TokenSet.fromAnswer({
           ...answer,
           accessToken: answer.body.token,
-          defaultLifetime: policy.defaultLifetime
+          defaultLifetime: RefreshPolicy.standard.defaultLifetime
         }),
         grant: grantOf(),
         user: Option.none()
-      })),
-      Effect.provideService(HttpClient.HttpClient, http)
+      }))
     )
 
-  const get = <S extends Schema.ConstraintDecoder<unknown>>(
+  const get = Effect.fnUntraced(function*<S extends Schema.ConstraintDecoder<unknown>>(
     method: string,
     route: string,
     session: Session.Session,
     answer: S
-  ) =>
-    Effect.gen(function*() {
-      const token = yield* IamClient.accessToken({ issuer, method }, session)
-      const request = HttpClientRequest.bearerToken(HttpClientRequest.get(`${issuer}/api/iam/v1${route}`), token)
-      const call = { issuer, method, secrets: [token] }
-      return yield* IamHttp.ask(request, call, { answer, refusals: wrongCredentials })
-    }).pipe(Effect.provideService(HttpClient.HttpClient, http))
+  ) {
+    const token = yield* IamClient.accessToken({ issuer, method }, session)
+    const request = HttpClientRequest.bearerToken(HttpClientRequest.get(`/api/iam/v1${route}`), token)
+    return yield* ask(request, { method, secrets: [token] }, { answer, refusals: wrongCredentials })
+  })
 
   return IamClient.IamClient.of({
     issuer,
     clientId: "tiny",
-    policy,
+    policy: RefreshPolicy.standard,
     environment: ["TINY_TOKEN"],
 
     login: Effect.fnUntraced(function*({ handle, password }, selection) {
@@ -80,7 +75,4 @@ const make = Effect.fnUntraced(function*(options: { readonly issuer: string }) {
 })
 
 /** The IAM at an address. */
-export const layer = (options: {
-  readonly issuer: string
-}): Layer.Layer<IamClient.IamClient, IamError.IamError, HttpClient.HttpClient> =>
-  Layer.effect(IamClient.IamClient, make(options))
+export const layer = (options: { readonly issuer: string }) => Layer.effect(IamClient.IamClient, make(options))

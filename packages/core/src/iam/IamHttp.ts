@@ -15,7 +15,7 @@ import * as Effect from "effect/Effect"
 import * as Headers from "effect/http/Headers"
 import * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
-import type * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Url from "effect/http/Url"
 import * as Option from "effect/Option"
@@ -222,6 +222,41 @@ export const ask = <S extends Schema.ConstraintDecoder<unknown>>(
     return Option.isSome(body)
       ? Effect.succeed({ ...answer, body: body.value })
       : Effect.fail(refused(answer, call, options.refusals))
+  })
+
+/**
+ * The routes of one IAM, for the requests of its dialect.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Routes {
+  /** The canonical address of the IAM, without a path. */
+  readonly issuer: string
+  /** `IamHttp.ask`, with the program's `HttpClient`. */
+  readonly ask: <S extends Schema.ConstraintDecoder<unknown>>(
+    request: HttpClientRequest.HttpClientRequest,
+    call: Omit<Call, "issuer">,
+    options: { readonly answer: S; readonly refusals: Refusals }
+  ) => Effect.Effect<Omit<Answer, "body"> & { readonly body: S["Type"] }, IamError>
+}
+
+/**
+ * The routes of the IAM at an address, which has to be one that may carry secrets: https, or http to this machine. Any
+ * other is `Misconfigured`. Paths in requests are appended to the address.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const routes = (address: string): Effect.Effect<Routes, IamError, HttpClient.HttpClient> =>
+  Effect.gen(function*() {
+    const issuer = (yield* Effect.fromResult(endpoint(address))).origin
+    const http = HttpClient.mapRequest(yield* HttpClient.HttpClient, HttpClientRequest.prependUrl(issuer))
+    return {
+      issuer,
+      ask: (request, call, options) =>
+        Effect.provideService(ask(request, { ...call, issuer }, options), HttpClient.HttpClient, http)
+    }
   })
 
 /**

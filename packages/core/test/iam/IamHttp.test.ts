@@ -59,3 +59,33 @@ describe("ask", () => {
       assert.deepStrictEqual([dead.isRetryable, dead.reason._tag], [false, "GrantDead"])
     }))
 })
+
+describe("routes", () => {
+  const sentTo: Array<string> = []
+  const recording = Layer.provide(
+    FetchHttpClient.layer,
+    Layer.succeed(FetchHttpClient.Fetch, (input: string | URL | Request) => {
+      sentTo.push(input instanceof Request ? input.url : String(input))
+      return Promise.resolve(Response.json({ token: "t" }))
+    })
+  )
+
+  it.effect("are at the address of the IAM, which names its errors", () =>
+    Effect.gen(function*() {
+      const { ask, issuer } = yield* IamHttp.routes("https://iam.example/")
+      assert.strictEqual(issuer, "https://iam.example")
+      const { body } = yield* ask(HttpClientRequest.post("/login"), { method: "login", secrets: [] }, options)
+      assert.deepStrictEqual([body, sentTo], [{ token: "t" }, ["https://iam.example/login"]])
+      const other = { ...options, answer: Schema.Struct({ other: Schema.String }) }
+      const error = yield* Effect.flip(
+        ask(HttpClientRequest.post("/login"), { method: "login", secrets: [] }, other)
+      )
+      assert.deepStrictEqual([error.issuer, error.method, error.reason._tag], [issuer, "login", "Malformed"])
+    }).pipe(Effect.provide(recording)))
+
+  it.effect("are not at an address that would show secrets on the way", () =>
+    Effect.gen(function*() {
+      const { reason } = yield* Effect.flip(IamHttp.routes("http://iam.example"))
+      assert.strictEqual(reason._tag, "Misconfigured")
+    }).pipe(Effect.provide(recording)))
+})
