@@ -1,5 +1,5 @@
 // A dialect for an IAM with four routes: sign in, exchange a token for a new one, say whose it is, end it.
-import { IamClient, IamError, IamHttp, RefreshPolicy, Session, SessionDocument, TokenSet, User } from "@effect-authn/core"
+import { IamClient, IamError, IamHttp, RefreshPolicy, Session, ExportDocument, TokenSet, User } from "@effect-authn/core"
 import { Effect, Layer, Option, Redacted, Schema } from "effect"
 import { HttpClientRequest } from "effect/http"
 
@@ -70,7 +70,7 @@ const make = Effect.fnUntraced(function*(options: { readonly issuer: string }) {
 
     adopt: IamClient.adoptBearer({ issuer, grantOf }),
     present: IamClient.presentBearer,
-    document: SessionDocument.make({ issuer, grantOf })
+    document: ExportDocument.make({ issuer, grantOf })
   })
 })
 

@@ -205,6 +205,28 @@ describe("time, chance, the environment and the console", () => {
   })
 })
 
+describe("each package", () => {
+  const plan = Fs.readFileSync(Path.join(root, "docs/architecture.md"), "utf8").split("## Core")[0]!
+  const directories = Fs.globSync("packages/{*,*/*}/package.json", { cwd: root })
+    .map((file) => Path.dirname(file).replaceAll("\\", "/"))
+    .filter((directory) => !directory.includes("node_modules"))
+
+  it("is known to these tests, and stands in the plan of docs/architecture.md", () => {
+    const names = directories.map((directory) => directory.slice("packages/".length))
+    assert.sameMembers(names, packages.map(({ name }) => name))
+    assert.deepStrictEqual(names.filter((name) => !plan.includes(name)), [])
+  })
+
+  it("that is published has a README and keywords", () => {
+    const mute = directories.filter((directory) => {
+      const text = Fs.readFileSync(Path.join(root, directory, "package.json"), "utf8")
+      const { keywords = [], private: isPrivate = false } = JSON.parse(text)
+      return !isPrivate && (keywords.length === 0 || !Fs.existsSync(Path.join(root, directory, "README.md")))
+    })
+    assert.deepStrictEqual(mute, [])
+  })
+})
+
 describe("docs/conformance.md", () => {
   const document = ["docs/conformance.md", "docs/conformance-upstream.md"]
     .map((file) => Fs.readFileSync(Path.join(root, file), "utf8")).join("\n")

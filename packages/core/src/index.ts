@@ -68,6 +68,11 @@ export * as EncryptionKeys from "./storage/EncryptionKeys.ts"
 /**
  * @since 0.1.0
  */
+export * as ExportDocument from "./iam/ExportDocument.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as IamClient from "./iam/IamClient.ts"
 
 /**
@@ -149,11 +154,6 @@ export * as Selection from "./session/Selection.ts"
  * @since 0.1.0
  */
 export * as Session from "./session/Session.ts"
-
-/**
- * @since 0.1.0
- */
-export * as SessionDocument from "./iam/SessionDocument.ts"
 
 /**
  * @since 0.1.0

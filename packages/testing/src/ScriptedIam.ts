@@ -3,9 +3,9 @@
  *
  * @since 0.1.0
  */
+import * as ExportDocument from "@effect-authn/core/iam/ExportDocument"
 import * as IamClient from "@effect-authn/core/iam/IamClient"
 import * as IamError from "@effect-authn/core/iam/IamError"
-import * as SessionDocument from "@effect-authn/core/iam/SessionDocument"
 import * as RefreshPolicy from "@effect-authn/core/session/RefreshPolicy"
 import * as Selection from "@effect-authn/core/session/Selection"
 import * as Session from "@effect-authn/core/session/Session"
@@ -428,7 +428,7 @@ export const layer = (options: Options = {}): Layer.Layer<ScriptedIam | IamClien
           })
         ),
       present: IamClient.presentBearer,
-      document: SessionDocument.make({
+      document: ExportDocument.make({
         issuer,
         grantOf: adoptedGrant
       })

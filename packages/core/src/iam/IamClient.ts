@@ -15,8 +15,8 @@ import * as Selection from "../session/Selection.ts"
 import * as Session from "../session/Session.ts"
 import * as TokenSet from "../session/TokenSet.ts"
 import type * as User from "../session/User.ts"
+import type { ExportDocument } from "./ExportDocument.ts"
 import { CredentialsRefused, IamError, Unsupported } from "./IamError.ts"
-import type { SessionDocument } from "./SessionDocument.ts"
 
 /**
  * What a person or a program offers to prove who it is.
@@ -119,7 +119,7 @@ export class IamClient extends Context.Service<IamClient, {
     request: HttpClientRequest.HttpClientRequest
   ) => Effect.Effect<HttpClientRequest.HttpClientRequest>
   /** Writes and reads the plain document in which a session travels between clients. */
-  readonly document: SessionDocument
+  readonly document: ExportDocument
 }>()("@effect-authn/core/iam/IamClient") {}
 
 /**

@@ -8,6 +8,7 @@
  * @since 0.1.0
  */
 import { BrowserLogin } from "@effect-authn/core/iam/BrowserLogin"
+import * as ExportDocument from "@effect-authn/core/iam/ExportDocument"
 import {
   accessToken,
   adoptBearer,
@@ -19,7 +20,6 @@ import {
 } from "@effect-authn/core/iam/IamClient"
 import { GrantDead, type IamError, type IamErrorReason, Unsupported } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
-import * as SessionDocument from "@effect-authn/core/iam/SessionDocument"
 import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
 import type * as Selection from "@effect-authn/core/session/Selection"
 import type { TokenResponse } from "@effect-authn/core/session/Session"
@@ -112,7 +112,7 @@ export const make = Effect.fnUntraced(function*(
 
     present: presentBearer,
 
-    document: SessionDocument.make({
+    document: ExportDocument.make({
       issuer,
       isHost: (host) => Option.contains(Result.getSuccess(DatalayerOptions.canonicalIssuer(host)), issuer),
       grantOf

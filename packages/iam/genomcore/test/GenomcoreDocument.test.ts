@@ -1,4 +1,4 @@
-import { Selection, Session, type SessionDocument } from "@effect-authn/core"
+import { type ExportDocument, Selection, Session } from "@effect-authn/core"
 import type { GenomcoreOptions } from "@effect-authn/iam-genomcore"
 import { assert, describe, it } from "@effect/vitest"
 import { DateTime, Effect, Option, Redacted, Schema } from "effect"
@@ -19,7 +19,7 @@ const decode = (document: unknown, options: GenomcoreOptions.GenomcoreOptions = 
     ({ document: codec }) => codec.decode(document)
   )
 
-const restored = (imported: SessionDocument.Imported): Session.Session => session(imported, imported.selection)
+const restored = (imported: ExportDocument.Imported): Session.Session => session(imported, imported.selection)
 
 const refused = (document: unknown) =>
   Effect.map(refusal(decode(document), token, "canary-refresh"), (reason) => {
@@ -75,7 +75,7 @@ describe("row 13 to_json", () => {
 
   it.effect("a token's life is its own: it does not begin with the import", () =>
     Effect.gen(function*() {
-      const times = ({ tokens }: SessionDocument.Imported) => [
+      const times = ({ tokens }: ExportDocument.Imported) => [
         DateTime.toEpochMillis(tokens.issuedAt),
         Option.getOrUndefined(Option.map(tokens.expiresAt, DateTime.toEpochMillis))
       ]

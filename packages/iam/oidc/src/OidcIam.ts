@@ -5,10 +5,10 @@
  */
 import { BrowserLogin } from "@effect-authn/core/iam/BrowserLogin"
 import { DeviceLogin } from "@effect-authn/core/iam/DeviceLogin"
+import * as ExportDocument from "@effect-authn/core/iam/ExportDocument"
 import { adoptBearer, IamClient, presentBearer, Revocation } from "@effect-authn/core/iam/IamClient"
 import { type IamError, type IamErrorReason, Malformed, Unsupported } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
-import * as SessionDocument from "@effect-authn/core/iam/SessionDocument"
 import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
 import type * as Selection from "@effect-authn/core/session/Selection"
 import type { TokenResponse } from "@effect-authn/core/session/Session"
@@ -208,7 +208,7 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
 
     present: presentBearer,
 
-    document: SessionDocument.make({ issuer })
+    document: ExportDocument.make({ issuer })
   })
 
   const oidc = OidcIam.of({

@@ -1,7 +1,7 @@
 /**
  * The plain document in which a session of this dialect travels from one client to another.
  */
-import * as SessionDocument from "@effect-authn/core/iam/SessionDocument"
+import * as ExportDocument from "@effect-authn/core/iam/ExportDocument"
 import * as Option from "effect/Option"
 import * as GenomcoreOptions from "../GenomcoreOptions.ts"
 
@@ -9,8 +9,8 @@ import * as GenomcoreOptions from "../GenomcoreOptions.ts"
  * The seed's three keys (`token`, `refresh_token`, `env`) and what a careful reader wants to know besides. A document of
  * another environment is refused, unless that name stands for the same origin here.
  */
-export const make = (settings: GenomcoreOptions.Settings): SessionDocument.SessionDocument =>
-  SessionDocument.make({
+export const make = (settings: GenomcoreOptions.Settings): ExportDocument.ExportDocument =>
+  ExportDocument.make({
     issuer: settings.host,
     isHost: (host) => Option.getOrNull(GenomcoreOptions.origin(host)) === settings.host,
     env: {

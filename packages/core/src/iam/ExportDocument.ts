@@ -34,7 +34,7 @@ export interface Imported extends TokenResponse {
  * @category models
  * @since 0.1.0
  */
-export interface SessionDocument {
+export interface ExportDocument {
   readonly encode: (session: Session.Session) => Schema.JsonObject
   readonly decode: (document: unknown) => Effect.Effect<Imported, IamError>
 }
@@ -71,7 +71,7 @@ const decodeFields = Schema.decodeUnknownEffect(Schema.Struct({
  * **Example** (Writing a session and reading it)
  *
  * ```ts import.meta.vitest
- * import { Selection, Session, SessionDocument, SessionKey, TokenSet } from "@effect-authn/core"
+ * import { Selection, Session, ExportDocument, SessionKey, TokenSet } from "@effect-authn/core"
  * import { DateTime, Effect, Option, Redacted } from "effect"
  *
  * const key = SessionKey.SessionKey.make({ issuer: "https://idp.example.com", clientId: "my-app", account: "default" })
@@ -89,7 +89,7 @@ const decodeFields = Schema.decodeUnknownEffect(Schema.Struct({
  *   selection: Selection.make({ project: "apollo" })
  * })
  *
- * const document = SessionDocument.make({ issuer: "https://idp.example.com" })
+ * const document = ExportDocument.make({ issuer: "https://idp.example.com" })
  * const written = document.encode(session)
  * written["token"] // => "at-1"
  * written["project"] // => "apollo"
@@ -106,7 +106,7 @@ export const make = (options: {
   readonly env?: { readonly name: string; readonly accepts: (name: string) => boolean; readonly known: string }
   readonly tokenType?: string
   readonly grantOf?: (accessToken: Redacted.Redacted) => Session.Grant
-}): SessionDocument => {
+}): ExportDocument => {
   const { env, issuer } = options
   const refuse = (detail: string) => new IamError({ issuer, method: "import", reason: new Misconfigured({ detail }) })
 
