@@ -68,6 +68,11 @@ export * as TcpFaultProxy from "./TcpFaultProxy.ts"
 /**
  * @since 0.1.0
  */
+export * as TestProcess from "./TestProcess.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as TokenStorageSuite from "./TokenStorageSuite.ts"
 
 /**
