@@ -81,7 +81,7 @@ const iam = (
           scopes,
           clientAuthentication: Option.match(secret, {
             onNone: () => ({ method: "none" as const }),
-            onSome: (secret) => ({ method: "client_secret_basic" as const, secret })
+            onSome: (secret) => ({ method: "client_secret" as const, secret })
           })
         })
         return layer

@@ -37,6 +37,8 @@ export class PendingLogin extends Schema.Class<PendingLogin>("@effect-authn/core
  * - `selection`: what the access token is asked for.
  * - `provider`: which of the IAM's own sign-in providers, where it has several.
  * - `prompt`: how insistent the IAM's page is, in its own words (`login`, `consent`, `select_account`).
+ * - `parameters`: what else the page is asked with at this login (`login_hint`, `acr_values`). Where the dialect's options
+ *   name a parameter too, this one wins; what the protocol itself needs cannot be replaced.
  *
  * @category models
  * @since 0.1.0
@@ -46,6 +48,7 @@ export interface BeginOptions {
   readonly selection?: Selection.Selection | undefined
   readonly provider?: string | undefined
   readonly prompt?: string | undefined
+  readonly parameters?: { readonly [name: string]: string } | undefined
 }
 
 /**

@@ -156,16 +156,64 @@ export const endpoint = (issuer: string): Result.Result<URL, IamError> => {
 export const execute = (
   request: HttpClientRequest.HttpClientRequest,
   call: Call
-): Effect.Effect<Answer, IamError, HttpClient.HttpClient> => {
-  const timeLimit = call.timeLimit ?? Duration.seconds(30)
-  return Effect.gen(function*() {
-    const response = yield* HttpClient.execute(request)
-    // A browser hides a redirect behind status 0.
-    if (response.status === 0 || (response.status >= 300 && response.status < 400)) {
-      return yield* error(call, new Misconfigured({ detail: redirected(response, call) }))
+): Effect.Effect<Answer, IamError, HttpClient.HttpClient> =>
+  send(request, call, (response) =>
+    isRedirect(response)
+      ? Effect.fail(error(call, new Misconfigured({ detail: redirected(response, call) })))
+      : Effect.flatMap(textOf(response, call), (text) => read(response, text, call)))
+
+/**
+ * Asks for a public document of an IAM, such as its metadata, without a credential. It may not be there: then `status` and
+ * `shape` say what is.
+ *
+ * Up to five redirects within the origin are followed; one to another origin is an answer without a body, and so is 501.
+ * All else is as `execute` has it.
+ *
+ * @category requests
+ * @since 0.1.0
+ */
+export const lookUp = (
+  url: URL,
+  call: Call
+): Effect.Effect<Pick<Answer, "status" | "body" | "shape">, IamError, HttpClient.HttpClient> =>
+  send(HttpClientRequest.get(url, { acceptJson: true }), call, (response) => follow(response, url, call, 5))
+
+const follow = (
+  response: HttpClientResponse.HttpClientResponse,
+  from: URL,
+  call: Call,
+  left: number
+): Effect.Effect<
+  Pick<Answer, "status" | "body" | "shape">,
+  IamError | HttpClientError.HttpClientError,
+  HttpClient.HttpClient
+> => {
+  const { status } = response
+  if (isRedirect(response)) {
+    const to = Option.getOrUndefined(locationOf(response, from))
+    if (to === undefined || to.origin !== from.origin || left === 0) {
+      const where = to === undefined ? "elsewhere" : `to ${safe(to.origin, 100, call.secrets)}`
+      return Effect.succeed({ status, body: Option.none(), shape: `status ${status}, a redirect ${where}` })
     }
-    return yield* read(response, yield* textOf(response, call), call)
-  }).pipe(
+    return Effect.flatMap(
+      HttpClient.execute(HttpClientRequest.get(to, { acceptJson: true })),
+      (next) => follow(next, to, call, left - 1)
+    )
+  }
+  return status === 501
+    ? Effect.succeed({ status, body: Option.none(), shape: `status ${status}` })
+    : Effect.flatMap(textOf(response, call), (text) => read(response, text, call))
+}
+
+const send = <A>(
+  request: HttpClientRequest.HttpClientRequest,
+  call: Call,
+  receive: (
+    response: HttpClientResponse.HttpClientResponse
+  ) => Effect.Effect<A, IamError | HttpClientError.HttpClientError, HttpClient.HttpClient>
+): Effect.Effect<A, IamError, HttpClient.HttpClient> => {
+  const timeLimit = call.timeLimit ?? Duration.seconds(30)
+  return Effect.flatMap(HttpClient.execute(request), receive).pipe(
     SecureUrl.withoutRedirects,
     // An IAM has no use for the ids of our traces, and in a browser they cost the whole request.
     Effect.provideService(HttpClient.TracerPropagationEnabled, false),
@@ -176,6 +224,10 @@ export const execute = (
     Effect.catchTag("HttpClientError", (cause) => Effect.fail(error(call, transportReason(cause))))
   )
 }
+
+// A browser hides a redirect behind status 0.
+const isRedirect = ({ status }: HttpClientResponse.HttpClientResponse): boolean =>
+  status === 0 || (status >= 300 && status < 400)
 
 // A time limit that fires this much late tells of a program that was frozen.
 const frozenMillis = 1_000
@@ -358,12 +410,14 @@ const read = (
     return { status, body, isEmpty: text === "", shape, message, challenge, retryAfter: waits, serverTime, receivedAt }
   })
 
-const redirected = (response: HttpClientResponse.HttpClientResponse, call: Call): string => {
-  const location = Option.flatMap(
+const locationOf = (response: HttpClientResponse.HttpClientResponse, from: string | URL): Option.Option<URL> =>
+  Option.flatMap(
     Option.fromNullishOr(response.headers.location),
-    (location) => Result.getSuccess(Url.fromString(location, response.request.url))
+    (location) => Result.getSuccess(Url.fromString(location, from))
   )
-  const to = Option.match(location, {
+
+const redirected = (response: HttpClientResponse.HttpClientResponse, call: Call): string => {
+  const to = Option.match(locationOf(response, response.request.url), {
     onNone: () => "elsewhere",
     onSome: (url) => `to ${safe(url.origin, 100, call.secrets)}`
   })

@@ -14,6 +14,8 @@ import * as oauth from "oauth4webapi"
 /**
  * - `none`: a public client, which has nothing to prove with. PKCE protects its logins.
  * - `client_secret_basic`, `client_secret_post`: a secret, in the header or in the body.
+ * - `client_secret`: a secret, in the header or in the body: as the provider's metadata has it
+ *   (`token_endpoint_auth_methods_supported`; the header where it says nothing), and where that is refused the other way.
  * - `private_key_jwt`: an assertion signed with a private key, of which the provider has the public one. A JWK needs its
  *   `alg`; its `kid` is sent.
  *
@@ -22,7 +24,10 @@ import * as oauth from "oauth4webapi"
  */
 export type ClientAuthentication =
   | { readonly method: "none" }
-  | { readonly method: "client_secret_basic" | "client_secret_post"; readonly secret: Redacted.Redacted }
+  | {
+    readonly method: "client_secret" | "client_secret_basic" | "client_secret_post"
+    readonly secret: Redacted.Redacted
+  }
   | {
     readonly method: "private_key_jwt"
     readonly key: Redacted.Redacted<JwtCodec.Jwk> | CryptoKey
@@ -30,27 +35,36 @@ export type ClientAuthentication =
   }
 
 /**
- * What the requests are authenticated with, best first: a provider that refuses one with `invalid_client` is shown the
- * next.
+ * What the requests are authenticated with, best first, at a provider whose metadata lists the ways in `supported`: where
+ * one is refused, the next is shown.
  *
  * @internal
  */
 export const methods = (
   authentication: ClientAuthentication,
-  issuer: string
-): Effect.Effect<readonly [oauth.ClientAuth, ...Array<oauth.ClientAuth>], IamError> => {
-  if (authentication.method === "none") return Effect.succeed([oauth.None()])
+  issuer: string,
+  clientId: string
+): Effect.Effect<(supported: ReadonlyArray<string>) => ReadonlyArray<oauth.ClientAuth>, IamError> => {
+  if (authentication.method === "none") return Effect.succeed(() => [oauth.None()])
   if (authentication.method === "private_key_jwt") {
     return Effect.map(privateKey(authentication.key, issuer), ({ key, kid }) => {
       const sent = authentication.kid ?? kid
-      return [oauth.PrivateKeyJwt(sent === undefined ? key : { key, kid: sent })]
+      const assertion = oauth.PrivateKeyJwt(sent === undefined ? key : { key, kid: sent })
+      return () => [assertion]
     })
   }
   const { method, secret } = authentication
-  if (method === "client_secret_post") return Effect.succeed([oauth.ClientSecretPost(Redacted.value(secret))])
-  const header = (choice: 0 | 1): oauth.ClientAuth => (_as, client, _body, headers) =>
-    headers.set("authorization", `Basic ${Redacted.value(basic(client.client_id, secret)[choice])}`)
-  return Effect.succeed([header(0), header(1)])
+  const post = oauth.ClientSecretPost(Redacted.value(secret))
+  const headers = [...new Set(basic(clientId, secret).map(Redacted.value))].map(
+    (text): oauth.ClientAuth => (_as, _client, _body, headers) => headers.set("authorization", `Basic ${text}`)
+  )
+  if (method === "client_secret_post") return Effect.succeed(() => [post])
+  if (method === "client_secret_basic") return Effect.succeed(() => headers)
+  return Effect.succeed((supported) =>
+    supported.includes("client_secret_post") && !supported.includes("client_secret_basic")
+      ? [post, ...headers]
+      : [...headers, post]
+  )
 }
 
 /**

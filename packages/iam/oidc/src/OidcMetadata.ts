@@ -8,14 +8,15 @@ import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as SecureUrl from "@effect-authn/core/SecureUrl"
 import * as Effect from "effect/Effect"
 import type * as HttpClient from "effect/http/HttpClient"
-import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import type * as Schema from "effect/Schema"
 import type * as oauth from "oauth4webapi"
 
 /**
  * The endpoints of a provider, under the names of RFC 8414. `authorization_response_iss_parameter_supported` says that
- * callbacks name their issuer (RFC 9207), and then they must.
+ * callbacks name their issuer (RFC 9207), and then they must. `token_endpoint_auth_methods_supported` says how clients
+ * authenticate.
  *
  * @category models
  * @since 0.1.0
@@ -29,6 +30,7 @@ export interface OidcMetadata {
   readonly end_session_endpoint?: string
   readonly jwks_uri?: string
   readonly authorization_response_iss_parameter_supported?: boolean
+  readonly token_endpoint_auth_methods_supported?: ReadonlyArray<string>
 }
 
 const endpoints = [
@@ -49,6 +51,10 @@ const signatures = ["RS", "PS", "ES"].flatMap((kind) => [`${kind}256`, `${kind}3
  * Asks the provider for its metadata, in the place of OpenID Connect and then in that of RFC 8414. The issuer in the answer
  * must be `issuer` to the letter; anything else, and an endpoint that is not https, is `Misconfigured`.
  *
+ * A redirect within the origin is followed. What says "not here" leads to the next place: a 4xx, 501, an answer that is no
+ * metadata, a redirect to another origin. An outage ends it: to go on after one would let another place speak for the
+ * provider.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -58,8 +64,10 @@ export const discover = Effect.fnUntraced(function*(
 ): Effect.fn.Return<oauth.AuthorizationServer, IamError, HttpClient.HttpClient> {
   const shapes: Array<string> = []
   for (const url of addresses(issuer)) {
-    const answer = yield* IamHttp.execute(HttpClientRequest.get(url, { acceptJson: true }), call)
-    if (answer.status === 200 && Option.isSome(answer.body)) return yield* checked(issuer, answer.body.value, call)
+    const answer = yield* IamHttp.lookUp(url, call)
+    if (answer.status === 200 && Option.exists(answer.body, ({ issuer }) => typeof issuer === "string")) {
+      return yield* checked(issuer, Option.getOrThrow(answer.body), call)
+    }
     shapes.push(`${url.pathname}: ${answer.shape}`)
   }
   return yield* IamHttp.error(
@@ -105,6 +113,7 @@ const checked = Effect.fnUntraced(function*(
         "to the letter"
     )
   }
+  const authMethods = document["token_endpoint_auth_methods_supported"]
   const found: { [name in typeof endpoints[number]]?: string } = {}
   for (const name of endpoints) {
     const address = document[name]
@@ -119,6 +128,9 @@ const checked = Effect.fnUntraced(function*(
     ...found,
     issuer,
     id_token_signing_alg_values_supported: signatures,
+    ...(Array.isArray(authMethods)
+      ? { token_endpoint_auth_methods_supported: authMethods.filter(Predicate.isString) }
+      : {}),
     authorization_response_iss_parameter_supported: document["authorization_response_iss_parameter_supported"] === true
   }
 })

@@ -43,7 +43,7 @@ export interface OidcOptions {
 }
 
 /**
- * `OIDC_ISSUER`, `OIDC_CLIENT_ID`, and where they are set `OIDC_CLIENT_SECRET` (sent as `client_secret_basic`),
+ * `OIDC_ISSUER`, `OIDC_CLIENT_ID`, and where they are set `OIDC_CLIENT_SECRET` (sent as `client_secret`),
  * `OIDC_SCOPES` (separated by spaces), `OIDC_AUDIENCE` and `OIDC_RESOURCE`.
  *
  * @category configuration
@@ -61,7 +61,7 @@ export const fromEnvironment: Config.Config<OidcOptions> = Config.all({
   clientId,
   clientAuthentication: Option.match(secret, {
     onNone: (): ClientAuthentication => ({ method: "none" }),
-    onSome: (secret) => ({ method: "client_secret_basic", secret })
+    onSome: (secret) => ({ method: "client_secret", secret })
   }),
   scopes: Option.getOrUndefined(Option.map(scopes, (scopes) => scopes.split(/\s+/).filter(Boolean))),
   audience: Option.getOrUndefined(audience),

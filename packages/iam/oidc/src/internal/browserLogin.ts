@@ -49,6 +49,7 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
     const prompt = options.prompt ?? settings.prompt ?? (scopes.includes("offline_access") ? "consent" : "")
     const parameters = {
       ...settings.parameters,
+      ...options.parameters,
       ...target,
       response_type: "code",
       client_id: clientId,

@@ -52,7 +52,7 @@ export interface Provider extends Effect.Success<ReturnType<typeof make>> {}
 export const make = Effect.fnUntraced(function*(settings: Settings) {
   const http = yield* HttpClient.HttpClient
   const { clientId, issuer } = settings
-  const [firstAuth, ...otherAuths] = yield* ClientAuthentication.methods(settings.clientAuthentication, issuer)
+  const authsFor = yield* ClientAuthentication.methods(settings.clientAuthentication, issuer, clientId)
   const isLoopback = new URL(issuer).protocol === "http:"
   const own = settings.clientAuthentication
   const ownSecrets = "secret" in own ? [own.secret, ...ClientAuthentication.basic(clientId, own.secret)] : []
@@ -149,7 +149,8 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
     return { ...answer, as }
   })
 
-  let auth = firstAuth
+  // What the provider took last.
+  let taken: oauth.ClientAuth | undefined
 
   /** Sends one request of oauth4webapi, and reads the whole answer. `heard` is told the status also where that fails. */
   const request = Effect.fnUntraced(function*(
@@ -157,11 +158,25 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
     start: (context: RequestContext) => Promise<Response>,
     heard?: (status: number) => void
   ): Effect.fn.Return<Answered, IamError> {
-    let answer = yield* attempt(call, auth, start, heard)
-    for (const other of otherAuths) {
-      if (auth === other || Refusal.codeOf(answer) !== "invalid_client") break
-      answer = yield* attempt(call, other, start, heard)
-      if (Refusal.codeOf(answer) !== "invalid_client") auth = other
+    const auths = authsFor((yield* metadata).token_endpoint_auth_methods_supported ?? [])
+    const [first, ...others] = auths.toSorted((self, that) => Number(that === taken) - Number(self === taken))
+    // The userinfo endpoint is shown a token, and no client.
+    let isShown = false
+    const shown = (auth: oauth.ClientAuth): oauth.ClientAuth => (...request) => {
+      isShown = true
+      return auth(...request)
+    }
+    const answer = yield* attempt(call, shown(first ?? oauth.None()), start, heard)
+    if (!isShown) return answer
+    if (!Refusal.isOfClient(answer)) {
+      taken = first
+      return answer
+    }
+    for (const other of taken === undefined ? others : []) {
+      const next = yield* attempt(call, other, start, heard)
+      if (Refusal.isOfClient(next)) continue
+      taken = other
+      return next
     }
     return answer
   })

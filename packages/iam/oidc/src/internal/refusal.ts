@@ -144,6 +144,21 @@ const reasonOf = (answer: IamHttp.Answer, call: IamHttp.Call, purpose: Purpose):
 export const errorOf = (answer: IamHttp.Answer, call: IamHttp.Call, purpose: Purpose): IamError =>
   IamHttp.error(call, reasonOf(answer, call, purpose))
 
+/**
+ * Whether a refusal may be of the way in which the client authenticates: `invalid_client` by the standard (RFC 6749,
+ * section 5.2); Keycloak says `unauthorized_client`, the router of the MCP SDK `invalid_request`, others 401 with a page
+ * or nothing. Such an answer has used up neither code nor refresh token.
+ */
+export const isOfClient = (answer: IamHttp.Answer): boolean => {
+  const code = codeOf(answer)
+  return code === undefined
+    ? answer.status === 401
+    : code === "invalid_client" || ((code === "unauthorized_client" || code === "invalid_request") && !isSpent(answer))
+}
+
+const isSpent = ({ message }: IamHttp.Answer): boolean =>
+  Option.exists(message, (said) => fatal.some((words) => words.test(said)) && !elsewhere.test(said))
+
 // Some say with it that there is no such tenant or realm.
 const hasNoRoute = ({ status }: IamHttp.Answer): boolean => status === 404 || status === 405 || status === 410
 
