@@ -3,12 +3,15 @@
  *
  * @since 0.1.0
  */
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Headers from "effect/http/Headers"
 import * as HttpClient from "effect/http/HttpClient"
-import type * as HttpClientError from "effect/http/HttpClientError"
+import * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type { AuthError } from "./AuthError.ts"
 import { AuthManager } from "./AuthManager.ts"
@@ -58,7 +61,9 @@ export type AuthHttpClient = HttpClient.HttpClient.With<HttpClientError.HttpClie
  * **Gotchas**
  *
  * The token goes to `origins` only, by default that of `baseUrl`: other requests, and redirects that lead elsewhere, are
- * sent without it.
+ * sent without it, and so is what such a place redirects back. A redirect that would hand a body to an origin outside
+ * the list is not followed, but is the answer. In a browser, where a redirect cannot be seen, the request fails with
+ * `HttpClientError` (`StatusCodeError`).
  *
  * **Example** (Calling an API)
  *
@@ -184,12 +189,20 @@ export const makeWith = Effect.fnUntraced(function*(
   const sendWith = (request: HttpClientRequest.HttpClientRequest, bearer: Bearer) =>
     Effect.flatMap(manager.present(bearer, request), send)
 
-  const attempt = Effect.fnUntraced(function*(request: HttpClientRequest.HttpClientRequest): Effect.fn.Return<
+  // A chain of redirects that was outside once stays without the token: whoever is outside could choose what it calls.
+  const attempt = Effect.fnUntraced(function*(
+    asked: HttpClientRequest.HttpClientRequest,
+    chain: Chain
+  ): Effect.fn.Return<
     HttpClientResponse.HttpClientResponse,
     HttpClientError.HttpClientError | AuthError
   > {
-    const url = HttpClientRequest.toUrl(request)
-    if (Option.isNone(url) || !allowed.has(url.value.origin)) return yield* send(request)
+    const url = HttpClientRequest.toUrl(asked)
+    const isOutside = Option.isNone(url) || !allowed.has(url.value.origin)
+    const request = isOutside && chain.hops > 0 ? yield* withoutSecretHeaders(asked) : asked
+    chain.hops++
+    chain.wasOutside ||= isOutside
+    if (chain.wasOutside) return yield* send(request)
     const bearer = yield* manager.bearerToken
     const response = yield* sendWith(request, bearer)
     if (response.status !== 401) return response
@@ -199,19 +212,78 @@ export const makeWith = Effect.fnUntraced(function*(
       : yield* sendWith(request, replacement.success)
   })
 
-  const followed = HttpClient.followRedirects(HttpClient.makeWith(Effect.flatMap(attempt), client.preprocess))
-  // Only after whatever is put before a request may have prepended an address: a typed client does.
+  const hop = Effect.fnUntraced(function*(request: HttpClientRequest.HttpClientRequest, chain: Chain) {
+    const response = yield* attempt(request, chain)
+    if (response.status === 0) return yield* hidden(response)
+    return handsBodyOn(response, request, allowed) ? yield* new TakesBodyAway({ response }) : response
+  })
+
   return HttpClient.makeWith(
     (request: Effect.Effect<HttpClientRequest.HttpClientRequest, HttpClientError.HttpClientError | AuthError>) =>
-      followed.postprocess(
-        Effect.map(
+      Effect.suspend(() => {
+        const chain: Chain = { hops: 0, wasOutside: false }
+        const followed = HttpClient.followRedirects(
+          HttpClient.makeWith(
+            Effect.flatMap((request: HttpClientRequest.HttpClientRequest) => hop(request, chain)),
+            client.preprocess
+          )
+        )
+        // Only after whatever is put before a request may have prepended an address: a typed client does.
+        const whole = Effect.map(
           request,
           (request) => URL.canParse(request.url) ? request : HttpClientRequest.prependUrl(request, baseUrl)
         )
-      ),
+        return Effect.catchTag(
+          followed.postprocess(whole),
+          "TakesBodyAway",
+          ({ response }) => Effect.succeed(response)
+        )
+      }),
     client.preprocess
   )
 })
+
+interface Chain {
+  hops: number
+  wasOutside: boolean
+}
+
+/** The redirect is the answer, since following it would hand the body to somebody else. */
+class TakesBodyAway extends Data.TaggedError("TakesBodyAway")<{
+  readonly response: HttpClientResponse.HttpClientResponse
+}> {}
+
+const handsBodyOn = (
+  { headers, request: { url }, status }: HttpClientResponse.HttpClientResponse,
+  { body, method }: HttpClientRequest.HttpClientRequest,
+  allowed: ReadonlySet<string>
+): boolean => {
+  if (status < 300 || status >= 400 || headers["location"] === undefined || body._tag === "Empty") return false
+  // These make a GET without a body of the request.
+  if (status === 303 || ((status === 301 || status === 302) && method === "POST")) return false
+  const target = URL.parse(headers["location"], url)
+  return target !== null && !allowed.has(target.origin) && target.origin !== URL.parse(url)?.origin
+}
+
+const withoutSecretHeaders = (request: HttpClientRequest.HttpClientRequest) =>
+  Effect.map(Headers.CurrentRedactedNames, (names) =>
+    Object.entries(Headers.redact(request.headers, names)).reduce(
+      (request, [name, value]) => Redacted.isRedacted(value) ? HttpClientRequest.removeHeader(request, name) : request,
+      request
+    ))
+
+// A browser shows a program neither the status of a redirect nor where it leads.
+const hidden = (response: HttpClientResponse.HttpClientResponse) =>
+  Effect.fail(
+    new HttpClientError.HttpClientError({
+      reason: new HttpClientError.StatusCodeError({
+        request: response.request,
+        response,
+        description: "the API answers with a redirect, which a browser does not let a program follow by hand: call " +
+          "the address to which it leads, and name its origin in `origins` if the token may go there"
+      })
+    })
+  )
 
 /** A stream is gone once it was sent; of a `Raw` body nobody knows. */
 const canReplay = (request: HttpClientRequest.HttpClientRequest): boolean =>

@@ -193,7 +193,12 @@ export class BearerAuth extends HttpApiMiddleware.Service<BearerAuth, { provides
 ) {}
 
 /**
- * The scope that a token must have: an annotation of an endpoint or a group. Several words are all required.
+ * The scope that a token must have: an annotation of an endpoint or a group. Several words are all required, and those of
+ * an endpoint are required besides those of its group.
+ *
+ * **Gotchas**
+ *
+ * On an `HttpApi` itself it has no effect: a middleware sees the group and the endpoint only.
  *
  * **Example** (An endpoint that only some tokens may call)
  *
@@ -297,9 +302,15 @@ export const layerFor = <Id, IdentityId, A, R, S extends Schema.ConstraintDecode
         if (Redacted.value(token) === "") return yield* new Unauthorized({ realm })
         const jwt = yield* Effect.catch(codec.verify(token, options), (error) => refuse(error, realm))
         const scopes = words(jwt.payload["scope"] ?? jwt.payload["scp"])
-        const required = Context.get(Context.merge(group.annotations, endpoint.annotations), RequiredScope)
-        if (!words(required).every((word) => scopes.includes(word))) {
-          return yield* new InsufficientScope({ realm, scope: required, description: "the token's scope is too small" })
+        const required = new Set(
+          [group, endpoint].flatMap(({ annotations }) => words(Context.get(annotations, RequiredScope)))
+        )
+        if (![...required].every((word) => scopes.includes(word))) {
+          return yield* new InsufficientScope({
+            realm,
+            scope: [...required].join(" "),
+            description: "the token's scope is too small"
+          })
         }
         return yield* options.identify({ ...jwt, token, scopes }, { endpoint, group }).pipe(
           Effect.provideContext(services),

@@ -2,7 +2,7 @@ import { AuthHttpClient, AuthManager, IamError } from "@effect-authn/core"
 import { ScriptedIam } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Layer, Redacted, Schedule, Schema, Stream } from "effect"
-import { FetchHttpClient, HttpClient, HttpClientRequest } from "effect/http"
+import { FetchHttpClient, HttpClient, HttpClientRequest, HttpClientResponse } from "effect/http"
 import { HttpApi, HttpApiClient, HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
 import { TestClock } from "effect/testing"
 import { nobody, type Seen, serve } from "./bareApi.ts"
@@ -239,6 +239,88 @@ describe("redirects", () => {
       yield* client.get("/leave", { headers: { authorization: "Bearer mine" } })
       assert.deepStrictEqual(headers(own.seen), [yield* bearer])
       assert.deepStrictEqual(headers(other.seen), [undefined])
+    }).pipe(Effect.provide(program())))
+
+  it.effect("a foreign host that redirects back gets no token attached to what it chose", () =>
+    Effect.gen(function*() {
+      yield* login
+      let back = ""
+      const other = yield* serve(() => ({ status: 302, headers: { location: back } }))
+      const own = yield* serve(({ path }) =>
+        path === "/leave" ? { status: 307, headers: { location: `${other.url}/hop` } } : {}
+      )
+      back = `${own.url}/chosen`
+      const client = yield* AuthHttpClient.make({ baseUrl: own.url })
+      const token = yield* bearer
+      yield* client.get("/leave")
+      yield* client.get(`${other.url}/first`)
+      assert.deepStrictEqual(own.seen.map(({ authorization, path }) => [path, authorization]), [
+        ["/leave", token],
+        ["/chosen", undefined],
+        ["/chosen", undefined]
+      ])
+      // The next request is a chain of its own.
+      yield* client.get("/me")
+      assert.strictEqual(headers(own.seen).at(-1), token)
+    }).pipe(Effect.provide(program())))
+
+  for (const [method, status] of [["POST", 307], ["POST", 308], ["PUT", 302], ["PUT", 301]] as const) {
+    it.effect(`a ${status} hands the body of a ${method} to nobody outside: it is the answer`, () =>
+      Effect.gen(function*() {
+        yield* login
+        const other = yield* serve()
+        const own = yield* serve(() => ({ status, headers: { location: `${other.url}/landing` }, body: "moved" }))
+        const client = yield* AuthHttpClient.make({ baseUrl: own.url })
+        const response = yield* client.execute(
+          HttpClientRequest.make(method)("/leave").pipe(HttpClientRequest.bodyText("secret"))
+        )
+        assert.deepStrictEqual([response.status, yield* response.text], [status, "moved"])
+        assert.strictEqual(other.seen.length, 0)
+        const listed = yield* AuthHttpClient.make({ baseUrl: own.url, origins: [own.url, other.url] })
+        yield* listed.execute(HttpClientRequest.make(method)("/leave").pipe(HttpClientRequest.bodyText("secret")))
+        assert.deepStrictEqual(other.seen.map(({ body }) => body), ["secret"])
+      }).pipe(Effect.provide(program())))
+  }
+
+  it.effect("a key that the caller wrote into a header stays with the API", () =>
+    Effect.gen(function*() {
+      yield* login
+      const own: Array<string | undefined> = []
+      const other: Array<string | undefined> = []
+      const answering = HttpClient.make((request, url) =>
+        Effect.sync(() => {
+          const isOwn = url.hostname === "api.example"
+          ;(isOwn ? own : other).push(request.headers["x-api-key"])
+          return HttpClientResponse.fromWeb(
+            request,
+            isOwn
+              ? new Response(null, { status: 302, headers: { location: "https://other.example/" } })
+              : new Response()
+          )
+        })
+      )
+      const client = yield* Effect.provideService(
+        AuthHttpClient.make({ baseUrl: "https://api.example" }),
+        HttpClient.HttpClient,
+        answering
+      )
+      yield* client.get("/me", { headers: { "x-api-key": "secret" } })
+      assert.deepStrictEqual([own, other], [["secret"], [undefined]])
+    }).pipe(Effect.provide(program())))
+
+  it.effect("that a browser hides is a typed error that says so", () =>
+    Effect.gen(function*() {
+      yield* login
+      const opaque = HttpClient.make((request) => Effect.succeed(HttpClientResponse.fromWeb(request, Response.error())))
+      const client = yield* Effect.provideService(
+        AuthHttpClient.make({ baseUrl: "https://api.example" }),
+        HttpClient.HttpClient,
+        opaque
+      )
+      const error = yield* Effect.flip(client.get("/me"))
+      assert.strictEqual(error._tag, "HttpClientError")
+      assert.include(error.message, "answers with a redirect")
+      assert.notInclude(error.message, yield* bearer)
     }).pipe(Effect.provide(program())))
 
   it.effect("a circle ends with the redirect as the answer", () =>

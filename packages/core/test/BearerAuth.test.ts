@@ -186,6 +186,35 @@ describe("BearerAuth", () => {
     ))
 })
 
+describe("RequiredScope", () => {
+  const Notes = HttpApi.make("notes").add(
+    HttpApiGroup.make("notes").add(
+      HttpApiEndpoint.get("read", "/read", { success: Schema.Json }),
+      HttpApiEndpoint.get("write", "/write", { success: Schema.Json })
+        .annotate(BearerAuth.RequiredScope, "notes:write notes:read")
+    ).annotate(BearerAuth.RequiredScope, "member notes:read").middleware(BearerAuth.BearerAuth)
+  )
+  const handlers = HttpApiBuilder.group(
+    Notes,
+    "notes",
+    (handlers) => handlers.handleAll({ read: () => Effect.succeed("read"), write: () => Effect.succeed("written") })
+  )
+  const notes = serve(HttpApiBuilder.layer(Notes).pipe(Layer.provide(handlers), Layer.provide(auth), Layer.orDie))
+
+  it.effect("of an endpoint adds to its group's, and never replaces it", () =>
+    Effect.gen(function*() {
+      const status = (path: string, scope: string) =>
+        Effect.flatMap(sign({ scope }), (token) => Effect.map(call(path, `Bearer ${token}`), ({ status }) => status))
+      assert.strictEqual(yield* status("/read", "member notes:read"), 200)
+      assert.strictEqual(yield* status("/read", "notes:read"), 403)
+      assert.strictEqual(yield* status("/write", "notes:write notes:read"), 403)
+      assert.strictEqual(yield* status("/write", "member notes:read"), 403)
+      assert.strictEqual(yield* status("/write", "member notes:write notes:read"), 200)
+      const { challenge } = yield* call("/write", `Bearer ${yield* sign({})}`)
+      assert.include(challenge, "scope=\"member notes:read notes:write\"")
+    }).pipe(Effect.provide(notes)))
+})
+
 // An API with an identity and with bodies of its own.
 
 class Member extends Context.Service<Member, { readonly name: string; readonly project: number }>()(
