@@ -36,7 +36,10 @@ export const fromEnvironment = Effect.fnUntraced(function*(given: EnvironmentTok
       `the token in ${given.variable} expired ${
         TimeSpan.distance(DateTime.toEpochMillis(now) + millisLeft(tokens, now), DateTime.toEpochMillis(now))
       }: ` +
-      `put a new one there, or unset ${given.variable} to use the stored session`
+      (given.isWithoutKey
+        ? `authn exec took it from a session whose key it did not hand on. Start the program with authn exec --pass-key, ` +
+          `or set ${EnvironmentToken.keyVariables.join(" or ")} here`
+        : `put a new one there, or unset ${given.variable} to use the stored session`)
   })
 })
 

@@ -6,6 +6,7 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
+import { createHash } from "node:crypto"
 import type * as Account from "./Account.ts"
 import { type Failure, usage } from "./Failure.ts"
 
@@ -17,10 +18,37 @@ export const setIn = (name: string): Effect.Effect<Option.Option<string>> =>
   )
 
 /**
- * A token of the environment; `token` fails where it cannot be one.
+ * The variables of keys, which open every encrypted session: `authn exec` hands them on only where it is told to.
+ */
+export const keyVariables: ReadonlyArray<string> = ["EFFECT_AUTHN_KEY", "EFFECT_AUTHN_PASSPHRASE"]
+
+/**
+ * The variable that marks a token which `authn exec` took from a session.
+ */
+export const markVariable = "AUTHN_EXEC"
+
+/**
+ * The mark of a token; `isKeyKept` says that the key of its session was not handed on.
+ */
+export const mark = (token: string, { isKeyKept }: { readonly isKeyKept: boolean }): string =>
+  `${createHash("sha256").update(token).digest("hex")}${isKeyKept ? " without-key" : ""}`
+
+/** What a mark says of the token in a variable: a token that somebody else put there has another hash. */
+const marked = Effect.fnUntraced(function*(token: string) {
+  const text = yield* setIn(markVariable)
+  if (Option.contains(text, mark(token, { isKeyKept: false }))) return "renewable"
+  if (!Option.contains(text, mark(token, { isKeyKept: true }))) return "given"
+  const keys = yield* Effect.forEach(keyVariables, setIn)
+  return keys.some(Option.isSome) ? "renewable" : "without key"
+})
+
+/**
+ * A token of the environment; `isWithoutKey` says that \`authn exec\` took it from a session whose key it did not hand on.
+ * `token` fails where it cannot be one.
  */
 export interface GivenToken {
   readonly variable: string
+  readonly isWithoutKey: boolean
   readonly token: Effect.Effect<Redacted.Redacted, Failure>
 }
 
@@ -32,11 +60,14 @@ export const givenTokens = Effect.fnUntraced(function*(dialect: Account.Dialect 
   for (const variable of tokenVariables(dialect)) {
     const text = Option.map(yield* setIn(variable), (value) => value.trim())
     if (Option.isNone(text) || text.value === "") continue
+    const origin = yield* marked(text.value)
+    // Its session is there, and can renew it.
+    if (origin === "renewable") continue
     const token = Effect.mapError(
       Effect.fromOption(TokenSet.accessTokenFrom(text.value)),
       () => usage(`${variable} holds no token, but something that no header can carry: put a token there, or unset it`)
     )
-    found.push({ variable, token })
+    found.push({ variable, isWithoutKey: origin === "without key", token })
   }
   return found
 })

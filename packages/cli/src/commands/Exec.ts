@@ -5,11 +5,13 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { createRequire } from "node:module"
 import * as Path from "node:path"
 import { execPath } from "node:process"
 import * as CurrentToken from "../CurrentToken.ts"
+import * as EnvironmentToken from "../EnvironmentToken.ts"
 import { failed, usage } from "../Failure.ts"
 import * as Program from "../Program.ts"
 import * as Settings from "../Settings.ts"
@@ -25,16 +27,35 @@ export const exec = Command.make("exec", {
     Flag.withDefault("AUTHN_TOKEN")
   ),
   minTtl,
+  passKey: Flag.Boolean("pass-key").pipe(
+    Flag.withDescription(
+      `Hand on ${EnvironmentToken.keyVariables.join(" and ")}, with which the program can read every session`
+    ),
+    Flag.withDefault(false)
+  ),
   command: Argument.String("command").pipe(
     Argument.withDescription("The program and its arguments, after --"),
     Argument.atLeast(1)
   )
-}, ({ command, env, minTtl }) =>
+}, ({ command, env, minTtl, passKey }) =>
   Effect.gen(function*() {
     if (!/^[A-Za-z_]\w*$/.test(env)) return yield* usage(`"${env}" cannot be the name of a variable`)
-    const tokens = yield* CurrentToken.get(yield* Settings.make(), { minTtl })
     const [name = "", ...args] = command
-    yield* Program.become(name, args, { [env]: Redacted.value(tokens.accessToken) })
+    if (name === "") return yield* usage("the program after -- has no name: is a variable empty there?")
+    const settings = yield* Settings.make()
+    const isStored = Option.isNone(yield* EnvironmentToken.givenToken(settings))
+    const token = Redacted.value((yield* CurrentToken.get(settings, { minTtl })).accessToken)
+    const keys = yield* Effect.forEach(EnvironmentToken.keyVariables, EnvironmentToken.setIn)
+    const isKeyKept = !passKey && keys.some(Option.isSome) &&
+      Option.exists(settings.account, ({ place }) => place === "encrypted-file")
+    yield* Program.become(name, args, {
+      ...(passKey ? {} : Object.fromEntries(EnvironmentToken.keyVariables.map((key) => [key, undefined]))),
+      // Inside, the same account is meant, and its session renews what is given here.
+      ...(isStored
+        ? { AUTHN_ACCOUNT: settings.name, [EnvironmentToken.markVariable]: EnvironmentToken.mark(token, { isKeyKept }) }
+        : {}),
+      [env]: token
+    })
   })).pipe(
     Command.withDescription("Run a program with a token in its environment"),
     Command.withExamples([

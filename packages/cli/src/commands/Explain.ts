@@ -31,7 +31,11 @@ const environmentSteps = Effect.fnUntraced(function*({ dialect, isTold }: Settin
     EnvironmentToken.tokenVariables(dialect),
     Effect.fnUntraced(function*(source): Effect.fn.Return<Step> {
       const own = given.find(({ variable }) => variable === source)
-      if (own === undefined) return { source, verdict: "not set", reason: "not set" }
+      if (own === undefined) {
+        return Option.isSome(yield* EnvironmentToken.setIn(source))
+          ? { source, verdict: "skipped", reason: "set, but authn exec took it from the session, which renews it" }
+          : { source, verdict: "not set", reason: "not set" }
+      }
       if (isTold) return { source, verdict: "skipped", reason: "set, but --account names a login" }
       const [first] = given
       if (first !== undefined && first !== own) {
