@@ -121,7 +121,7 @@ export class Malformed extends Schema.TaggedError<Malformed>("@effect-authn/core
   }
 
   override get message(): string {
-    return `the answer could not be understood: ${this.detail}; is this the address of an IAM of this dialect?`
+    return `the answer could not be understood: ${this.detail}`
   }
 }
 

@@ -342,8 +342,11 @@ export const unexpected = (answer: Answer, call: Call): IamError => {
   }
   return answer.status >= 400 && Option.isNone(answer.body)
     ? error(call, new Unavailable({ sent: "maybe", detail: `${answer.shape}, which is not the IAM's own answer` }))
-    : error(call, new Malformed({ detail: `${answer.shape}${said}` }))
+    : error(call, new Malformed({ detail: `${answer.shape}${said}; ${isOtherServer}` }))
 }
+
+// For an answer that no IAM of the dialect would give: an answer about a key or a person comes from the right place.
+const isOtherServer = "is this the address of an IAM of this dialect?"
 
 // JSON has no infinity: a number that is too large for this machine is the largest that it has.
 const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unknown, {
@@ -452,7 +455,7 @@ const transportReason = (failure: HttpClientError.HttpClientError): IamErrorReas
   const causes = causesOf(failure.reason.cause)
   const code = causes.map(({ code }) => code).find((code) => typeof code === "string" && /^\w{1,60}$/.test(code))
   if (typeof code === "string" ? code.startsWith("HPE_") : causes.some(({ name }) => name === "HTTPParserError")) {
-    return new Malformed({ detail: "the server does not speak HTTP" })
+    return new Malformed({ detail: `the server does not speak HTTP; ${isOtherServer}` })
   }
   if (code === "ERR_INVALID_PROXY") {
     return new Misconfigured({

@@ -1,5 +1,5 @@
 // What every dialect stands on: which answers of a server reach it, and what becomes of the others.
-import { type IamError, IamHttp } from "@effect-authn/core"
+import { IamError, IamHttp } from "@effect-authn/core"
 import { BareServer } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { DateTime, Duration, Effect, Option, Redacted, Result } from "effect"
@@ -286,14 +286,24 @@ describe("a client that fails", () => {
 })
 
 describe("an answer that a dialect has no use for", () => {
+  it("asks for the address only where another server would explain it", () => {
+    const detail = "the tokens are refused: no key of the provider fits"
+    const error = IamHttp.error(call("https://id.example"), new IamError.Malformed({ detail }))
+    assert.match(error.message, /no key of the provider fits$/)
+  })
+
   for (
     const [reply, what, says] of [
       [json(404, { message: "Cannot POST" }), "Misconfigured", /no such route \(status 404 with JSON: Cannot POST\)/],
       [html(405), "Misconfigured", /check that http.* is the IAM's address/],
       [answer(410, "", {}), "Misconfigured", /no such route/],
       [html(403), "Unavailable maybe", /not the IAM's own answer/],
-      [json(403, { detail: "no" }), "Malformed", /status 403 with JSON: no/],
-      [html(200), "Malformed", /status 200 with text\/html/]
+      [
+        json(403, { detail: "no" }),
+        "Malformed",
+        /status 403 with JSON: no; is this the address of an IAM of this dialect\?$/
+      ],
+      [html(200), "Malformed", /status 200 with text\/html.*; is this the address of an IAM of this dialect\?$/]
     ] as const
   ) {
     it.live(`is ${what}: ${reply.bytes.split(" ")[1]} ${reply.bytes.includes("html") ? "HTML" : "JSON"}`, () =>
