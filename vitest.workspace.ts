@@ -97,6 +97,7 @@ export default defineConfig({
       quick("packages/iam/oidc", shared),
       quick("packages/platform/node"),
       quick("packages/storage/keyring"),
+      quick("packages/storage/sql"),
       quick("packages/testing", shared),
       quick("scripts", shared),
       long("packages/cli", bundle),
@@ -107,6 +108,7 @@ export default defineConfig({
       long("packages/iam/oidc"),
       long("packages/platform/node"),
       long("packages/storage/keyring"),
+      long("packages/storage/sql"),
       long("packages/testing"),
       long("scripts")
     ],

@@ -13,6 +13,7 @@ export const packages = [
   { name: "iam-genomcore", directory: "packages/iam/genomcore" },
   { name: "platform-node", directory: "packages/platform/node" },
   { name: "storage-keyring", directory: "packages/storage/keyring" },
+  { name: "storage-sql", directory: "packages/storage/sql" },
   { name: "testing", directory: "packages/testing" }
 ]
 

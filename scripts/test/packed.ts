@@ -17,6 +17,7 @@ export const published = {
   "@effect-authn/iam-oidc": "packages/iam/oidc",
   "@effect-authn/platform-node": "packages/platform/node",
   "@effect-authn/storage-keyring": "packages/storage/keyring",
+  "@effect-authn/storage-sql": "packages/storage/sql",
   "@effect-authn/testing": "packages/testing"
 }
 

@@ -38,6 +38,11 @@ export * as NodeLogin from "./NodeLogin.ts"
 /**
  * @since 0.1.0
  */
+export * as NodeSqlite from "./NodeSqlite.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as NodeStorage from "./NodeStorage.ts"
 
 /**

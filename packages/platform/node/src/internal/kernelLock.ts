@@ -101,9 +101,10 @@ const attempt = <A>(path: string, evaluate: () => A): Effect.Effect<A, LockBusy 
         })
   })
 
+/** The module. */
 // On Node 22 the first use of the module prints that it is experimental, which is none of the users' business. That one
 // warning is held back, and no other.
-const loadSqlite = Effect.acquireUseRelease(
+export const loadSqlite = Effect.acquireUseRelease(
   Effect.sync(() => {
     // oxlint-disable-next-line typescript/unbound-method -- the proxy hands `this` on
     const { emitWarning } = process

@@ -1,0 +1,212 @@
+/**
+ * An `SqlClient` over the SQLite that Node ships, for programs of one machine that share a file.
+ *
+ * @since 0.1.0
+ */
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Formatter from "effect/Formatter"
+import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
+import * as Reactivity from "effect/reactivity/Reactivity"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import * as SqlClient from "effect/sql/SqlClient"
+import type { Connection } from "effect/sql/SqlConnection"
+import { ConnectionError, LockTimeoutError, SqlError, UnknownError } from "effect/sql/SqlError"
+import * as Statement from "effect/sql/Statement"
+import * as Stream from "effect/Stream"
+import * as Path from "node:path"
+import type { DatabaseSync } from "node:sqlite"
+import { loadSqlite } from "./internal/kernelLock.ts"
+import { makePrivateDirectory } from "./internal/sessionFiles.ts"
+
+/**
+ * Where the database is.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** The file. It is made if it is missing, for this user alone (0600), and so is its directory (0700). */
+  readonly filename: string
+}
+
+/** How long a statement waits for other programs of the file before it fails. */
+const patience = Duration.seconds(30)
+
+// Waiting is Effect's: SQLite's own would hold the whole program.
+const naps = Schedule.min([Schedule.exponential("1 millis", 1.5), Schedule.spaced("25 millis")]).pipe(
+  Schedule.jittered
+)
+
+const pragmas = [
+  "PRAGMA busy_timeout = 2",
+  "PRAGMA journal_mode = WAL",
+  // an acknowledged write survives a power cut
+  "PRAGMA synchronous = FULL",
+  // what was deleted or overwritten is no longer in the file
+  "PRAGMA secure_delete = ON",
+  "PRAGMA foreign_keys = ON"
+]
+
+const errorOf = (cause: unknown, operation: string): SqlError => {
+  const message = Predicate.isError(cause) ? cause.message : "unknown error"
+  const code = Predicate.hasProperty(cause, "errcode") && Predicate.isNumber(cause.errcode) ? cause.errcode & 0xff : 0
+  const props = { cause, message, operation }
+  return new SqlError({
+    reason: code === 5 || code === 6 || message === "database is locked"
+      ? new LockTimeoutError(props)
+      : code === 14
+      ? new ConnectionError(props)
+      : new UnknownError(props)
+  })
+}
+
+const isBusy = ({ reason }: SqlError): boolean => reason._tag === "LockTimeoutError"
+
+const patiently = <A>(effect: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
+  Effect.retry(effect, {
+    while: isBusy,
+    schedule: Schedule.upTo(naps, { duration: patience })
+  })
+
+type Value = null | number | bigint | string | Uint8Array
+
+const isValue = (value: unknown): value is Value =>
+  value === null || ["number", "bigint", "string"].includes(typeof value) || value instanceof Uint8Array
+
+const valueOf = (value: unknown): Value => {
+  if (isValue(value)) return value
+  if (value === undefined) return null
+  if (Predicate.isBoolean(value)) return Number(value)
+  return value instanceof Date ? value.toISOString() : Formatter.formatJson(value)
+}
+
+const connectionOf = (database: DatabaseSync): Connection => {
+  const prepared = new Map<string, ReturnType<DatabaseSync["prepare"]>>()
+  const statementOf = (text: string) => {
+    const known = prepared.get(text)
+    if (known !== undefined) return known
+    if (prepared.size > 200) prepared.clear()
+    const statement = database.prepare(text)
+    prepared.set(text, statement)
+    return statement
+  }
+  const rows = (text: string, parameters: ReadonlyArray<unknown>) =>
+    patiently(Effect.try({
+      try: (): ReadonlyArray<Record<string, unknown>> => statementOf(text).all(...parameters.map(valueOf)),
+      catch: (cause) => errorOf(cause, "query")
+    }))
+  const values = (text: string, parameters: ReadonlyArray<unknown>) =>
+    Effect.map(rows(text, parameters), (found) => found.map((row) => Object.values(row)))
+  const execute: Connection["execute"] = (text, parameters, transformRows) =>
+    Effect.map(rows(text, parameters), (found) => transformRows === undefined ? found : transformRows(found))
+  return {
+    execute,
+    executeRaw: rows,
+    executeStream: (text, parameters, transformRows) =>
+      Stream.fromIterableEffect(execute(text, parameters, transformRows)),
+    executeValues: values,
+    executeValuesUnprepared: values,
+    executeUnprepared: execute
+  }
+}
+
+/**
+ * Opens the file. Statements outside of a transaction share one connection; each transaction, and what is reserved, has one
+ * of its own.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function*(
+  options: Options
+): Effect.fn.Return<
+  SqlClient.SqlClient,
+  SqlError,
+  Scope.Scope | Reactivity.Reactivity | FileSystem.FileSystem
+> {
+  const fs = yield* FileSystem.FileSystem
+  const filename = Path.resolve(options.filename)
+  const failed = (detail: string) =>
+    new SqlError({ reason: new ConnectionError({ cause: undefined, message: detail, operation: "connect" }) })
+  const { DatabaseSync } = yield* Effect.mapError(loadSqlite, ({ detail }) => failed(detail))
+
+  // SQLite gives the log and the index beside the file its mode.
+  yield* makePrivateDirectory(Path.dirname(filename)).pipe(
+    Effect.andThen(
+      Effect.catchReason(
+        Effect.scoped(Effect.andThen(fs.open(filename, { flag: "wx", mode: 0o600 }), fs.chmod(filename, 0o600))),
+        "PlatformError",
+        "AlreadyExists",
+        () => Effect.void
+      )
+    ),
+    Effect.mapError(({ message }) => failed(`${filename}: ${message}`))
+  )
+
+  const open = Effect.acquireRelease(
+    Effect.try({ try: () => new DatabaseSync(filename), catch: (cause) => errorOf(cause, "connect") }),
+    (database) =>
+      Effect.sync(() => {
+        database.close()
+      })
+  ).pipe(
+    Effect.tap((database) =>
+      Effect.forEach(
+        pragmas,
+        (pragma) =>
+          patiently(Effect.try({ try: () => database.exec(pragma), catch: (cause) => errorOf(cause, "connect") })),
+        { discard: true }
+      )
+    )
+  )
+  const reserve = Effect.map(open, connectionOf)
+  const shared = yield* reserve
+  // of one program one transaction at a time writes; the others wait here and not at the file
+  const turn = yield* Semaphore.make(1)
+
+  const client = yield* SqlClient.make({
+    acquirer: Effect.succeed(shared),
+    transactionAcquirer: Effect.andThen(turn.takeScoped(1), reserve),
+    compiler: Statement.makeCompilerSqlite(),
+    driver: "node-sqlite",
+    spanAttributes: [["db.system.name", "sqlite"]],
+    beginTransaction: "BEGIN IMMEDIATE",
+    releaseSavepoint: (name) => `RELEASE SAVEPOINT ${name}`
+  })
+  return Object.assign(client, { reserve })
+})
+
+/**
+ * A SQLite file as the program's `SqlClient`, until effect's own driver follows 4.1. Many programs of a machine share it: a
+ * statement that meets another program's write waits, for 30 seconds at most, and the timers of the program go on meanwhile.
+ *
+ * **Gotchas**
+ *
+ * The file is for a disk of this machine: SQLite's locks do not hold over a network. `:memory:` is no file: take
+ * `TokenStorage.layerMemory`.
+ *
+ * **Example** (Sessions in one encrypted file)
+ *
+ * ```ts
+ * import { EncryptedTokenStorage, EncryptionKeys } from "@effect-authn/core"
+ * import { NodeSqlite } from "@effect-authn/platform-node"
+ * import { SqlTokenStorage } from "@effect-authn/storage-sql"
+ * import { Layer } from "effect"
+ *
+ * export const storage = EncryptedTokenStorage.layer(SqlTokenStorage.layer()).pipe(
+ *   Layer.provide(EncryptionKeys.layerEnvironment()),
+ *   Layer.provide(NodeSqlite.layer({ filename: "/var/lib/my-app/sessions.sqlite" }))
+ * )
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options: Options): Layer.Layer<SqlClient.SqlClient, SqlError> =>
+  Layer.provide(Layer.effect(SqlClient.SqlClient, make(options)), [Reactivity.layer, NodeFileSystem.layer])

@@ -1,0 +1,203 @@
+/** The table of sessions: compare and set in one statement, the index of due ones, and hints about changes. */
+import * as Session from "@effect-authn/core/session/Session"
+import type { SessionKey } from "@effect-authn/core/session/SessionKey"
+import { DueAt, DueSessions } from "@effect-authn/core/storage/DueSessions"
+import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
+import { StorageConflict, StorageCorrupt, TokenStorageError } from "@effect-authn/core/storage/TokenStorageError"
+import * as Clock from "effect/Clock"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as PubSub from "effect/PubSub"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import * as Changes from "./changes.ts"
+import type { Database, Row } from "./database.ts"
+import type { Names } from "./names.ts"
+
+/** A row that was moved aside keeps its place under a name that no session has. */
+const isSession = "id NOT LIKE '%.%'"
+
+const pageLength = 500
+
+export interface Options {
+  readonly database: Database
+  readonly names: Names
+  readonly description: string
+  readonly changes: "notify" | "poll" | "none"
+}
+
+export const make = Effect.fnUntraced(function*(options: Options) {
+  const { changes, database, description, names } = options
+  const { dialect, now, prefix, run } = database
+  const table = `${prefix}_sessions`
+  const codec = yield* TokenStorage.Codec
+  const dueAt = yield* DueAt
+  const feed = yield* PubSub.unbounded<SessionKey>()
+  const remote = yield* Changes.make(database, changes)
+
+  const failed = (method: string) => (reason: TokenStorageError["reason"]) =>
+    new TokenStorageError({ storage: description, method, reason })
+
+  const placeOf = (key: SessionKey) => `the session of ${key.account} in table ${table}`
+
+  // On PostgreSQL the hint goes out with the write, in the same statement. A payload has 8000 bytes at most.
+  const hinted = (statement: string, channel: string) =>
+    changes === "notify" && dialect === "pg"
+      ? `WITH written AS (${statement} RETURNING id, key) SELECT id, ` +
+        `CAST(pg_notify('${channel}', CASE WHEN octet_length(key) < 7000 THEN key ELSE '' END) AS TEXT) AS sent FROM written`
+      : `${statement} RETURNING id`
+  const channel = Changes.channelOf(prefix)
+
+  const rowOf = (id: string) =>
+    Effect.map(
+      run(`SELECT CAST(generation AS TEXT) AS generation, document FROM ${table} WHERE id = $1`, [id]),
+      (rows): Row | undefined => rows[0]
+    )
+
+  // A damaged document is moved aside under the name that it had when it was read, so that no newer one is.
+  const open = (id: string, key: SessionKey, document: string) =>
+    codec.decode(document, placeOf(key)).pipe(
+      Effect.catchTag("StorageCorrupt", ({ detail }) =>
+        Effect.gen(function*() {
+          const aside = `${id}.damaged-${yield* Clock.currentTimeMillis}`
+          const moved = yield* run(
+            `UPDATE ${table} SET id = $2, due_at = NULL WHERE id = $1 AND document = $3 RETURNING id`,
+            [id, aside, document]
+          )
+          return yield* new StorageCorrupt({
+            detail,
+            ...(moved.length > 0 ? { quarantine: `row ${aside} of table ${table}` } : {})
+          })
+        }))
+    )
+
+  // Why nothing was written: what stands there says so itself if it is illegible; if it is ours, the acknowledgement of an
+  // earlier try was lost.
+  const refused = Effect.fnUntraced(function*(key: SessionKey, id: string, expected: number, ours?: Session.Session) {
+    const row = yield* rowOf(id)
+    if (row === undefined) {
+      return ours === undefined ? undefined : yield* new StorageConflict({ expected, found: 0 })
+    }
+    const stored = yield* open(id, key, row["document"] ?? "")
+    if (ours !== undefined && TokenStorage.encode(stored) === TokenStorage.encode(ours)) return undefined
+    return yield* new StorageConflict({ expected, found: Number(row["generation"]) })
+  })
+
+  // SQLite keeps what was overwritten in its log until the log is emptied.
+  const empty = dialect === "pg"
+    ? Effect.void
+    : Effect.ignore(
+      run("PRAGMA wal_checkpoint(TRUNCATE)").pipe(
+        Effect.filterOrFail((rows) => Number(rows[0]?.["busy"] ?? 0) === 0),
+        Effect.retry({ times: 10, schedule: Schedule.spaced("20 millis") })
+      )
+    )
+
+  const storage = TokenStorage.TokenStorage.of({
+    description,
+    guarantees: { durable: true, exclusive: true, changes: changes !== "none", atRest: codec.atRest },
+
+    get: Effect.fn("SqlTokenStorage.get")(function*(key) {
+      const id = yield* names.of(key.id)
+      const row = yield* rowOf(id)
+      if (row === undefined) return Option.none()
+      return Option.some(yield* open(id, key, row["document"] ?? ""))
+    }, Effect.mapError(failed("get"))),
+
+    put: Effect.fn("SqlTokenStorage.put")(function*(key, next, expected) {
+      const id = yield* names.of(key.id)
+      const document = yield* codec.encode(next)
+      const due = Option.match(dueAt(next), { onNone: () => "", onSome: (at) => `${Math.trunc(at)}` })
+      const dueColumn = "CAST(NULLIF($5, '') AS BIGINT)"
+      const written = expected === 0
+        ? yield* run(
+          hinted(
+            `INSERT INTO ${table} (id, key, generation, document, due_at) ` +
+              `VALUES ($1, $2, CAST($3 AS BIGINT), $4, ${dueColumn}) ON CONFLICT (id) DO NOTHING`,
+            channel
+          ),
+          [id, key.id, `${next.generation}`, document, due]
+        )
+        : yield* run(
+          hinted(
+            `UPDATE ${table} SET generation = CAST($3 AS BIGINT), document = $4, due_at = ${dueColumn} ` +
+              `WHERE id = $1 AND key = $2 AND generation = CAST($6 AS BIGINT)`,
+            channel
+          ),
+          [id, key.id, `${next.generation}`, document, due, `${expected}`]
+        )
+      if (written.length === 0) yield* refused(key, id, expected, next)
+      if (Session.isSignedOut(next)) yield* empty
+      yield* PubSub.publish(feed, key)
+    }, Effect.mapError(failed("put"))),
+
+    remove: Effect.fn("SqlTokenStorage.remove")(function*(key, expected) {
+      const id = yield* names.of(key.id)
+      const removed = yield* run(
+        hinted(`DELETE FROM ${table} WHERE id = $1 AND generation = CAST($2 AS BIGINT)`, channel),
+        [id, `${expected}`]
+      )
+      if (removed.length === 0) yield* refused(key, id, expected)
+      yield* empty
+      yield* PubSub.publish(feed, key)
+    }, Effect.mapError(failed("remove"))),
+
+    keys: Effect.suspend(() => Stream.runCollect(scan)),
+    scan: Stream.suspend(() => scan),
+    changes: Stream.merge(Stream.fromPubSub(feed), remote)
+  })
+
+  const scan: Stream.Stream<SessionKey, TokenStorageError> = Stream.paginate("", (after: string) =>
+    Effect.map(
+      Effect.mapError(
+        run(
+          `SELECT id, key FROM ${table} WHERE id > $1 AND ${isSession} ORDER BY id LIMIT ${pageLength}`,
+          [after]
+        ),
+        failed("scan")
+      ),
+      (rows) =>
+        [
+          rows.flatMap((row) => Changes.keysOf(row["key"])),
+          rows.length < pageLength ? Option.none() : Option.fromUndefinedOr(rows.at(-1)?.["id"])
+        ] as const
+    ))
+
+  const skipping = dialect === "pg" ? " FOR UPDATE SKIP LOCKED" : ""
+  const dueSessions = DueSessions.of({
+    claim: ({ lease, limit }) =>
+      run(
+        `UPDATE ${table} SET was_due_at = due_at, due_at = ${now} + CAST($1 AS BIGINT) WHERE id IN (SELECT id FROM ${table} ` +
+          `WHERE due_at <= ${now} ORDER BY due_at LIMIT CAST($2 AS INTEGER)${skipping}) RETURNING key, CAST(was_due_at AS TEXT) AS was_due_at`,
+        [`${Duration.toMillis(lease)}`, `${limit}`]
+      ).pipe(
+        // the rows of an update come in no order
+        Effect.map((rows) =>
+          [...rows]
+            .sort((one, other) => Number(one["was_due_at"]) - Number(other["was_due_at"]))
+            .flatMap((row) => Changes.keysOf(row["key"]))
+        ),
+        Effect.mapError(failed("claim"))
+      ),
+    putOff: (key, until) =>
+      Effect.gen(function*() {
+        yield* run(
+          `UPDATE ${table} SET due_at = CAST($2 AS BIGINT) WHERE id = $1 RETURNING id`,
+          [yield* names.of(key.id), `${DateTime.toEpochMillis(until)}`]
+        )
+      }).pipe(Effect.mapError(failed("putOff"))),
+    backlog: run(
+      `SELECT CAST(count(*) AS TEXT) AS due, CAST(min(due_at) AS TEXT) AS oldest FROM ${table} WHERE due_at <= ${now}`
+    ).pipe(
+      Effect.map(([row]) => ({
+        due: Number(row?.["due"] ?? 0),
+        oldest: Option.map(Option.fromNullishOr(row?.["oldest"]), (at) => DateTime.makeUnsafe(Number(at)))
+      })),
+      Effect.mapError(failed("backlog"))
+    )
+  })
+
+  return { storage, dueSessions }
+})
