@@ -1,5 +1,5 @@
 // Programs of docs/examples that speak to servers, each run as a reader would run it.
-import { IamSimulator, OidcProvider } from "@effect-authn/testing"
+import { IamSimulator, OidcProvider, PostgresServer } from "@effect-authn/testing"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option, Redacted, Stream } from "effect"
@@ -140,4 +140,32 @@ describe("docs/examples/protected-api.ts", () => {
       assert.strictEqual((yield* call("GET", {})).status, 401)
       assert.strictEqual((yield* call("GET", { authorization: `${good.authorization}x` })).status, 401)
     }).pipe(Effect.scoped, Effect.provide([IamSimulator.layer(), NodeServices.layer])))
+})
+
+describe("docs/examples/two-machines.ts", () => {
+  it.live.runIf(PostgresServer.isThere)(
+    "signs in once, whichever of two processes on PostgreSQL comes first",
+    () =>
+      Effect.gen(function*() {
+        const iam = yield* IamSimulator.IamSimulator
+        const postgres = yield* PostgresServer.PostgresServer
+        const env = {
+          ...(yield* home),
+          DATABASE_URL: postgres.url(),
+          DATALAYER_IAM_URL: iam.issuer,
+          EFFECT_AUTHN_KEY: "A".repeat(43),
+          IAM_PASSWORD: "correct-horse-battery"
+        }
+        const once = runs([example("two-machines")], env)
+        const first = yield* once
+        assert.match(first, /^\d+$/)
+        assert.deepStrictEqual([yield* once, yield* once], [first, first])
+        const logins = (yield* iam.ledger).filter(({ route }) => route === "login")
+        assert.strictEqual(logins.length, 1)
+        const rows = yield* postgres.psql(
+          "SELECT count(*), bool_and(document LIKE '%sealed%') FROM effect_authn_sessions"
+        )
+        assert.strictEqual(rows, "1|t")
+      }).pipe(Effect.scoped, Effect.provide([IamSimulator.layer(), PostgresServer.layer()]))
+  )
 })

@@ -24,14 +24,15 @@ import * as NodeStorage from "./NodeStorage.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Options {
+export interface Options<StorageE = never> {
   /** Which of several sessions at the same IAM. Default: `default`. */
   readonly account?: string
   /**
    * Where sessions live. Default: `NodeStorage.layer` with permission to use plain files: encrypted files where there is
-   * a key, and plain ones elsewhere. `StoragePolicy` tells which, and why.
+   * a key, and plain ones elsewhere. `StoragePolicy` tells which, and why. Any other layer will do, such as
+   * `SqlTokenStorage.layer` over `NodeSqlite.layer`, under `EncryptedTokenStorage.layer`.
    */
-  readonly storage?: Layer.Layer<TokenStorage | SessionLock.SessionLock>
+  readonly storage?: Layer.Layer<TokenStorage | SessionLock.SessionLock, StorageE>
 }
 
 // Bun has a module of the name `undici`, but no dispatcher behind it.
@@ -82,9 +83,9 @@ export const layerHttpClient: Layer.Layer<HttpClient.HttpClient> = isBun ? layer
  * @category layers
  * @since 0.1.0
  */
-export const layerNoDeps = <Services, E>(
+export const layerNoDeps = <Services, E, StorageE = never>(
   dialect: Layer.Layer<IamClient | Services, E, HttpClient.HttpClient>,
-  options?: Options
+  options?: Options<StorageE>
 ): Layer.Layer<
   | AuthManager.AuthManager
   | SessionKeeper.SessionKeeper
@@ -92,7 +93,7 @@ export const layerNoDeps = <Services, E>(
   | SessionLock.SessionLock
   | IamClient
   | Services,
-  E,
+  E | StorageE,
   HttpClient.HttpClient
 > =>
   AuthManager.layer(options?.account === undefined ? {} : { account: options.account }).pipe(
@@ -135,9 +136,9 @@ export const layerNoDeps = <Services, E>(
  * @category layers
  * @since 0.1.0
  */
-export const layer = <Services, E>(
+export const layer = <Services, E, StorageE = never>(
   dialect: Layer.Layer<IamClient | Services, E, HttpClient.HttpClient>,
-  options?: Options
+  options?: Options<StorageE>
 ): Layer.Layer<
   | AuthManager.AuthManager
   | SessionKeeper.SessionKeeper
@@ -146,5 +147,5 @@ export const layer = <Services, E>(
   | HttpClient.HttpClient
   | IamClient
   | Services,
-  E
+  E | StorageE
 > => Layer.provideMerge(layerNoDeps(dialect, options), layerHttpClient)

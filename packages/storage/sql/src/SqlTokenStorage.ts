@@ -74,8 +74,8 @@ const make = (options: Options | undefined, isMigrating: boolean): Layer.Layer<S
 
 /**
  * Sessions in the database of the `SqlClient`, with their lock, their index of due sessions and pending logins. The first use
- * creates the tables, whichever of many programs it is in. Building it sends nothing: a database that is away fails the uses
- * of it, with what to do, and serves those after its return.
+ * creates the tables, whichever of many programs it is in. Building it never fails: a database that is away fails the uses of
+ * it, with what to do, and serves those after its return.
  *
  * **Details**
  *
@@ -86,7 +86,8 @@ const make = (options: Options | undefined, isMigrating: boolean): Layer.Layer<S
  * **Gotchas**
  *
  * The secrets lie there in plain text unless it is wrapped in `EncryptedTokenStorage.layer`. A pool of one connection is
- * refused. Pending logins are never encrypted; they hold no token, and end by themselves.
+ * refused. SQLite has one writer: a program that keeps a transaction of its own open on the same file makes the storage wait,
+ * and fail after 8 seconds; give the sessions a file of their own. Pending logins are never encrypted; they hold no token, and end by themselves.
  *
  * @category layers
  * @since 0.1.0

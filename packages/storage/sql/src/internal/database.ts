@@ -67,6 +67,9 @@ export const make = Effect.fnUntraced(function*(
     idleTimeToLive: isShared ? Duration.zero : Duration.infinity
   })
 
+  // taken before the program's own queries can take it
+  if (!isShared) yield* Effect.forkScoped(Effect.ignore(Effect.scoped(RcRef.get(own))))
+
   const once = (statement: string, parameters: ReadonlyArray<string>) =>
     Effect.scoped(Effect.flatMap(
       RcRef.get(own),

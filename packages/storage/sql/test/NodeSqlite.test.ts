@@ -1,0 +1,127 @@
+import { TokenStorage } from "@effect-authn/core"
+import { NodeSqlite } from "@effect-authn/platform-node"
+import { SqlTokenStorage } from "@effect-authn/storage-sql"
+import { assert, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { SqlClient } from "effect/sql"
+import * as Fs from "node:fs"
+import * as Os from "node:os"
+import * as Path from "node:path"
+import { DatabaseSync } from "node:sqlite"
+import { keyOf, plain } from "./samples.ts"
+
+const temporary = Effect.acquireRelease(
+  Effect.sync(() => Fs.mkdtempSync(Path.join(Os.tmpdir(), "effect-authn-sqlite-"))),
+  (directory) => Effect.sync(() => Fs.rmSync(directory, { recursive: true, force: true }))
+)
+
+const on = (filename: string) => Layer.provideMerge(SqlTokenStorage.layer(), NodeSqlite.layer({ filename }))
+
+const key = keyOf("file")
+
+const bytesBelow = (directory: string) =>
+  Fs.readdirSync(directory).map((name) => Fs.readFileSync(Path.join(directory, name)).toString("latin1")).join("")
+
+it.live("the file and what lies beside it are for this user alone, whatever the umask", () =>
+  Effect.gen(function*() {
+    const directory = Path.join(yield* temporary, "private")
+    yield* Effect.gen(function*() {
+      const storage = yield* TokenStorage.TokenStorage
+      yield* storage.put(key, plain(key, 1), 0)
+      const names = Fs.readdirSync(directory)
+      assert.deepStrictEqual(names.sort(), ["s.sqlite", "s.sqlite-shm", "s.sqlite-wal"])
+      for (const name of names) assert.strictEqual(Fs.statSync(Path.join(directory, name)).mode & 0o777, 0o600, name)
+      assert.strictEqual(Fs.statSync(directory).mode & 0o777, 0o700)
+    }).pipe(Effect.provide(on(Path.join(directory, "s.sqlite"))))
+  }))
+
+it.live("no byte of a session is left after it was removed, nor after a logout", () =>
+  Effect.gen(function*() {
+    const directory = Path.join(yield* temporary, "private")
+    yield* Effect.gen(function*() {
+      const storage = yield* TokenStorage.TokenStorage
+      yield* storage.put(key, plain(key, 1, "canary-7d1f"), 0)
+      assert.include(bytesBelow(directory), "canary-7d1f")
+      yield* storage.put(key, plain(key, 2, "canary-8e2a"), 1)
+      yield* storage.remove(key, 2)
+      const left = bytesBelow(directory)
+      assert.notInclude(left, "canary-7d1f")
+      assert.notInclude(left, "canary-8e2a")
+    }).pipe(Effect.provide(on(Path.join(directory, "s.sqlite"))))
+  }))
+
+it.live("while another program holds the file, timers go on, and the write waits for its turn", () =>
+  Effect.gen(function*() {
+    const filename = Path.join(yield* temporary, "s.sqlite")
+    yield* Effect.gen(function*() {
+      const storage = yield* TokenStorage.TokenStorage
+      yield* storage.put(key, plain(key, 1), 0)
+      const other = new DatabaseSync(filename)
+      other.exec("BEGIN IMMEDIATE")
+      let isWritten = false
+      const put = yield* Effect.forkChild(
+        Effect.tap(storage.put(key, plain(key, 2), 1), () =>
+          Effect.sync(() => {
+            isWritten = true
+          })),
+        { startImmediately: true }
+      )
+      for (let tick = 0; tick < 100; tick += 1) yield* Effect.sleep("2 millis")
+      assert.isFalse(isWritten)
+      other.exec("COMMIT")
+      other.close()
+      yield* Fiber.join(put)
+      const found = yield* storage.get(key)
+      assert.deepStrictEqual(Option.map(found, ({ generation }) => generation), Option.some(2))
+    }).pipe(Effect.provide(on(filename)))
+  }))
+
+it.live("a transaction of the program that rolls back takes nothing of the storage with it", () =>
+  Effect.gen(function*() {
+    const filename = Path.join(yield* temporary, "s.sqlite")
+    yield* Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      const storage = yield* TokenStorage.TokenStorage
+      yield* storage.keys
+      yield* sql`CREATE TABLE ours (n INTEGER)`
+      const found = yield* sql.withTransaction(Effect.gen(function*() {
+        yield* sql`INSERT INTO ours VALUES (1)`
+        return yield* storage.get(key)
+      }))
+      assert.isTrue(Option.isNone(found))
+      yield* Effect.exit(sql.withTransaction(Effect.andThen(sql`INSERT INTO ours VALUES (2)`, Effect.fail("no"))))
+      assert.deepStrictEqual(yield* sql`SELECT n FROM ours`, [{ n: 1 }])
+      yield* storage.put(key, plain(key, 1), 0)
+    }).pipe(Effect.provide(on(filename)))
+  }))
+
+it.live("a file that is no database, and a directory in its place, are named with what to do", () =>
+  Effect.gen(function*() {
+    const directory = yield* temporary
+    const filename = Path.join(directory, "text.sqlite")
+    Fs.writeFileSync(filename, "this is a text, and no database".repeat(100))
+    const use = (file: string) =>
+      TokenStorage.TokenStorage.use(({ get }) => get(key)).pipe(Effect.provide(on(file)), Effect.flip)
+    assert.include((yield* use(filename)).message, "file is not a database")
+    assert.include((yield* use(directory)).message, "unable to open database file")
+  }))
+
+it.live("a damaged document is moved aside, and the next read finds nothing", () =>
+  Effect.gen(function*() {
+    const filename = Path.join(yield* temporary, "s.sqlite")
+    yield* Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      const storage = yield* TokenStorage.TokenStorage
+      yield* storage.put(key, plain(key, 1), 0)
+      yield* sql`UPDATE effect_authn_sessions SET document = 'no document'`
+      const { reason } = yield* Effect.flip(storage.get(key))
+      assert.strictEqual(reason._tag, "StorageCorrupt")
+      assert.match(reason.message, /moved to row [0-9a-f]{64}\.damaged-\d+ of table effect_authn_sessions/)
+      assert.isTrue(Option.isNone(yield* storage.get(key)))
+      assert.deepStrictEqual(yield* storage.keys, [])
+      yield* storage.put(key, plain(key, 3), 0)
+    }).pipe(Effect.provide(on(filename)))
+  }))

@@ -1,0 +1,180 @@
+import { SessionLock, TokenStorage, type TokenStorageError } from "@effect-authn/core"
+import { SqlTokenStorage } from "@effect-authn/storage-sql"
+import * as PostgresServer from "@effect-authn/testing/PostgresServer"
+import * as TcpFaultProxy from "@effect-authn/testing/TcpFaultProxy"
+import { assert, describe, layer } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { SqlClient } from "effect/sql"
+import * as Fs from "node:fs"
+import { pool } from "./postgres.ts"
+import { keyOf, plain } from "./samples.ts"
+
+const unavailable = <A, R>(effect: Effect.Effect<A, TokenStorageError.TokenStorageError, R>) =>
+  Effect.map(Effect.flip(effect), ({ message, reason, written }) => {
+    assert.strictEqual(reason._tag, "StorageUnavailable")
+    return { detail: message, written }
+  })
+
+const on = (url: string, options?: SqlTokenStorage.Options, maxConnections = 4) =>
+  Layer.provideMerge(SqlTokenStorage.layer(options), pool(url, { maxConnections }))
+
+describe.runIf(PostgresServer.isThere)("PostgreSQL that fails", () => {
+  layer(PostgresServer.layer({ settings: { max_connections: "150" } }), { excludeTestServices: true })((it) => {
+    it.effect("a server that crashes and returns: the uses in between say so, and nothing is lost", () =>
+      Effect.gen(function*() {
+        const server = yield* PostgresServer.make()
+        yield* Effect.gen(function*() {
+          const storage = yield* TokenStorage.TokenStorage
+          const key = keyOf("restart")
+          yield* storage.put(key, plain(key, 1), 0)
+          yield* server.crash
+          const away = yield* unavailable(storage.put(key, plain(key, 2), 1))
+          assert.include(away.detail, "see whether it is up")
+          yield* server.start
+          assert.deepStrictEqual(Option.map(yield* storage.get(key), ({ generation }) => generation), Option.some(1))
+          yield* storage.put(key, plain(key, 2), 1)
+        }).pipe(Effect.provide(on(server.url())))
+      }))
+
+    it.effect("a put whose acknowledgement is lost has happened, and is known as ours", () =>
+      Effect.gen(function*() {
+        const server = yield* PostgresServer.PostgresServer
+        const proxy = yield* TcpFaultProxy.make
+        yield* proxy.forwardTo({ port: server.port })
+        const url = server.url({ database: "postgres", port: proxy.port })
+        yield* Effect.gen(function*() {
+          const storage = yield* TokenStorage.TokenStorage
+          const key = keyOf("acknowledgement")
+          yield* storage.put(key, plain(key, 1), 0)
+          yield* proxy.set("stalled-to-client")
+          const put = yield* Effect.forkChild(storage.put(key, plain(key, 2), 1), { startImmediately: true })
+          yield* Effect.gen(function*() {
+            const found = yield* server.psql("SELECT generation FROM lost_sessions")
+            return found
+          }).pipe(Effect.repeat({ until: (found) => found === "2" }))
+          yield* proxy.set("cut")
+          yield* proxy.set("open")
+          yield* Fiber.join(put)
+          assert.deepStrictEqual(Option.map(yield* storage.get(key), ({ generation }) => generation), Option.some(2))
+        }).pipe(Effect.provide(on(url, { prefix: "lost", changes: "none" })))
+      }))
+
+    it.effect("a standby, a wrong database and tables of another version: each says what to do", () =>
+      Effect.gen(function*() {
+        const server = yield* PostgresServer.PostgresServer
+        const key = keyOf("refused")
+        const readOnly = yield* server.createDatabase("read_only")
+        const get = (url: string, options?: SqlTokenStorage.Options) =>
+          Effect.provide(
+            TokenStorage.TokenStorage.use((storage) => unavailable(storage.get(key))),
+            on(url, options)
+          )
+        const put = TokenStorage.TokenStorage.use((storage) => storage.put(key, plain(key, 1), 0))
+        yield* Effect.provide(SqlTokenStorage.migrate(), pool(readOnly))
+        yield* server.psql("ALTER DATABASE read_only SET default_transaction_read_only = on")
+        const refused = yield* Effect.provide(
+          unavailable(put),
+          Layer.provide(SqlTokenStorage.layerStorage(), pool(readOnly))
+        )
+        assert.include(refused.detail, "connect to the primary")
+        assert.strictEqual(refused.written, "no")
+
+        const rules = yield* server.psql("SHOW hba_file")
+        yield* server.psql("CREATE ROLE guest LOGIN PASSWORD 'right'")
+        Fs.writeFileSync(rules, `host all guest 127.0.0.1/32 scram-sha-256\n${Fs.readFileSync(rules, "utf8")}`)
+        yield* server.psql("SELECT pg_reload_conf()")
+        const wrong = yield* get(server.url().replace("postgres@", "guest:wrong-canary@"))
+        assert.include(wrong.detail, "give it the right user and password")
+        assert.notInclude(wrong.detail, "canary")
+
+        assert.include((yield* get(server.url({ database: "nowhere" }))).detail, "create it, or name another one")
+
+        const newer = yield* server.createDatabase("newer")
+        yield* Effect.provide(SqlTokenStorage.migrate(), pool(newer))
+        yield* server.psql("INSERT INTO effect_authn_migrations (migration_id, name) VALUES (7, 'later')", "newer")
+        assert.include((yield* get(newer)).detail, "of version 7, this program knows 1: update this program")
+
+        const empty = yield* server.createDatabase("empty")
+        const missing = yield* Effect.provide(
+          unavailable(put),
+          Layer.provide(SqlTokenStorage.layerStorage(), pool(empty))
+        )
+        assert.include(missing.detail, "SqlTokenStorage.migrate")
+      }))
+
+    it.effect("eight programs start at once on an empty database whose program has migrations of its own", () =>
+      Effect.gen(function*() {
+        const server = yield* PostgresServer.PostgresServer
+        const url = yield* server.createDatabase("eight")
+        yield* server.psql(
+          "CREATE TABLE effect_sql_migrations (migration_id integer primary key, name text not null, created_at timestamptz default now()); " +
+            "INSERT INTO effect_sql_migrations VALUES (99, 'ours')",
+          "eight"
+        )
+        const key = keyOf("eight")
+        const found = yield* Effect.forEach(
+          Array.from({ length: 8 }),
+          () => TokenStorage.TokenStorage.use(({ get }) => get(key)).pipe(Effect.provide(Layer.fresh(on(url)))),
+          { concurrency: "unbounded" }
+        )
+        assert.strictEqual(found.filter(Option.isNone).length, 8)
+        assert.strictEqual(yield* server.psql("SELECT max(migration_id) FROM effect_sql_migrations", "eight"), "99")
+      }))
+
+    it.effect("a transaction of the caller that rolls back takes nothing with it, nor does one that has every connection", () =>
+      Effect.gen(function*() {
+        const server = yield* PostgresServer.PostgresServer
+        yield* Effect.gen(function*() {
+          const sql = yield* SqlClient.SqlClient
+          const storage = yield* TokenStorage.TokenStorage
+          const key = keyOf("transaction")
+          yield* Effect.exit(sql.withTransaction(
+            Effect.andThen(storage.put(key, plain(key, 1), 0), Effect.fail("roll back"))
+          ))
+          assert.isTrue(Option.isSome(yield* storage.get(key)))
+          const all = yield* Deferred.make<void>()
+          let holding = 0
+          const hold = sql.withTransaction(Effect.gen(function*() {
+            yield* sql`SELECT 1`
+            holding += 1
+            if (holding === 4) yield* Deferred.succeed(all, undefined)
+            yield* Deferred.await(all)
+            return yield* storage.get(key)
+          }))
+          const found = yield* Effect.all([hold, hold, hold, hold], { concurrency: "unbounded" })
+          assert.strictEqual(found.filter(Option.isSome).length, 4)
+        }).pipe(Effect.provide(on(server.url(), { prefix: "caller", changes: "none" }, 5)))
+      }))
+
+    it.effect("while a hundred programs wait inside of their locks, the server has one connection", () =>
+      Effect.gen(function*() {
+        const server = yield* PostgresServer.PostgresServer
+        const url = yield* server.createDatabase("hundred")
+        yield* Effect.gen(function*() {
+          const { withLock } = yield* SessionLock.SessionLock
+          const inside = yield* Deferred.make<void>()
+          let entered = 0
+          const connections = yield* Effect.forEach(
+            Array.from({ length: 100 }, (_, index) => keyOf(`hundred ${index}`)),
+            (key) =>
+              Effect.gen(function*() {
+                entered += 1
+                if (entered === 100) yield* Deferred.succeed(inside, undefined)
+                yield* Deferred.await(inside)
+                return key.account === "hundred 0"
+                  ? yield* server.psql(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = 'hundred' AND backend_type = 'client backend'"
+                  )
+                  : "0"
+              }).pipe(withLock(key, "renew")),
+            { concurrency: "unbounded" }
+          )
+          assert.strictEqual(connections[0], "1")
+        }).pipe(Effect.provide(on(url, { changes: "none" })))
+      }))
+  })
+})
