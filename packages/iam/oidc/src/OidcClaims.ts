@@ -13,7 +13,7 @@ const decodeProfile = Schema.decodeUnknownOption(Schema.Record(Schema.String, Sc
 
 /**
  * Reads claims. `handle` is `preferred_username`, else `nickname`; `roles` are those of the claims `roles` and `groups`.
- * `None` without a `sub`.
+ * A `sub` that is a whole number is taken as its digits; `None` without a `sub`.
  *
  * @category conversions
  * @since 0.1.0
@@ -26,7 +26,10 @@ export const toUser = (claims: unknown): Option.Option<User.User> =>
       const value = profile[name]
       return Array.isArray(value) ? value.filter(Predicate.isString) : []
     }
-    return Option.map(text("sub"), (id) =>
+    // Some providers put their database's own number there.
+    const sub = profile["sub"]
+    const id = typeof sub === "number" && Number.isSafeInteger(sub) ? Option.some(String(sub)) : text("sub")
+    return Option.map(id, (id) =>
       User.User.make({
         id,
         handle: Option.orElse(text("preferred_username"), () => text("nickname")),

@@ -92,7 +92,8 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
     // With its credentials at hand, a client needs no refresh token.
     return TokenAnswer.issued(provider, { ...accepted, refreshToken: undefined }, {
       grant: Session.Grant.make({ _tag: "Reissue" }),
-      user: Option.none()
+      user: Option.none(),
+      scope: target["scope"]
     })
   })
 
@@ -134,7 +135,8 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
     return TokenAnswer.issued(provider, accepted, {
       grant: session.grant,
       user: Option.none(),
-      idToken: idTokenOf(session)
+      idToken: idTokenOf(session),
+      scope: target["scope"] ?? scopeOf(session, selection)
     })
   })
 
@@ -290,6 +292,13 @@ const personal = new Set(["openid", "profile", "email", "address", "phone", "off
 const idTokenOf = (session: Session.Session): Redacted.Redacted | undefined =>
   [Option.toArray(Session.currentToken(session)), Object.values(session.tokens)].flat()
     .map(({ idToken }) => Option.getOrUndefined(idToken)).find((idToken) => idToken !== undefined)
+
+/** The scope that a session's token for a selection has; one that is new for a resource has that of the login. */
+const scopeOf = (session: Session.Session, selection: Selection.Selection): string | undefined =>
+  Option.orElse(Session.tokenFor(session, selection), () => Session.currentToken(session)).pipe(
+    Option.flatMap(({ scope }) => scope),
+    Option.getOrUndefined
+  )
 
 const claimsIn = (idToken: string): Option.Option<JwtCodec.JsonObject> =>
   Option.map(Result.getSuccess(JwtCodec.decodeUnverified(idToken)), ({ claims }) => claims)

@@ -103,7 +103,7 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
     const codeVerifier = Option.getOrElse(pending.codeVerifier, () => Redacted.make(""))
     const call = provider.call("login", codeVerifier, ...(nonce === undefined ? [] : [nonce]))
     const parameters = yield* validated(pending, callbackUrl, call)
-    const { resource } = yield* OidcOptions.target(settings, pending.selection, "login", [])
+    const { resource, scope } = yield* OidcOptions.target(settings, pending.selection, "login", scopes)
     if (completed.size >= remembered) completed.clear()
     completed.add(pending.state)
 
@@ -141,7 +141,8 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
     }
     return TokenAnswer.issued(provider, accepted, {
       grant: Session.Grant.make({ _tag: "None" }),
-      user: yield* userOf(provider, accepted, resource)
+      user: yield* userOf(provider, accepted, resource),
+      scope
     })
   })
 

@@ -25,6 +25,12 @@ const slowDown = Duration.seconds(5)
 const defaultLifetime = Duration.minutes(10)
 const longestBackoff = Duration.minutes(1)
 
+/** What the device code was asked for. */
+interface Target {
+  readonly resource?: string | undefined
+  readonly scope?: string | undefined
+}
+
 export const make = (provider: Provider): DeviceLogin["Service"] => {
   const { settings } = provider
 
@@ -51,14 +57,14 @@ export const make = (provider: Provider): DeviceLogin["Service"] => {
       )
     }
     const { deviceCode, interval, ...shown } = begun
-    return { ...shown, poll: poll(deviceCode, interval, shown.expiresAt, target["resource"]) } satisfies DeviceCode
+    return { ...shown, poll: poll(deviceCode, interval, shown.expiresAt, target) } satisfies DeviceCode
   })
 
   const poll = Effect.fn("OidcDeviceLogin.poll")(function*(
     deviceCode: Redacted.Redacted,
     givenInterval: Duration.Duration,
     expiresAt: DateTime.Utc,
-    resource: string | undefined
+    { resource, scope }: Target
   ): Effect.fn.Return<TokenResponse, IamError> {
     const call = provider.call("login", deviceCode)
     let interval = givenInterval
@@ -95,7 +101,7 @@ export const make = (provider: Provider): DeviceLogin["Service"] => {
         continue
       }
       const answer = asked.success
-      if (TokenAnswer.isIssued(answer)) return yield* accepted(answer, call, resource)
+      if (TokenAnswer.isIssued(answer)) return yield* accepted(answer, call, { resource, scope })
       switch (Refusal.codeOf(answer)) {
         case undefined:
           if (Option.isNone(answer.body) && !isNoRoute(answer)) continue
@@ -120,12 +126,13 @@ export const make = (provider: Provider): DeviceLogin["Service"] => {
   const accepted = Effect.fnUntraced(function*(
     answer: Answered,
     call: IamHttp.Call,
-    resource: string | undefined
+    { resource, scope }: Target
   ) {
     const accepted = yield* TokenAnswer.accept(provider, answer, call, oauth.processDeviceCodeResponse)
     return TokenAnswer.issued(provider, accepted, {
       grant: Session.Grant.make({ _tag: "None" }),
-      user: yield* userOf(provider, accepted, resource)
+      user: yield* userOf(provider, accepted, resource),
+      scope
     })
   })
 

@@ -139,12 +139,14 @@ export const issued = (provider: Provider, accepted: Accepted, options: {
   readonly grant: Session.Grant
   readonly user: Option.Option<User.User>
   readonly idToken?: Redacted.Redacted | undefined
+  readonly scope: string | undefined
 }): TokenResponse => ({
   tokens: TokenSet.fromAnswer({
     accessToken: accepted.accessToken,
     expiresIn: Option.getOrUndefined(accepted.answer.body)?.["expires_in"],
     idToken: accepted.idToken ?? options.idToken,
-    scope: accepted.scope,
+    // An answer that says nothing of it has the scope that was asked for (RFC 6749, section 5.1).
+    scope: accepted.scope ?? options.scope,
     receivedAt: accepted.answer.receivedAt,
     serverTime: accepted.answer.serverTime,
     defaultLifetime: provider.settings.policy.defaultLifetime
