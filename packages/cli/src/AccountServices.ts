@@ -96,6 +96,14 @@ const secretKey = (key: SessionKey.SessionKey): SessionKey.SessionKey =>
   SessionKey.SessionKey.make({ issuer: key.issuer, clientId: `${key.clientId} (its secret)`, account: key.account })
 
 /**
+ * The keys of what is stored for an account: of its session, and of its client's secret.
+ */
+export const sessionKeys = ({ client, issuer, name }: Account.Account): ReadonlyArray<SessionKey.SessionKey> => {
+  const key = SessionKey.SessionKey.make({ issuer, clientId: client, account: name })
+  return [key, secretKey(key)]
+}
+
+/**
  * The client's secret in `AUTHN_CLIENT_SECRET`.
  */
 export const toldSecret = Effect.map(

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { data, type Home, home, login, simulated } from "./authn.ts"
+import { data, type Home, home, login, simulated, stored } from "./authn.ts"
 
 interface Finding {
   readonly check: string
@@ -66,6 +66,25 @@ describe("what is damaged", () => {
           assert.strictEqual((yield* home.run(["token", "--account", other])).code, 3)
         })))
   }
+
+  it.live("and put aside is what the doctor lists, with sessions that no account lists", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        yield* login(home, simulator.issuer, "datalayer")
+        yield* login(home, simulator.issuer, "datalayer", ["--account", "work"])
+        const left = Effect.map(home.spawn(["doctor", "--json"]), ({ stdout }) =>
+          JSON.parse(stdout).flatMap(({ check, detail }: Finding) =>
+            check === "left behind" ? [detail] : []
+          ))
+        assert.deepStrictEqual(yield* left, [])
+        fs.rmSync(data(home, "accounts/work.json"))
+        const { file } = stored(home)
+        fs.writeFileSync(`${file}.corrupt-1700000000000`, "{")
+        const found = yield* left
+        assert.lengthOf(found, 2)
+        assert.match(found.join("\n"), /-work-[0-9a-f]{16}\.json is a session that no account lists/)
+        assert.match(found.join("\n"), /-default-[0-9a-f]{16}\.json\.corrupt-1700000000000 was damaged and put aside/)
+      })))
 
   it.live("is what the doctor finds, whatever else is wrong", () =>
     Effect.gen(function*() {

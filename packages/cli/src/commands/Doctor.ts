@@ -22,6 +22,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
+import * as Crypto from "node:crypto"
 import * as Path from "node:path"
 import { platform, version } from "node:process"
 import * as Account from "../Account.ts"
@@ -126,6 +127,43 @@ const accounts = Effect.gen(function*() {
   const names = yield* Effect.orElseSucceed(Account.names, () => [])
   const found = yield* Effect.forEach(names, (name) => Effect.result(Account.get(name)))
   return found.flatMap((one) => Result.isFailure(one) ? [finding("accounts", "bad", one.failure.message)] : [])
+})
+
+const directories = { "plain-file": "sessions", "encrypted-file": "encrypted", "keyring": "keychain" } as const
+
+/** What lies beside the sessions of the accounts: damaged files that were put aside, and sessions that none lists. */
+const leftBehind = Effect.gen(function*() {
+  const fs = yield* FileSystem.FileSystem
+  const place = yield* Effect.option(Account.directory)
+  if (Option.isNone(place)) return []
+  const names = yield* Effect.orElseSucceed(Account.names, () => [])
+  const read = yield* Effect.forEach(names, (name) => Effect.option(Account.get(name)))
+  const known = read.flatMap((one) => Option.toArray(Option.flatten(one)))
+  const listed = new Set(
+    known.flatMap((account) =>
+      AccountServices.sessionKeys(account).map(({ id }) =>
+        `${account.place} ${Crypto.hash("sha256", id, "hex").slice(0, 16)}`
+      )
+    )
+  )
+  // An account that cannot be read may list any of them.
+  const isComplete = known.length === names.length
+  const found: Array<Finding> = []
+  for (const kind of ["plain-file", "encrypted-file", "keyring"] as const) {
+    const directory = Path.join(place.value, directories[kind])
+    for (const file of yield* Effect.orElseSucceed(fs.readDirectory(directory), () => [])) {
+      const path = Path.join(directory, file)
+      const hash = /-([0-9a-f]{16})\.json$/.exec(file)?.[1]
+      if (/\.json\.corrupt-\d+$/.test(file)) {
+        const advice = "it may hold tokens that still work: end them at the IAM, and remove the file"
+        found.push(finding("left behind", "note", `${path} was damaged and put aside; ${advice}`))
+      } else if (hash !== undefined && isComplete && !listed.has(`${kind} ${hash}`)) {
+        const advice = "it is another program's, or was left: sign in there again and out, or remove the file"
+        found.push(finding("left behind", "note", `${path} is a session that no account lists; ${advice}`))
+      }
+    }
+  }
+  return found
 })
 
 const proxy = Effect.gen(function*() {
@@ -263,6 +301,7 @@ export const command = Command.make("doctor", {}, () =>
         !data.some((known) => known.detail === detail)
       ),
       ...data,
+      ...(yield* leftBehind),
       ...(yield* places(settings.policy ?? "auto")),
       yield* proxy,
       ...(address === undefined
