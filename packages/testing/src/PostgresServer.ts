@@ -54,7 +54,8 @@ export class PostgresServer extends Context.Service<PostgresServer, {
 
 /**
  * `settings` go onto the server's command line, such as `max_connections`. `isDurable`: writes are flushed to the disk, as in
- * production; otherwise a crash of the machine may lose them, and a crash of the server does not.
+ * production; otherwise a crash of the machine may lose them, and a crash of the server does not. `programs` is the directory of
+ * `initdb`, `postgres` and `psql`.
  *
  * @category models
  * @since 0.1.0
@@ -62,15 +63,13 @@ export class PostgresServer extends Context.Service<PostgresServer, {
 export interface Options {
   readonly settings?: Readonly<Record<string, string>>
   readonly isDurable?: boolean
+  readonly programs?: string
 }
 
 const nobody = 65534
 
-/** The directory of the server's programs: `POSTGRES_BIN`, or the newest of Debian's. */
+/** The directory of the server's programs: the newest of Debian's. */
 const findPrograms = (): string | undefined => {
-  // oxlint-disable-next-line effecttsgo/process-env
-  const { POSTGRES_BIN: named } = process.env
-  if (named !== undefined) return named
   const versions = "/usr/lib/postgresql"
   const found = Fs.existsSync(versions) ? Fs.readdirSync(versions) : []
   return found
@@ -88,8 +87,8 @@ const findPrograms = (): string | undefined => {
 export const isThere: boolean = findPrograms() !== undefined
 
 /**
- * Starts a server on a free port, and ends it and removes its directory when the scope closes. The programs are those in
- * `POSTGRES_BIN`, or of Debian's package `postgresql`.
+ * Starts a server on a free port, and ends it and removes its directory when the scope closes. The programs are those of
+ * Debian's package `postgresql`, unless `programs` names their directory.
  *
  * @category constructors
  * @since 0.1.0
@@ -97,11 +96,11 @@ export const isThere: boolean = findPrograms() !== undefined
 export const make = Effect.fnUntraced(function*(
   options?: Options
 ): Effect.fn.Return<PostgresServer["Service"], PostgresUnavailable, Scope.Scope> {
-  const programs = findPrograms()
+  const programs = options?.programs ?? findPrograms()
   if (programs === undefined) {
     return yield* new PostgresUnavailable({
       detail: "install the package postgresql (apt-get install -y --no-install-recommends postgresql), " +
-        "or name the directory of its programs in POSTGRES_BIN"
+        "or name the directory of its programs in the option `programs`"
     })
   }
   const root = yield* Effect.acquireRelease(
@@ -114,11 +113,9 @@ export const make = Effect.fnUntraced(function*(
     Fs.chmodSync(root, 0o755)
     Fs.chownSync(root, nobody, nobody)
   }
-  // oxlint-disable-next-line effecttsgo/process-env
-  const { PATH: path } = process.env
   const spawnOptions = {
     cwd: root,
-    env: { PATH: path, LC_ALL: "C", TZ: "UTC", HOME: root, PGCONNECT_TIMEOUT: "5" },
+    env: { LC_ALL: "C", TZ: "UTC", HOME: root, PGCONNECT_TIMEOUT: "5" },
     ...(asNobody ? { uid: nobody, gid: nobody } : {})
   }
   const data = Path.join(root, "data")
