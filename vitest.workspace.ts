@@ -95,6 +95,7 @@ export default defineConfig({
       quick("packages/iam/datalayer", shared),
       quick("packages/iam/genomcore", shared),
       quick("packages/iam/oidc", shared),
+      quick("packages/mcp"),
       quick("packages/platform/node"),
       quick("packages/storage/keyring"),
       quick("packages/storage/sql"),
@@ -106,6 +107,7 @@ export default defineConfig({
         env: scale({ histories: 3750, seed: 2, sessions: 10_000 })
       }),
       long("packages/iam/oidc"),
+      long("packages/mcp"),
       long("packages/platform/node"),
       long("packages/storage/keyring"),
       long("packages/storage/sql"),

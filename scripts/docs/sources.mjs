@@ -9,6 +9,7 @@ const root = path.join(import.meta.dirname, "../..")
 export const packages = [
   { name: "core", directory: "packages/core" },
   { name: "iam-oidc", directory: "packages/iam/oidc" },
+  { name: "mcp", directory: "packages/mcp" },
   { name: "iam-datalayer", directory: "packages/iam/datalayer" },
   { name: "iam-genomcore", directory: "packages/iam/genomcore" },
   { name: "platform-node", directory: "packages/platform/node" },

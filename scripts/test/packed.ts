@@ -15,6 +15,7 @@ export const published = {
   "@effect-authn/iam-datalayer": "packages/iam/datalayer",
   "@effect-authn/iam-genomcore": "packages/iam/genomcore",
   "@effect-authn/iam-oidc": "packages/iam/oidc",
+  "@effect-authn/mcp": "packages/mcp",
   "@effect-authn/platform-node": "packages/platform/node",
   "@effect-authn/storage-keyring": "packages/storage/keyring",
   "@effect-authn/storage-sql": "packages/storage/sql",

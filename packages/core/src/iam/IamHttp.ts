@@ -457,6 +457,11 @@ const transportReason = (failure: HttpClientError.HttpClientError): IamErrorReas
   if (typeof code === "string" ? code.startsWith("HPE_") : causes.some(({ name }) => name === "HTTPParserError")) {
     return new Malformed({ detail: `the server does not speak HTTP; ${isOtherServer}` })
   }
+  if (code === "ERR_PRIVATE_ADDRESS") {
+    return new Misconfigured({
+      detail: "the address leads into a private network, where no server may send this program: nothing was sent"
+    })
+  }
   if (code === "ERR_INVALID_PROXY") {
     return new Misconfigured({
       detail: "the address of the proxy is none: write HTTPS_PROXY and HTTP_PROXY as http://host:port, or unset them"

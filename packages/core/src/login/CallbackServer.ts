@@ -39,6 +39,25 @@ export interface Received {
 }
 
 /**
+ * What a person reads before they go on to a sign-in that a program began by itself.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Confirmation {
+  /** The heading, in a few words. */
+  readonly title: string
+  /** What happens when the person goes on, in a sentence. */
+  readonly text: string
+  /** What the person should look at, by name: the server, the host of the sign-in page, the scopes. */
+  readonly facts: ReadonlyArray<readonly [name: string, value: string]>
+  /** The words on the button. */
+  readonly button: string
+  /** Where the button leads: the page of the IAM. */
+  readonly url: string
+}
+
+/**
  * An open place for callbacks.
  *
  * @category models
@@ -52,6 +71,11 @@ export interface Callback {
    * answered and does not disturb it. It waits for ever: whoever asks sets the time limit.
    */
   readonly receive: (state: string) => Effect.Effect<Received>
+  /**
+   * Puts a page in front of the IAM's, and answers with its address. The page leads on by its button only. Nobody can
+   * guess the address, and no page of another can show it in a frame.
+   */
+  readonly confirm: (confirmation: Confirmation) => Effect.Effect<string>
 }
 
 /**

@@ -96,6 +96,7 @@ const world = (
             log.push("listen")
             return {
               redirectUri,
+              confirm: () => Effect.succeed("http://127.0.0.1/confirm"),
               receive: () =>
                 comes
                   ? Effect.delay(
@@ -188,6 +189,7 @@ describe("browser", () => {
         Layer.succeed(CallbackServer.CallbackServer, {
           open: Effect.succeed({
             redirectUri,
+            confirm: () => Effect.succeed("http://127.0.0.1/confirm"),
             receive: () =>
               Effect.sync(() => {
                 isAwaited = true

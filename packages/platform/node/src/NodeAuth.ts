@@ -5,15 +5,17 @@
  */
 import * as AuthManager from "@effect-authn/core/AuthManager"
 import type { IamClient } from "@effect-authn/core/iam/IamClient"
+import { PublicHttpClient } from "@effect-authn/core/iam/PublicHttpClient"
 import * as Redaction from "@effect-authn/core/iam/Redaction"
 import * as SessionKeeper from "@effect-authn/core/keeper/SessionKeeper"
 import * as SessionLock from "@effect-authn/core/storage/SessionLock"
 import type { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
 import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
-import type * as HttpClient from "effect/http/HttpClient"
+import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Os from "node:os"
+import * as PrivateAddress from "./internal/privateAddress.ts"
 import * as UndiciClient from "./internal/undiciClient.ts"
 import * as NodeBackgroundSleep from "./NodeBackgroundSleep.ts"
 import * as NodeStorage from "./NodeStorage.ts"
@@ -51,6 +53,18 @@ const layerFetch = Layer.provide(
  * @since 0.1.0
  */
 export const layerHttpClient: Layer.Layer<HttpClient.HttpClient> = isBun ? layerFetch : UndiciClient.layer
+
+/**
+ * The client for addresses that a server has named: it connects to public ones only. Names are resolved when a connection
+ * is made, and each address is looked at; Bun, whose `fetch` resolves by itself, looks before it sends.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerPublicHttpClient: Layer.Layer<PublicHttpClient> = Layer.effect(
+  PublicHttpClient,
+  Effect.map(HttpClient.HttpClient, (client) => PrivateAddress.guard(client, { resolves: isBun }))
+).pipe(Layer.provide(isBun ? layerFetch : UndiciClient.layerResolving(PrivateAddress.lookup)))
 
 /**
  * The manager of one account over the program's own `HttpClient`, which the type asks for.

@@ -7,6 +7,7 @@ import {
   type Callback,
   CallbackServer,
   CallbackUnavailable,
+  type Confirmation,
   type Received
 } from "@effect-authn/core/login/CallbackServer"
 import * as Effect from "effect/Effect"
@@ -14,6 +15,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
+import { randomUUID } from "node:crypto"
 import * as Http from "node:http"
 import * as Page from "./internal/callbackPage.ts"
 
@@ -58,13 +60,23 @@ export const make = (options?: Options): CallbackServer["Service"] => {
 
   const open = Effect.gen(function*(): Effect.fn.Return<Callback, CallbackUnavailable, Scope.Scope> {
     let gate = closed
-    const { port, taken } = yield* listenOnFirst(ports, (request, response) => answer(request, response, path, gate))
+    let asked: { readonly path: string; readonly confirmation: Confirmation } | undefined
+    const { port, taken } = yield* listenOnFirst(ports, (request, response) => {
+      if (!isOurs(request)) return Page.send(response, "unknown")
+      if (asked !== undefined && request.url === asked.path) return confirm(request, response, asked.confirmation)
+      answer(request, response, path, gate)
+    })
     if (port === undefined) {
       const tried = taken.length === 0 ? "no port" : `port ${[...new Set(taken)].join(", ")}`
       return yield* new CallbackUnavailable({ detail: `${tried} of this machine is free for the browser's callback` })
     }
     return {
       redirectUri: `http://${host}:${port}${path}`,
+      confirm: (confirmation) =>
+        Effect.sync(() => {
+          asked = { path: `/confirm/${randomUUID()}`, confirmation }
+          return `http://${host}:${port}${asked.path}`
+        }),
       receive: (state) =>
         Effect.callback<Received>((resume) => {
           let isReceived = false
@@ -97,9 +109,17 @@ export const make = (options?: Options): CallbackServer["Service"] => {
  */
 export const layer = (options?: Options): Layer.Layer<CallbackServer> => Layer.succeed(CallbackServer, make(options))
 
+// Another name in `Host` is a page of a stranger whose name was made to point here (DNS rebinding).
+const isOurs = ({ headers }: Http.IncomingMessage): boolean =>
+  /^(127\.0\.0\.1|localhost|\[::1\]):\d+$/.test(headers.host ?? "")
+
+const confirm = (request: Http.IncomingMessage, response: Http.ServerResponse, confirmation: Confirmation): void => {
+  if (request.method === "GET") return Page.sendConfirmation(response, confirmation)
+  if (request.method === "POST") return Page.goOn(response, confirmation.url)
+  Page.send(response, "method")
+}
+
 const answer = (request: Http.IncomingMessage, response: Http.ServerResponse, path: string, gate: Gate): void => {
-  // Another name in `Host` is a page of a stranger whose name was made to point here (DNS rebinding).
-  if (!/^(127\.0\.0\.1|localhost|\[::1\]):\d+$/.test(request.headers.host ?? "")) return Page.send(response, "unknown")
   const url = URL.parse(request.url ?? "/", "http://127.0.0.1")
   if (url?.pathname !== path) return Page.send(response, "unknown")
   if (request.method !== "GET") return Page.send(response, "method")

@@ -1,4 +1,5 @@
-/** The pages that a browser sees at the end of a login. None holds a word of what came with the request. */
+/** The pages that a browser sees around a login. None holds a word of what came with the request. */
+import type { Confirmation } from "@effect-authn/core/login/CallbackServer"
 import * as Effect from "effect/Effect"
 import { createHash } from "node:crypto"
 import type { ServerResponse } from "node:http"
@@ -70,6 +71,37 @@ const html = ({ text, title }: Page): string =>
 <p>${text}</p>
 <script>${script}</script>
 `
+
+const escaped = (text: string): string =>
+  text.replace(/[\p{C}]+/gu, " ").replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
+
+/** Answers with a page whose button alone leads on. It has no script: what it says is there without one. */
+export const sendConfirmation = (response: ServerResponse, { button, facts, text, title }: Confirmation): void => {
+  response.writeHead(200, headers)
+  response.end(
+    `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
+<title>${escaped(title)}</title>
+<style>${style}</style>
+<h1>${escaped(title)}</h1>
+<p>${escaped(text)}</p>
+<dl>
+${facts.map(([name, value]) => `<dt>${escaped(name)}</dt><dd><strong>${escaped(value)}</strong></dd>`).join("\n")}
+</dl>
+<form method="post" action=""><button>${escaped(button)}</button></form>
+`
+  )
+}
+
+/** Sends the browser on, after the button. */
+export const goOn = (response: ServerResponse, url: string): void => {
+  const { "content-type": _type, ...rest } = headers
+  response.writeHead(303, { ...rest, location: url })
+  response.end()
+}
 
 /** Answers with a page. */
 export const send = (response: ServerResponse, name: Name): void => {

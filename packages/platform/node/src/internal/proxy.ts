@@ -5,6 +5,7 @@ import type * as Undici from "@effect/platform-node/Undici"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type { LookupFunction } from "node:net"
 
 // What undici speaks to.
 const schemes = new Set(["http:", "https:", "socks5:", "socks:"])
@@ -21,9 +22,10 @@ const told = (name: string) =>
     Option.firstSomeOf
   )
 
-/** Makes the dispatcher. An address that is none fails the requests, with the code `ERR_INVALID_PROXY`. */
+/** Makes the dispatcher, which resolves names by `lookup` where no proxy does. An address that is none fails the requests, with the code `ERR_INVALID_PROXY`. */
 export const make = Effect.fnUntraced(function*(
-  { Dispatcher, EnvHttpProxyAgent }: typeof Undici
+  { Dispatcher, EnvHttpProxyAgent }: typeof Undici,
+  lookup?: LookupFunction
 ): Effect.fn.Return<Undici.Dispatcher> {
   /** Refuses each request, and nothing before: who needs no network needs no proxy. */
   class Refusing extends Dispatcher {
@@ -41,6 +43,7 @@ export const make = Effect.fnUntraced(function*(
   return yield* Effect.orElseSucceed(
     Effect.try(() =>
       new EnvHttpProxyAgent({
+        ...(lookup === undefined ? {} : { connect: { lookup } }),
         ...(Option.isSome(httpProxy) ? { httpProxy: httpProxy.value } : {}),
         ...(Option.isSome(httpsProxy) ? { httpsProxy: httpsProxy.value } : {})
       })

@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
+import type { LookupFunction } from "node:net"
 import * as ContentCoding from "./contentCoding.ts"
 import * as Proxy from "./proxy.ts"
 
@@ -39,25 +40,30 @@ const inTime =
     return dispatch(options, timely)
   }
 
-const layerDispatcher = Layer.effect(
-  NodeHttpClient.Dispatcher,
-  Effect.gen(function*() {
-    const undici = yield* Effect.promise(() => import("@effect/platform-node/Undici"))
-    const agent = yield* Effect.acquireRelease(
-      Proxy.make(undici),
-      (agent) => Effect.promise(() => agent.destroy())
-    )
-    return agent.compose(inTime(undici))
-  })
-)
+const layerDispatcher = (lookup?: LookupFunction) =>
+  Layer.effect(
+    NodeHttpClient.Dispatcher,
+    Effect.gen(function*() {
+      const undici = yield* Effect.promise(() => import("@effect/platform-node/Undici"))
+      const agent = yield* Effect.acquireRelease(
+        Proxy.make(undici, lookup),
+        (agent) => Effect.promise(() => agent.destroy())
+      )
+      return agent.compose(inTime(undici))
+    })
+  )
 
 /**
  * Honours the variables for proxies, decodes what a server compressed, follows no redirects, and sends nothing after the
  * `Deadline` of its caller.
  */
-export const layer: Layer.Layer<HttpClient.HttpClient> = Layer.provide(
-  HttpClient.layerMergedContext(
-    Effect.map(NodeHttpClient.makeUndici, HttpClient.transformResponse(ContentCoding.decode))
-  ),
-  layerDispatcher
-)
+export const layer: Layer.Layer<HttpClient.HttpClient> = Layer.suspend(() => layerResolving())
+
+/** The same, with names resolved by `lookup`. */
+export const layerResolving = (lookup?: LookupFunction): Layer.Layer<HttpClient.HttpClient> =>
+  Layer.provide(
+    HttpClient.layerMergedContext(
+      Effect.map(NodeHttpClient.makeUndici, HttpClient.transformResponse(ContentCoding.decode))
+    ),
+    layerDispatcher(lookup)
+  )
