@@ -39,7 +39,7 @@ const read = (path: string): Source => {
   }
 }
 
-const packages: ReadonlyArray<Package> = ["core", "testing", "cli", "bench"]
+const packages: ReadonlyArray<Package> = ["core", "testing", "cli", "bench", "mcp"]
   .concat(
     ["iam", "platform", "storage"].flatMap((family) =>
       list(Path.join(root, "packages", family)).map((name) => `${family}/${name}`)
@@ -75,6 +75,7 @@ describe("imports", () => {
   const allowed = (from: string, to: string): boolean => {
     if (from === to || from === "cli" || from === "bench") return true
     if (from === "testing") return to === "core" || to.startsWith("iam/")
+    if (from === "mcp") return to === "core" || to === "iam/oidc"
     return from !== "core" && to === "core"
   }
 

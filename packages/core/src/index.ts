@@ -128,6 +128,11 @@ export * as PendingLogins from "./storage/PendingLogins.ts"
 /**
  * @since 0.1.0
  */
+export * as PublicHttpClient from "./iam/PublicHttpClient.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as Redaction from "./iam/Redaction.ts"
 
 /**

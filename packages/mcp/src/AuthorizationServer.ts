@@ -158,7 +158,8 @@ export const requireS256 = (
     IamHttp.error(
       { issuer, method: "login" },
       new Misconfigured({
-        detail: "the authorization server does not say that it checks PKCE with S256, and MCP must not sign in without: " +
+        detail:
+          "the authorization server does not say that it checks PKCE with S256, and MCP must not sign in without: " +
           "its operator has to list S256 in code_challenge_methods_supported"
       })
     )

@@ -63,7 +63,9 @@ export class ScopeRefused extends Schema.TaggedError<ScopeRefused>("@effect-auth
   { url: Schema.String, required: Schema.Array(Schema.String) }
 ) {
   override get message(): string {
-    return `${this.url} still wants the scopes "${this.required.join(" ")}" after signing in for them: ask who runs the ` +
+    return `${this.url} still wants the scopes "${
+      this.required.join(" ")
+    }" after signing in for them: ask who runs the ` +
       `server which account may have them, then type: authn mcp login ${this.url}`
   }
 }
@@ -307,7 +309,11 @@ export const make = Effect.fnUntraced(function*(
   ): Effect.fn.Return<Connected, IamError> {
     const scopes = mode === "machine" ? signIn.scopes : []
     const name = account === "default" ? `mcp ${signIn.resource}` : `mcp ${signIn.resource} ${account}`
-    const key = SessionKey.SessionKey.make({ issuer: signIn.as.issuer, clientId: signIn.client.clientId, account: name })
+    const key = SessionKey.SessionKey.make({
+      issuer: signIn.as.issuer,
+      clientId: signIn.client.clientId,
+      account: name
+    })
     const id = `${key.id} ${scopes.join(" ")}`
     const known = managers.get(id)
     if (known !== undefined) return { signIn, manager: known }
@@ -341,16 +347,19 @@ export const make = Effect.fnUntraced(function*(
     })
 
   const withCommand = <A, E, R>(effect: Effect.Effect<A, E | AuthError, R>) =>
-    Effect.mapError(effect, (error) =>
-      Predicate.isTagged(error, "ReauthenticationRequired") && isReauthentication(error)
-        ? new ReauthenticationRequired({
-          key: error.key,
-          answerLost: error.answerLost,
-          detail: error.detail.includes(command) ? error.detail : `${error.detail}; type: ${command}`
-        })
-        : Predicate.isTagged(error, "NotAuthenticated") && isNotAuthenticated(error) && error.detail === undefined
-        ? signedOut(error.key.issuer, error.key.clientId, "nobody has signed in")
-        : error)
+    Effect.mapError(
+      effect,
+      (error) =>
+        Predicate.isTagged(error, "ReauthenticationRequired") && isReauthentication(error)
+          ? new ReauthenticationRequired({
+            key: error.key,
+            answerLost: error.answerLost,
+            detail: error.detail.includes(command) ? error.detail : `${error.detail}; type: ${command}`
+          })
+          : Predicate.isTagged(error, "NotAuthenticated") && isNotAuthenticated(error) && error.detail === undefined
+          ? signedOut(error.key.issuer, error.key.clientId, "nobody has signed in")
+          : error
+    )
 
   /** What the session has to show now, without asking anybody; nothing where only a sign-in helps. */
   const present = Effect.fnUntraced(function*(
@@ -388,12 +397,20 @@ export const make = Effect.fnUntraced(function*(
       }
     }
     if (mode === "machine") {
-      return yield* refuse(as.issuer, "login", "a program that signs in for itself needs a client that is registered there")
+      return yield* refuse(
+        as.issuer,
+        "login",
+        "a program that signs in for itself needs a client that is registered there"
+      )
     }
     if (metadataDocument !== undefined && as.client_id_metadata_document_supported === true) {
       return {
         isDynamic: false,
-        client: { clientId: metadataDocument, secret: Option.none(), method: "none" } satisfies ClientRegistration.Registered
+        client: {
+          clientId: metadataDocument,
+          secret: Option.none(),
+          method: "none"
+        } satisfies ClientRegistration.Registered
       }
     }
     const client = yield* lock.withLock(registrations.key(as.issuer), "login")(
@@ -447,8 +464,10 @@ export const make = Effect.fnUntraced(function*(
     if (mode === "never" || Option.isNone(browser) || Option.isNone(callbacks) || Option.isNone(prompt)) {
       return yield* signedOut(signIn.as.issuer, signIn.client.clientId, "nobody can be asked here")
     }
-    const isFirst = !Option.exists(server.signIn, ({ as, resource }) =>
-      as.issuer === signIn.as.issuer && resource === signIn.resource)
+    const isFirst = !Option.exists(
+      server.signIn,
+      ({ as, resource }) => as.issuer === signIn.as.issuer && resource === signIn.resource
+    )
     const asked = confirming(signIn, Context.get(oidc, BrowserLogin), callbacks.value, isFirst ? canonical : undefined)
     const person = Context.make(Browser, browser.value).pipe(
       Context.add(CallbackServer, asked.callbacks),
@@ -497,7 +516,11 @@ export const make = Effect.fnUntraced(function*(
       const { as, resource } = found.value
       if (mode !== "machine") yield* AuthorizationServer.requireS256(as)
       if (mode === "never") {
-        return yield* signedOut(as.issuer, "any client", asked.refused === undefined ? "nobody has signed in" : "refused")
+        return yield* signedOut(
+          as.issuer,
+          "any client",
+          asked.refused === undefined ? "nobody has signed in" : "refused"
+        )
       }
       const before = Option.match(
         Option.filter(server.signIn, (one) => one.as.issuer === as.issuer && one.resource === resource),
@@ -544,8 +567,10 @@ export const make = Effect.fnUntraced(function*(
         (error) => first === undefined && isRefusedClient(error),
         // A registration that died is made anew, once.
         (error) =>
-          Effect.flatMap(registrations.get(as.issuer), (kept) =>
-            Option.isSome(kept) ? attempt(kept.value.clientId) : Effect.fail(error))
+          Effect.flatMap(
+            registrations.get(as.issuer),
+            (kept) => Option.isSome(kept) ? attempt(kept.value.clientId) : Effect.fail(error)
+          )
       )
       const bearer = yield* present(connected)
       return bearer === undefined
@@ -665,9 +690,7 @@ export const make = Effect.fnUntraced(function*(
       // What the server asks for, it says to somebody who comes with nothing.
       const response = yield* send(probe(url)).pipe(
         Effect.scoped,
-        Effect.mapError(({ message }) =>
-          refuse(url.origin, "login", `the server cannot be reached: ${message}`)
-        )
+        Effect.mapError(({ message }) => refuse(url.origin, "login", `the server cannot be reached: ${message}`))
       )
       const challenge = ProtectedResource.challenge(response.headers["www-authenticate"] ?? "")
       const made = yield* signIn({ challenge, refused: undefined, isForced: true, scopes: [] })
@@ -806,7 +829,10 @@ const canReplay = (request: HttpClientRequest.HttpClientRequest): boolean =>
 
 const probe = (url: URL) =>
   HttpClientRequest.post(url).pipe(
-    HttpClientRequest.setHeaders({ accept: "application/json, text/event-stream", "mcp-protocol-version": "2025-11-25" }),
+    HttpClientRequest.setHeaders({
+      accept: "application/json, text/event-stream",
+      "mcp-protocol-version": "2025-11-25"
+    }),
     HttpClientRequest.bodyJsonUnsafe({
       jsonrpc: "2.0",
       id: 1,
@@ -872,7 +898,8 @@ const confirming = (
           confirm = (url) =>
             callback.confirm({
               title: "Sign in to an MCP server?",
-              text: "A program on this machine wants to use this server as you. Go on only if you know the server, and " +
+              text:
+                "A program on this machine wants to use this server as you. Go on only if you know the server, and " +
                 "if you want it to have what it asks for.",
               facts: [
                 ["MCP server", server ?? ""],
@@ -885,11 +912,11 @@ const confirming = (
         }))
     }),
     login: BrowserLogin.of({
-      begin: (options) =>
-        Effect.flatMap(login.begin(options), (begun) =>
-          server === undefined || confirm === undefined
-            ? Effect.succeed(begun)
-            : Effect.map(confirm(begun.url), (url) => ({ ...begun, url }))),
+      begin: Effect.fnUntraced(function*(options) {
+        const begun = yield* login.begin(options)
+        if (server === undefined || confirm === undefined) return begun
+        return { ...begun, url: yield* confirm(begun.url) }
+      }),
       complete: login.complete
     })
   }

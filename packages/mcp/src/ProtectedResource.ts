@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { IamError, Misconfigured } from "@effect-authn/core/iam/IamError"
+import { type IamError, Misconfigured } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as Effect from "effect/Effect"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"

@@ -38,15 +38,20 @@ const cases: ReadonlyArray<{
     name: "metadata of a resource with a path that only begins alike",
     says: /describes another resource/,
     make: (server) =>
-      server.routes.set(prm, (_, response) =>
-        answerJson(response, 200, { resource: `${server.issuer}/m`, authorization_servers: [server.issuer] }))
+      server.routes.set(
+        prm,
+        (_, response) =>
+          answerJson(response, 200, { resource: `${server.issuer}/m`, authorization_servers: [server.issuer] })
+      )
   },
   {
     name: "no authorization server",
     says: /names no authorization server/,
     make: (server) =>
-      server.routes.set(prm, (_, response) =>
-        answerJson(response, 200, { resource: server.url, authorization_servers: [] }))
+      server.routes.set(
+        prm,
+        (_, response) => answerJson(response, 200, { resource: server.url, authorization_servers: [] })
+      )
   },
   {
     name: "metadata of another issuer",
@@ -114,8 +119,10 @@ const cases: ReadonlyArray<{
       name: `${address} as its authorization server`,
       says: /nothing is sent there/,
       make: (server: Strict) =>
-        server.routes.set(prm, (_, response) =>
-          answerJson(response, 200, { resource: server.url, authorization_servers: [address] }))
+        server.routes.set(
+          prm,
+          (_, response) => answerJson(response, 200, { resource: server.url, authorization_servers: [address] })
+        )
     },
     {
       name: `${address} as its token endpoint`,
@@ -134,8 +141,11 @@ const cases: ReadonlyArray<{
       name: `${address} as its description`,
       says: /nothing is sent there/,
       make: (server: Strict) =>
-        server.routes.set("/mcp", (_, response) =>
-          answerJson(response, 401, {}, { "www-authenticate": `Bearer resource_metadata="${address}"` }))
+        server.routes.set(
+          "/mcp",
+          (_, response) =>
+            answerJson(response, 401, {}, { "www-authenticate": `Bearer resource_metadata="${address}"` })
+        )
     }
   ])
 ]
@@ -234,7 +244,9 @@ describe("what a public server names", () => {
 describe("an address", () => {
   it.effect("that may carry no token is refused before anything is sent", () =>
     Effect.gen(function*() {
-      for (const url of ["http://mcp.example/mcp", "mcp.example", "ftp://mcp.example", "", "https://a:b@mcp.example/"]) {
+      for (
+        const url of ["http://mcp.example/mcp", "mcp.example", "ftp://mcp.example", "", "https://a:b@mcp.example/"]
+      ) {
         const error = yield* Effect.flip(ProtectedResource.canonical(url))
         assert.strictEqual(error.reason._tag, "Misconfigured")
         assert.notInclude(error.message, "a:b")
@@ -248,4 +260,3 @@ const initialize = HttpClientRequest.bodyJsonUnsafe(HttpClientRequest.post("http
   id: 1,
   method: "initialize"
 }).body
-

@@ -54,9 +54,14 @@ export const conforms = ({ scenario, version }: Run, client: string): Promise<st
       scenario,
       ...(version === undefined ? [] : ["--spec-version", version])
     ]
-    execFile(process.execPath, args, { cwd: results, timeout: 120_000, maxBuffer: 2 ** 26 }, (error, stdout, stderr) => {
-      fs.rmSync(results, { recursive: true, force: true })
-      const failures = stdout.split("\n").filter((line) => /FAILURE|WARNING|Client error|Error/.test(line))
-      resolve(error === null ? "passed" : [`${error.message}`, ...failures, stderr.slice(-2000)].join("\n"))
-    })
+    execFile(
+      process.execPath,
+      args,
+      { cwd: results, timeout: 120_000, maxBuffer: 2 ** 26 },
+      (error, stdout, stderr) => {
+        fs.rmSync(results, { recursive: true, force: true })
+        const failures = stdout.split("\n").filter((line) => /FAILURE|WARNING|Client error|Error/.test(line))
+        resolve(error === null ? "passed" : [error.message, ...failures, stderr.slice(-2000)].join("\n"))
+      }
+    )
   })

@@ -21,7 +21,10 @@ export interface Strict {
   /** The scopes that a token must have. */
   required: ReadonlyArray<string>
   lifetime: number
-  readonly tokens: Map<string, { readonly scopes: ReadonlyArray<string>; readonly until: number; readonly family: string }>
+  readonly tokens: Map<
+    string,
+    { readonly scopes: ReadonlyArray<string>; readonly until: number; readonly family: string }
+  >
   readonly clients: Set<string>
   readonly count: (what: string) => number
   readonly close: () => Promise<void>

@@ -20,9 +20,13 @@ export const own = (address: string): Effect.Effect<URL, IamError> => {
   const fail = (detail: string) =>
     Effect.fail(IamHttp.error({ issuer: shown, method: "configure" }, new Misconfigured({ detail })))
   if (url === null || !/^https?:\/\//i.test(address.trim())) {
-    return fail(`"${shown}" is not the address of an MCP server: write it as a URL, for example https://mcp.example.com/mcp`)
+    return fail(
+      `"${shown}" is not the address of an MCP server: write it as a URL, for example https://mcp.example.com/mcp`
+    )
   }
-  if (url.username !== "" || url.password !== "") return fail("the address of an MCP server has no user and no password")
+  if (url.username !== "" || url.password !== "") {
+    return fail("the address of an MCP server has no user and no password")
+  }
   if (!SecureUrl.mayCarrySecrets(url)) {
     return fail(`plain http would show the token to everyone on the way to ${url.hostname}: write https://${url.host}`)
   }

@@ -2,9 +2,9 @@
  * What is known of servers and clients, beside the sessions: in the same place, protected in the same way. A record is the
  * token of a session that has no grant, so that the keeper writes it as it writes every session.
  */
+import * as ExportDocument from "@effect-authn/core/iam/ExportDocument"
 import { adoptBearer, IamClient, presentBearer, Revocation } from "@effect-authn/core/iam/IamClient"
 import { IamError, Unsupported } from "@effect-authn/core/iam/IamError"
-import * as SessionDocument from "@effect-authn/core/iam/SessionDocument"
 import * as SessionKeeper from "@effect-authn/core/keeper/SessionKeeper"
 import * as RefreshPolicy from "@effect-authn/core/session/RefreshPolicy"
 import * as Selection from "@effect-authn/core/session/Selection"
@@ -12,7 +12,7 @@ import * as Session from "@effect-authn/core/session/Session"
 import * as SessionKey from "@effect-authn/core/session/SessionKey"
 import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import type { SessionLock, SessionLockError } from "@effect-authn/core/storage/SessionLock"
-import { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
+import type { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
 import type { TokenStorageError } from "@effect-authn/core/storage/TokenStorageError"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
@@ -51,7 +51,7 @@ const iam = IamClient.of({
   whoami: () => nobody("whoami"),
   revoke: () => Effect.succeed(Revocation.cases.NotRevoked.make({ reason: "this is a record, and no session" })),
   present: presentBearer,
-  document: SessionDocument.make({ issuer })
+  document: ExportDocument.make({ issuer })
 })
 
 /** The keeper of all records, which lives as long as the scope. */
@@ -82,8 +82,7 @@ export const make = <S extends Schema.Codec<unknown, unknown>>(
       Effect.map(storage.get(key(name)), (found) =>
         Option.flatMap(
           Option.flatMap(found, Session.currentToken),
-          ({ accessToken }) =>
-            decode(Redacted.value(accessToken))
+          ({ accessToken }) => decode(Redacted.value(accessToken))
         )),
     set: Effect.fnUntraced(function*(name, value) {
       const text = yield* Effect.orDie(encode(value))

@@ -1,7 +1,7 @@
 /** What the conformance suite starts: a client of MCP on this library, for the scenario that the environment names. */
+import { LoginPrompt, TokenStorage } from "@effect-authn/core"
 import { McpAuth } from "@effect-authn/mcp"
 import { NodeAuth, NodeCallbackServer } from "@effect-authn/platform-node"
-import { LoginPrompt, TokenStorage } from "@effect-authn/core"
 import { ScriptedUserAgent } from "@effect-authn/testing"
 import { Effect, Layer, Option, Redacted } from "effect"
 import { McpClient, McpProtocol } from "effect/ai"
@@ -24,7 +24,10 @@ const importKey = (pem: string, algorithm: string) =>
 const options = async (): Promise<McpAuth.Options> => {
   if (scenario.includes("client-credentials-jwt")) {
     const key = await importKey(context.private_key_pem, context.signing_algorithm)
-    return { url, ...McpAuth.machine({ clientId: context.client_id, authentication: { method: "private_key_jwt", key } }) }
+    return {
+      url,
+      ...McpAuth.machine({ clientId: context.client_id, authentication: { method: "private_key_jwt", key } })
+    }
   }
   const secret = context.client_secret === undefined ? undefined : Redacted.make(String(context.client_secret))
   if (scenario.includes("client-credentials")) {

@@ -23,7 +23,8 @@ for (const range of ranges) {
 // What carries an address of IPv4 in one of IPv6: NAT64 (RFC 6052), 6to4 (RFC 3056) and `::a.b.c.d`.
 const embedded = (address: string): string | undefined => {
   const host = URL.parse(`http://[${address}]`)?.hostname.slice(1, -1)
-  const [, nat, high = "0", low = "0"] = /^(64:ff9b::|::|2002:)([\da-f]{1,4}):([\da-f]{1,4})(?=$|:)/.exec(host ?? "") ?? []
+  const [, nat, high = "0", low = "0"] = /^(64:ff9b::|::|2002:)([\da-f]{1,4}):([\da-f]{1,4})(?=$|:)/.exec(host ?? "") ??
+    []
   if (nat === undefined || host === undefined) return undefined
   const [first, second] = [Number.parseInt(high, 16), Number.parseInt(low, 16)]
   return [first >> 8, first & 255, second >> 8, second & 255].join(".")
@@ -71,7 +72,9 @@ export const guard = (
       Effect.gen(function*() {
         const url = Option.getOrUndefined(HttpClientRequest.toUrl(request))
         // An address that is a number is connected to without a look-up.
-        if (url === undefined || (Net.isIP(bare(url)) === 0 && !options.resolves) || !(yield* isPrivate(url))) return request
+        if (url === undefined || (Net.isIP(bare(url)) === 0 && !options.resolves) || !(yield* isPrivate(url))) {
+          return request
+        }
         return yield* new HttpClientError.HttpClientError({
           reason: new HttpClientError.TransportError({ request, cause: refused() })
         })
