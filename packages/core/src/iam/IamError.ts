@@ -63,7 +63,10 @@ export class SelectionRefused
   }
 
   override get message(): string {
-    return `the selection was refused: ${this.detail}`
+    const cost = this.spent === "maybe"
+      ? "; the IAM may have used up the session's grant, and may ask to sign in again"
+      : ""
+    return `the selection was refused: ${this.detail}${cost}`
   }
 }
 

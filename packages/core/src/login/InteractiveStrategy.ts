@@ -81,7 +81,11 @@ const atBrowser = (options: Options | undefined, onNotOpened: NotOpened): AuthSt
       const prompt = yield* LoginPrompt
       const server = yield* CallbackServer
       const callback = yield* Effect.mapError(server.open, ({ detail }) => noCredentials(context, "browser", detail))
-      const { pending, url } = yield* login.begin({ ...begun(context, options), redirectUri: callback.redirectUri })
+      const { pending, url } = yield* supported(
+        context,
+        "browser",
+        login.begin({ ...begun(context, options), redirectUri: callback.redirectUri })
+      )
       // A browser that has nothing to ask is back before it is said to have opened.
       const coming = yield* Effect.forkScoped(callback.receive(pending.state), { startImmediately: true })
       yield* prompt.show(Notice.cases.OpenBrowser.make({ url }))
@@ -130,13 +134,7 @@ export const device = (): AuthStrategy<DeviceLogin | LoginPrompt> => ({
   interactive: true,
   obtain: Effect.fnUntraced(function*(context) {
     const login = yield* DeviceLogin
-    const code = yield* login.begin(context.selection).pipe(
-      Effect.catchReason(
-        "IamError",
-        "Unsupported",
-        ({ detail }) => Effect.fail(noCredentials(context, "device", detail))
-      )
-    )
+    const code = yield* supported(context, "device", login.begin(context.selection))
     const begunAt = yield* DateTime.now
     yield* LoginPrompt.use((prompt) => prompt.show(Notice.cases.EnterCode.make(code)))
     const timedOut = new LoginTimedOut({
@@ -194,7 +192,11 @@ export const manual = (
         reason: new Misconfigured({ detail: `the redirect URI "${redirectUri}" is not an address: write it whole` })
       })
     }
-    const { pending, url } = yield* login.begin({ ...begun(context, options), redirectUri })
+    const { pending, url } = yield* supported(
+      context,
+      "manual",
+      login.begin({ ...begun(context, options), redirectUri })
+    )
     const pasted = yield* within(
       context,
       options,
@@ -254,7 +256,7 @@ export const interactive = (
       ...Option.toArray(codes),
       manual(options)
     ]
-    const chosen = firstOfWith({ onSkipped: explain })(...ways.map(supported))
+    const chosen = firstOfWith({ onSkipped: explain })(...ways)
     return yield* chosen.obtain(context)
   })
 })
@@ -279,16 +281,17 @@ const inFront = <R>(strategy: AuthStrategy<R>): AuthStrategy<Browser | R> => ({
 })
 
 /** Has nothing to try where the IAM has no such flow. */
-const supported = <R>(strategy: AuthStrategy<R>): AuthStrategy<R> => ({
-  ...strategy,
-  obtain: (context) =>
-    Effect.catchReason(
-      strategy.obtain(context),
-      "IamError",
-      "Unsupported",
-      ({ detail }) => Effect.fail(noCredentials(context, strategy.name, detail))
-    )
-})
+const supported = <A>(
+  context: StrategyContext,
+  strategy: string,
+  begin: Effect.Effect<A, IamError>
+): Effect.Effect<A, IamError | NoCredentials> =>
+  Effect.catchReason(
+    begin,
+    "IamError",
+    "Unsupported",
+    ({ detail }) => Effect.fail(noCredentials(context, strategy, detail))
+  )
 
 const begun = (context: StrategyContext, options: Options | undefined) => ({
   selection: context.selection,

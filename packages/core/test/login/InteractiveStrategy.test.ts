@@ -303,8 +303,12 @@ describe("interactive", () => {
     Effect.gen(function*() {
       const auth = yield* AuthManager.AuthManager
       const { layer, told } = world({})
-      const pageless = Layer.merge(
+      const pageless = Layer.mergeAll(
         layer,
+        Layer.effect(
+          DeviceLogin.DeviceLogin,
+          Effect.map(Effect.serviceOption(DeviceLogin.DeviceLogin), Option.getOrThrow)
+        ).pipe(Layer.provide(layer)),
         Layer.effect(
           BrowserLogin.BrowserLogin,
           Effect.map(BrowserLogin.BrowserLogin, (login) =>
@@ -314,9 +318,13 @@ describe("interactive", () => {
             }))
         ).pipe(Layer.provide(layer))
       )
-      const running = yield* Effect.forkChild(Effect.provide(auth.login(strategy), pageless))
-      yield* TestClock.adjust("1 minute")
-      assert.strictEqual((yield* Fiber.join(running)).strategy, "device")
+      const { browser, device, manual } = InteractiveStrategy
+      const { firstOf } = AuthStrategy
+      for (const chosen of [strategy, firstOf(browser(), device()), firstOf(manual(), device())]) {
+        const running = yield* Effect.forkChild(Effect.provide(auth.login(chosen), pageless))
+        yield* TestClock.adjust("1 minute")
+        assert.strictEqual((yield* Fiber.join(running)).strategy, "device")
+      }
       assert.include(LoginPrompt.text(told[0]!), "no authorization endpoint")
     }).pipe(Effect.provide(setup())))
 

@@ -7,7 +7,13 @@ import { BrowserLogin } from "@effect-authn/core/iam/BrowserLogin"
 import { DeviceLogin } from "@effect-authn/core/iam/DeviceLogin"
 import * as ExportDocument from "@effect-authn/core/iam/ExportDocument"
 import { adoptBearer, IamClient, presentBearer, Revocation } from "@effect-authn/core/iam/IamClient"
-import { type IamError, type IamErrorReason, Malformed, Unsupported } from "@effect-authn/core/iam/IamError"
+import {
+  type IamError,
+  type IamErrorReason,
+  Malformed,
+  SelectionRefused,
+  Unsupported
+} from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
 import type * as Selection from "@effect-authn/core/session/Selection"
@@ -27,6 +33,7 @@ import * as Result from "effect/Result"
 import * as oauth from "oauth4webapi"
 import * as OidcBrowserLogin from "./internal/browserLogin.ts"
 import * as OidcDeviceLogin from "./internal/deviceLogin.ts"
+import * as Grants from "./internal/grants.ts"
 import * as Provider from "./internal/provider.ts"
 import * as Refusal from "./internal/refusal.ts"
 import * as TokenAnswer from "./internal/tokenAnswer.ts"
@@ -104,6 +111,10 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
   ): Effect.fn.Return<TokenResponse, IamError> {
     const call = provider.call("renew", refreshToken)
     const startedAt = yield* Clock.currentTimeMillis
+    const notGranted = Grants.missing(settings, session, selection)
+    if (notGranted !== undefined) {
+      return yield* fail("renew", new SelectionRefused({ detail: notGranted, spent: "no" }))
+    }
     const { audience: _audience, ...target } = yield* OidcOptions.target(settings, selection, "renew", [])
     const answer = yield* provider.request(
       call,
@@ -113,7 +124,13 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
           additionalParameters: target
         })
     )
-    if (!TokenAnswer.isIssued(answer)) return yield* Refusal.errorOf(answer, call, "renew")
+    if (!TokenAnswer.isIssued(answer)) {
+      const error = Refusal.errorOf(answer, call, "renew")
+      // Some providers use the refresh token up before they look at what it is asked for.
+      return yield* error.reason._tag === "SelectionRefused" && session.rotates !== false
+        ? IamHttp.error(call, new SelectionRefused({ detail: error.reason.detail, spent: "maybe" }))
+        : error
+    }
     const idToken = Option.getOrUndefined(answer.body)?.["id_token"]
     const subject = subjectOf(session)
     const named = typeof idToken === "string" ? subjectIn(idToken, issuer) : undefined

@@ -75,7 +75,7 @@ const everything = Effect.fnUntraced(function*(
     const begun = last("/device")
     yield* clientCredentials(selection)
     const client = last("/token")
-    yield* iam.renew(yield* sessionOf(issuer), selection)
+    yield* iam.renew(yield* sessionOf(issuer, "", { current: selection }), selection)
     return { url, pending, page, code, device: begun, client, renewal: last("/token") }
   }).pipe(
     Effect.provide(OidcIam.layer({ issuer, clientId: "cli", ...options }).pipe(Layer.provide(FetchHttpClient.layer)))

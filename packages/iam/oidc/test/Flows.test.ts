@@ -124,8 +124,20 @@ describe("selections", () => {
       assert.strictEqual(yield* reason({ scope: "api:admin" }), "SelectionRefused")
       assert.strictEqual(yield* reason({ organization: "acme" }), "Unsupported")
       assert.isTrue(yield* auth.isAuthenticated)
+      assert.deepStrictEqual(yield* grants, ["authorization_code"])
       yield* auth.refresh()
     }).pipe(Effect.provide(setup())))
+
+  it.live("for another resource than the one of the options are refused without asking the provider", () =>
+    Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
+      yield* auth.login(InteractiveStrategy.browser())
+      const refused = yield* Effect.flip(auth.tokenFor({ resource: "urn:x" }))
+      assert.strictEqual(refused._tag === "IamError" && refused.reason._tag, "SelectionRefused")
+      assert.include(refused.message, "urn:x")
+      assert.deepStrictEqual(yield* grants, ["authorization_code"])
+      yield* auth.refresh()
+    }).pipe(Effect.provide(setup(({ resource }) => ({ resource })))))
 })
 
 describe("several logins at once", () => {

@@ -205,6 +205,17 @@ describe("what a renewal's refusal means", () => {
           })))
     }
   }
+  it.live("a refusal of the selection may have cost the refresh token, unless it outlives renewals", () =>
+    against({ routes: { "/token": refused["invalid_target"]! } }, ({ issuer }) =>
+      Effect.gen(function*() {
+        for (const [rotates, spent] of [[undefined, "maybe"], [true, "maybe"], [false, "no"]] as const) {
+          const iam = yield* IamClient.IamClient
+          const session = { ...(yield* sessionOf(issuer)), rotates }
+          const { reason } = yield* Effect.flip(iam.renew(session, Selection.none))
+          assert.strictEqual(reason._tag === "SelectionRefused" && (reason.spent ?? "no"), spent)
+        }
+      })))
+
   for (const [name, reply] of Object.entries(passing)) {
     it.live(`passing: ${name}`, () =>
       against({ routes: { "/token": reply } }, ({ issuer }) =>
