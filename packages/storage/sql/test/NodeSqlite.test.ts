@@ -7,10 +7,10 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { SqlClient } from "effect/sql"
+import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
-import { DatabaseSync } from "node:sqlite"
 import { keyOf, plain } from "./samples.ts"
 
 const temporary = Effect.acquireRelease(
@@ -53,27 +53,42 @@ it.live("no byte of a session is left after it was removed, nor after a logout",
     }).pipe(Effect.provide(on(Path.join(directory, "s.sqlite"))))
   }))
 
+// Takes the file, says so, and lets it go after a second.
+const holder = `
+  const { DatabaseSync } = require("node:sqlite")
+  const other = new DatabaseSync(process.argv[1])
+  other.exec("BEGIN IMMEDIATE")
+  console.log("held")
+  setTimeout(() => other.exec("COMMIT"), 1000)
+`
+
 it.live("while another program holds the file, timers go on, and the write waits for its turn", () =>
   Effect.gen(function*() {
     const filename = Path.join(yield* temporary, "s.sqlite")
     yield* Effect.gen(function*() {
       const storage = yield* TokenStorage.TokenStorage
       yield* storage.put(key, plain(key, 1), 0)
-      const other = new DatabaseSync(filename)
-      other.exec("BEGIN IMMEDIATE")
-      let isWritten = false
-      const put = yield* Effect.forkChild(
-        Effect.tap(storage.put(key, plain(key, 2), 1), () =>
-          Effect.sync(() => {
-            isWritten = true
-          })),
-        { startImmediately: true }
+      const other = yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          ChildProcess.spawn(process.execPath, ["--no-warnings", "-e", holder, filename], {
+            stdio: ["ignore", "pipe", "inherit"]
+          })
+        ),
+        (child) => Effect.sync(() => child.kill("SIGKILL"))
       )
-      for (let tick = 0; tick < 100; tick += 1) yield* Effect.sleep("2 millis")
-      assert.isFalse(isWritten)
-      other.exec("COMMIT")
-      other.close()
-      yield* Fiber.join(put)
+      yield* Effect.callback((resume) => {
+        other.stdout.once("data", () => resume(Effect.void))
+      })
+      let ticks = 0
+      const ticking = yield* Effect.sync(() => ticks += 1).pipe(
+        Effect.delay("2 millis"),
+        Effect.forever,
+        Effect.forkChild({ startImmediately: true })
+      )
+      yield* storage.put(key, plain(key, 2), 1)
+      yield* Fiber.interrupt(ticking)
+      // a wait of SQLite's own lets no timer through
+      assert.isAbove(ticks, 20)
       const found = yield* storage.get(key)
       assert.deepStrictEqual(Option.map(found, ({ generation }) => generation), Option.some(2))
     }).pipe(Effect.provide(on(filename)))
