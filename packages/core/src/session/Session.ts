@@ -89,6 +89,18 @@ export class Purchase extends Schema.Class<Purchase>("@effect-authn/core/session
 }) {}
 
 /**
+ * What a grant covers, as far as the login and the answers since tell: the `scopes` that were asked for or answered, and
+ * the `resources` that were asked for. Anything else needs another login (RFC 6749, section 6; RFC 8707, section 2.2).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Granted extends Schema.Class<Granted>("@effect-authn/core/session/Session/Granted")({
+  scopes: Schema.Array(Schema.String),
+  resources: Schema.Array(Schema.String)
+}) {}
+
+/**
  * A session, as it is held in memory and in a storage.
  *
  * - `generation` is the fence of compare and set; 0 means that the session was never written.
@@ -98,6 +110,7 @@ export class Purchase extends Schema.Class<Purchase>("@effect-authn/core/session
  * - `strategy` is the name of the way in which it was obtained.
  * - `tokens` has an access token for each selection that was asked for, by `Selection.id`.
  * - `dead` is the tombstone of a refused grant; `intent` tells of a renewal whose answer is not known.
+ * - `granted` is what the grant covers, where that is known; only a dialect that is told of it looks at it.
  * - `rotates` is false once the IAM has answered a renewal without a new refresh token: then sending spends nothing.
  *
  * @category models
@@ -116,6 +129,7 @@ export class Session extends Schema.Class<Session>("@effect-authn/core/session/S
   current: Selection.Selection,
   dead: Schema.OptionFromOptionalKey(Tombstone),
   intent: Schema.OptionFromOptionalKey(Intent),
+  granted: Schema.optional(Granted),
   rotates: Schema.optional(Schema.Boolean),
   boughtWith: Schema.optional(Purchase)
 }) {}
@@ -123,6 +137,7 @@ export class Session extends Schema.Class<Session>("@effect-authn/core/session/S
 /**
  * What an IAM answers to a login or a renewal (RFC 6749, section 5.1): the access token, what can make the next one, and
  * who it belongs to, where the answer says so. A renewal that brings no new refresh token answers with the old one.
+ * `granted` is what the grant covers, where the dialect knows it.
  *
  * @category models
  * @since 0.1.0
@@ -131,6 +146,7 @@ export interface TokenResponse {
   readonly tokens: TokenSet.TokenSet
   readonly grant: Grant
   readonly user: Option.Option<User.User>
+  readonly granted?: Granted | undefined
 }
 
 /**
@@ -165,6 +181,7 @@ export const fromResponse = (key: SessionKey, response: TokenResponse, options: 
     strategy: options.strategy,
     user: response.user,
     grant: response.grant,
+    ...(response.granted === undefined ? {} : { granted: response.granted }),
     tokens: { [Selection.id(options.selection)]: response.tokens },
     current: options.selection,
     dead: Option.none(),

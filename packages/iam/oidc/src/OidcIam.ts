@@ -33,7 +33,7 @@ import * as Result from "effect/Result"
 import * as oauth from "oauth4webapi"
 import * as OidcBrowserLogin from "./internal/browserLogin.ts"
 import * as OidcDeviceLogin from "./internal/deviceLogin.ts"
-import * as Grants from "./internal/grants.ts"
+import * as Granted from "./internal/granted.ts"
 import * as Provider from "./internal/provider.ts"
 import * as Refusal from "./internal/refusal.ts"
 import * as TokenAnswer from "./internal/tokenAnswer.ts"
@@ -111,11 +111,12 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
   ): Effect.fn.Return<TokenResponse, IamError> {
     const call = provider.call("renew", refreshToken)
     const startedAt = yield* Clock.currentTimeMillis
-    const notGranted = Grants.missing(settings, session, selection)
-    if (notGranted !== undefined) {
-      return yield* fail("renew", new SelectionRefused({ detail: notGranted, spent: "no" }))
-    }
     const { audience: _audience, ...target } = yield* OidcOptions.target(settings, selection, "renew", [])
+    const missing = Granted.missing(session.granted, target)
+    if (missing !== undefined) {
+      const detail = `this session was not granted ${missing}: sign in again and select it`
+      return yield* fail("renew", new SelectionRefused({ detail, spent: "no" }))
+    }
     const answer = yield* provider.request(
       call,
       ({ as, auth, client, options }) =>
@@ -125,11 +126,7 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
         })
     )
     if (!TokenAnswer.isIssued(answer)) {
-      const error = Refusal.errorOf(answer, call, "renew")
-      // Some providers use the refresh token up before they look at what it is asked for.
-      return yield* error.reason._tag === "SelectionRefused" && session.rotates !== false
-        ? IamHttp.error(call, new SelectionRefused({ detail: error.reason.detail, spent: "maybe" }))
-        : error
+      return yield* Refusal.errorOf(answer, call, "renew", session.rotates === false ? "no" : "maybe")
     }
     const idToken = Option.getOrUndefined(answer.body)?.["id_token"]
     const subject = subjectOf(session)
@@ -153,7 +150,8 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
       grant: session.grant,
       user: Option.none(),
       idToken: idTokenOf(session),
-      scope: target["scope"] ?? scopeOf(session, selection)
+      scope: target["scope"] ?? scopeOf(session, selection),
+      granted: Granted.after(session.granted, accepted.scope)
     })
   })
 

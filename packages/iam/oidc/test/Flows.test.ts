@@ -1,9 +1,9 @@
-import { AuthManager, AuthStrategy, InteractiveStrategy, JwtCodec } from "@effect-authn/core"
+import { AuthManager, AuthStrategy, InteractiveStrategy, JwtCodec, Session, TokenStorage } from "@effect-authn/core"
 import { OidcStrategy } from "@effect-authn/iam-oidc"
 import { OidcProvider } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, Queue, Redacted, Result } from "effect"
-import { grants, logins, Person, program, refreshTokenOf, setup, tokenOf } from "./fixtures.ts"
+import { age, expired, grants, logins, Person, program, refreshTokenOf, setup, tokenOf } from "./fixtures.ts"
 
 const claimsOf = (token: string) => Result.getOrThrow(JwtCodec.decodeUnverified(token)).claims
 
@@ -122,10 +122,14 @@ describe("selections", () => {
           (error) => error._tag === "IamError" ? error.reason._tag : error._tag
         )
       assert.strictEqual(yield* reason({ scope: "api:admin" }), "SelectionRefused")
+      assert.strictEqual(yield* reason({ resource: "urn:x" }), "SelectionRefused")
       assert.strictEqual(yield* reason({ organization: "acme" }), "Unsupported")
-      assert.isTrue(yield* auth.isAuthenticated)
+      // What the session was not granted is refused here.
       assert.deepStrictEqual(yield* grants, ["authorization_code"])
+      assert.isTrue(yield* auth.isAuthenticated)
       yield* auth.refresh()
+      assert.strictEqual(yield* reason({ resource: "urn:x" }), "SelectionRefused")
+      assert.deepStrictEqual(yield* grants, ["authorization_code", "refresh_token"])
     }).pipe(Effect.provide(setup())))
 
   it.live("for another resource than the one of the options are refused without asking the provider", () =>
@@ -138,6 +142,51 @@ describe("selections", () => {
       assert.deepStrictEqual(yield* grants, ["authorization_code"])
       yield* auth.refresh()
     }).pipe(Effect.provide(setup(({ resource }) => ({ resource })))))
+
+  it.live("that a narrowed session was granted once stay to be had", () =>
+    Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
+      const { resource } = yield* OidcProvider.OidcProvider
+      yield* auth.login(InteractiveStrategy.browser(), { selection: { resource, scope: "api:read api:write" } })
+      yield* auth.refresh({ resource, scope: "api:read" })
+      yield* age(expired)
+      yield* auth.refresh()
+      const { accessToken } = yield* auth.tokenFor({ resource, scope: "api:write" })
+      assert.strictEqual(claimsOf(Redacted.value(accessToken))["scope"], "api:write")
+    }).pipe(Effect.provide(setup())))
+
+  for (const rotates of [undefined, false]) {
+    const which = rotates === false ? "costs nothing where nothing rotates" : "says what it cost, and is not sent again"
+    it.live(`that the provider spends and refuses, of a session of which it is not known: ${which}`, () =>
+      Effect.gen(function*() {
+        const storage = yield* TokenStorage.TokenStorage
+        const auth = yield* AuthManager.AuthManager
+        const { key } = auth
+        yield* auth.login(InteractiveStrategy.browser())
+        const session = Option.getOrThrow(yield* storage.get(key))
+        yield* storage.put(
+          key,
+          Session.update(session, { granted: undefined, rotates, generation: session.generation + 1 }),
+          session.generation
+        )
+        yield* Effect.gen(function*() {
+          const other = yield* AuthManager.AuthManager
+          const before = yield* other.token
+          const error = yield* Effect.flip(other.tokenFor({ resource: "urn:x" }))
+          assert.isTrue(error._tag === "IamError" && error.reason._tag === "SelectionRefused")
+          assert.strictEqual(error.message.includes("may have used up"), rotates !== false)
+          assert.isTrue(yield* other.isAuthenticated)
+          assert.deepStrictEqual(yield* other.token, before)
+          const stored = Option.getOrThrow(yield* storage.get(key))
+          assert.strictEqual(Option.isSome(stored.intent), rotates !== false)
+          // A refresh token that may be spent is not sent while a valid token is left.
+          if (rotates !== false) {
+            assert.include((yield* Effect.flip(other.refresh())).message, "a valid token is left")
+            assert.deepStrictEqual(yield* grants, ["authorization_code", "refresh_token"])
+          }
+        }).pipe(Effect.provide(Layer.fresh(program)))
+      }).pipe(Effect.provide(setup())))
+  }
 })
 
 describe("several logins at once", () => {

@@ -266,6 +266,7 @@ export const merge = (
     current: target.makeCurrent ? target.selection : session.current,
     dead: Option.none(),
     intent: Option.none(),
+    granted: response.granted ?? session.granted,
     ...rotation(session.grant, response.grant)
   })
 }

@@ -18,6 +18,7 @@ import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as oauth from "oauth4webapi"
 import * as OidcOptions from "../OidcOptions.ts"
+import * as Granted from "./granted.ts"
 import type { Provider } from "./provider.ts"
 import * as Refusal from "./refusal.ts"
 import * as TokenAnswer from "./tokenAnswer.ts"
@@ -142,7 +143,8 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
     return TokenAnswer.issued(provider, accepted, {
       grant: Session.Grant.make({ _tag: "None" }),
       user: yield* userOf(provider, accepted, resource),
-      scope
+      scope,
+      granted: Granted.atLogin({ resource, scope }, accepted.scope)
     })
   })
 

@@ -14,6 +14,7 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as oauth from "oauth4webapi"
 import * as OidcOptions from "../OidcOptions.ts"
+import * as Granted from "./granted.ts"
 import type { Answered, Provider } from "./provider.ts"
 import * as Refusal from "./refusal.ts"
 import * as TokenAnswer from "./tokenAnswer.ts"
@@ -132,7 +133,8 @@ export const make = (provider: Provider): DeviceLogin["Service"] => {
     return TokenAnswer.issued(provider, accepted, {
       grant: Session.Grant.make({ _tag: "None" }),
       user: yield* userOf(provider, accepted, resource),
-      scope
+      scope,
+      granted: Granted.atLogin({ resource, scope }, accepted.scope)
     })
   })
 

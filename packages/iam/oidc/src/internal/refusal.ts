@@ -110,7 +110,12 @@ export const codeOf = ({ body, status }: IamHttp.Answer): string | undefined => 
   )
 }
 
-const reasonOf = (answer: IamHttp.Answer, call: IamHttp.Call, purpose: Purpose): IamErrorReason => {
+const reasonOf = (
+  answer: IamHttp.Answer,
+  call: IamHttp.Call,
+  purpose: Purpose,
+  spent: "no" | "maybe"
+): IamErrorReason => {
   const code = codeOf(answer)
   const said = Option.getOrElse(answer.message, () => answer.shape)
   if (purpose === "renew" && isDead(code, said, answer)) return new GrantDead({ detail: said })
@@ -122,7 +127,7 @@ const reasonOf = (answer: IamHttp.Answer, call: IamHttp.Call, purpose: Purpose):
     case "device":
       return new CredentialsRefused({ detail: said })
     case "selection":
-      return new SelectionRefused({ detail: said })
+      return new SelectionRefused({ detail: said, spent })
     case "client":
       return refusedClient(said)
     case "request":
@@ -141,8 +146,13 @@ const reasonOf = (answer: IamHttp.Answer, call: IamHttp.Call, purpose: Purpose):
   }
 }
 
-export const errorOf = (answer: IamHttp.Answer, call: IamHttp.Call, purpose: Purpose): IamError =>
-  IamHttp.error(call, reasonOf(answer, call, purpose))
+/** `spent` is whether a refresh token may have been used up before a selection was refused. */
+export const errorOf = (
+  answer: IamHttp.Answer,
+  call: IamHttp.Call,
+  purpose: Purpose,
+  spent: "no" | "maybe" = "no"
+): IamError => IamHttp.error(call, reasonOf(answer, call, purpose, spent))
 
 /**
  * Whether a refusal may be of the way in which the client authenticates: `invalid_client` by the standard (RFC 6749,

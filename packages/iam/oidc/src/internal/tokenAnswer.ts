@@ -140,6 +140,7 @@ export const issued = (provider: Provider, accepted: Accepted, options: {
   readonly user: Option.Option<User.User>
   readonly idToken?: Redacted.Redacted | undefined
   readonly scope: string | undefined
+  readonly granted?: Session.Granted | undefined
 }): TokenResponse => ({
   tokens: TokenSet.fromAnswer({
     accessToken: accepted.accessToken,
@@ -152,7 +153,8 @@ export const issued = (provider: Provider, accepted: Accepted, options: {
     defaultLifetime: provider.settings.policy.defaultLifetime
   }),
   grant: grantOf(accepted, options.grant),
-  user: options.user
+  user: options.user,
+  granted: options.granted
 })
 
 /** The refresh token of an answer, or the old grant where it brings none, with the end that the answer tells of it. */
