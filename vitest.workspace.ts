@@ -99,6 +99,7 @@ export default defineConfig({
       quick("packages/platform/node"),
       quick("packages/storage/keyring"),
       quick("packages/storage/sql"),
+      quick("packages/storage/redis"),
       quick("packages/testing", shared),
       quick("scripts", shared),
       long("packages/cli", bundle),
@@ -111,6 +112,7 @@ export default defineConfig({
       long("packages/platform/node"),
       long("packages/storage/keyring"),
       long("packages/storage/sql"),
+      long("packages/storage/redis"),
       long("packages/testing"),
       long("scripts")
     ],

@@ -15,6 +15,7 @@ export const packages = [
   { name: "platform-node", directory: "packages/platform/node" },
   { name: "storage-keyring", directory: "packages/storage/keyring" },
   { name: "storage-sql", directory: "packages/storage/sql" },
+  { name: "storage-redis", directory: "packages/storage/redis" },
   { name: "testing", directory: "packages/testing" }
 ]
 

@@ -19,6 +19,7 @@ export const published = {
   "@effect-authn/platform-node": "packages/platform/node",
   "@effect-authn/storage-keyring": "packages/storage/keyring",
   "@effect-authn/storage-sql": "packages/storage/sql",
+  "@effect-authn/storage-redis": "packages/storage/redis",
   "@effect-authn/testing": "packages/testing"
 }
 

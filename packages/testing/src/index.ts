@@ -48,6 +48,11 @@ export * as PostgresServer from "./PostgresServer.ts"
 /**
  * @since 0.1.0
  */
+export * as RedisServer from "./RedisServer.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as ScriptedIam from "./ScriptedIam.ts"
 
 /**

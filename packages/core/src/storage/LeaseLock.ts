@@ -137,10 +137,10 @@ export const make = Effect.fnUntraced(function*(options: {
  */
 const stopwatch = (clock: Clock.Clock): () => number => {
   const wall = clock.currentTimeMillisUnsafe()
-  const steady = clock.currentTimeNanosUnsafe()
+  const steady = clock.monotonicTimeNanosUnsafe()
   return () =>
     Math.max(
       clock.currentTimeMillisUnsafe() - wall,
-      Number((clock.currentTimeNanosUnsafe() - steady) / 1_000_000n)
+      Number((clock.monotonicTimeNanosUnsafe() - steady) / 1_000_000n)
     )
 }

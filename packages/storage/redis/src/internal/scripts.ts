@@ -1,0 +1,170 @@
+/** What Redis does in one step. Each script names the keys that it touches, and all of them lie in one hash slot. */
+import * as Redis from "effect/persistence/Redis"
+
+/** The keys of one session, of its lease, or of a pending login. */
+export interface Place {
+  /** The hash of a session: `g` its generation, `d` its document, `k` its key. */
+  readonly session: string
+  /** The sorted set of the partition: each session by the time at which it is due, or at the end. */
+  readonly dues: string
+  /** The session's member in `dues`. */
+  readonly id: string
+}
+
+const now = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)`
+
+/** Writes a document over the generation that is expected. The answer: whether, and what stood there instead. */
+export const put = Redis.script(
+  (place: Place, write: {
+    readonly expected: number
+    readonly generation: number
+    readonly document: string
+    readonly key: string
+    readonly dueAt: string
+    readonly channel: string
+  }) => [
+    place.session,
+    place.dues,
+    write.expected,
+    write.generation,
+    write.document,
+    write.key,
+    write.dueAt,
+    place.id,
+    write.channel
+  ],
+  {
+    numberOfKeys: 2,
+    // generations are compared as texts, since Lua's numbers would round them
+    lua: `
+local found = redis.call('HMGET', KEYS[1], 'g', 'd')
+if (found[1] or '0') ~= ARGV[1] then return {0, found[1] or '0', found[2] or ''} end
+redis.call('HSET', KEYS[1], 'g', ARGV[2], 'd', ARGV[3], 'k', ARGV[4])
+redis.call('ZADD', KEYS[2], ARGV[5], ARGV[6])
+redis.call('PUBLISH', ARGV[7], ARGV[4])
+return {1, ARGV[2], ''}`
+  }
+).withReturnType<readonly [isWritten: number, generation: string, document: string]>()
+
+/** Removes a session of the generation that is expected; what is absent stays so. */
+export const remove = Redis.script(
+  (place: Place, expected: number, key: string, channel: string) => [
+    place.session,
+    place.dues,
+    expected,
+    place.id,
+    key,
+    channel
+  ],
+  {
+    numberOfKeys: 2,
+    lua: `
+local found = redis.call('HMGET', KEYS[1], 'g', 'd')
+if not found[1] then return {1, '0', ''} end
+if found[1] ~= ARGV[1] then return {0, found[1], found[2] or ''} end
+redis.call('DEL', KEYS[1])
+redis.call('ZREM', KEYS[2], ARGV[2])
+redis.call('PUBLISH', ARGV[4], ARGV[3])
+return {1, '0', ''}`
+  }
+).withReturnType<readonly [isWritten: number, generation: string, document: string]>()
+
+/** Moves a session that is none aside, if it is still the same, and lets it end there. */
+export const quarantine = Redis.script(
+  (place: Place, aside: string, document: string, milliseconds: number) => [
+    place.session,
+    place.dues,
+    aside,
+    place.id,
+    document,
+    milliseconds
+  ],
+  {
+    numberOfKeys: 3,
+    lua: `
+if (redis.call('HGET', KEYS[1], 'd') or '') ~= ARGV[2] then return 0 end
+redis.call('RENAME', KEYS[1], KEYS[3])
+redis.call('PEXPIRE', KEYS[3], ARGV[3])
+redis.call('ZREM', KEYS[2], ARGV[1])
+return 1`
+  }
+).withReturnType<number>()
+
+/** Takes a lease where there is none; else says who has it. */
+export const take = Redis.script(
+  (lease: string, value: string, milliseconds: number) => [lease, value, milliseconds],
+  {
+    numberOfKeys: 1,
+    lua: `
+if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return '' end
+return redis.call('GET', KEYS[1])`
+  }
+).withReturnType<string>()
+
+/** Makes one's own lease last again. */
+export const prolong = Redis.script(
+  (lease: string, value: string, milliseconds: number) => [lease, value, milliseconds],
+  {
+    numberOfKeys: 1,
+    lua: `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])`
+  }
+).withReturnType<number>()
+
+/** Ends one's own lease. */
+export const release = Redis.script(
+  (lease: string, value: string) => [lease, value],
+  {
+    numberOfKeys: 1,
+    lua: `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])`
+  }
+).withReturnType<number>()
+
+/** What of a partition is due, the earliest first: members and times in turn. */
+export const due = Redis.script(
+  (dues: string, limit: number) => [dues, limit],
+  {
+    numberOfKeys: 1,
+    lua: `${now}
+return redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT', 0, ARGV[1], 'WITHSCORES')`
+  }
+).withReturnType<ReadonlyArray<string>>()
+
+/** Puts those off that are still due, and gives their keys. */
+export const claim = Redis.script(
+  (dues: string, milliseconds: number, places: ReadonlyArray<Place>) => [
+    dues,
+    ...places.map(({ session }) => session),
+    milliseconds,
+    ...places.map(({ id }) => id)
+  ],
+  {
+    numberOfKeys: (_dues, _milliseconds, places) => places.length + 1,
+    lua: `${now}
+local claimed = {}
+for index = 2, #KEYS do
+  local at = redis.call('ZSCORE', KEYS[1], ARGV[index])
+  if at and tonumber(at) <= now then
+    redis.call('ZADD', KEYS[1], now + ARGV[1], ARGV[index])
+    claimed[#claimed + 1] = redis.call('HGET', KEYS[index], 'k') or ''
+  end
+end
+return claimed`
+  }
+).withReturnType<ReadonlyArray<string>>()
+
+/** How many of a partition are due, and since when the first. */
+export const backlog = Redis.script(
+  (dues: string) => [dues],
+  {
+    numberOfKeys: 1,
+    lua: `${now}
+local first = redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
+return {redis.call('ZCOUNT', KEYS[1], '-inf', now), first[2] or ''}`
+  }
+).withReturnType<readonly [count: number, first: string]>()
