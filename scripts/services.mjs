@@ -7,6 +7,7 @@ const services = [
   { commands: ["dbus-daemon"], package: "dbus-daemon", tests: "the keychain" },
   { commands: ["dbus-send"], package: "dbus-bin", tests: "the keychain" },
   { commands: ["psql"], package: "postgresql", tests: "a real PostgreSQL" },
+  { commands: ["redis-server", "redis-cli"], package: "redis-server", tests: "a real Redis" },
   { commands: ["git"], package: "git", tests: "git as a consumer of the command" },
   { commands: ["python3"], package: "python3", tests: "the command at a terminal" },
   { commands: ["chromium", "chromium-browser", "google-chrome"], package: "chromium", tests: "a real browser" }

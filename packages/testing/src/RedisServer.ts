@@ -60,7 +60,7 @@ export interface Options {
   readonly settings?: Readonly<Record<string, string>>
 }
 
-const program = process.env["REDIS_SERVER"] ?? "redis-server"
+const program = "redis-server"
 
 /**
  * Whether this machine has a server: for `it.runIf`.
@@ -71,8 +71,8 @@ const program = process.env["REDIS_SERVER"] ?? "redis-server"
 export const isThere: boolean = ChildProcess.spawnSync(program, ["--version"], { stdio: "ignore" }).status === 0
 
 /**
- * Starts a server on a free port, and ends it and removes its directory when the scope closes. The program is
- * `REDIS_SERVER`, or that of Debian's package `redis-server`.
+ * Starts a server on a free port, and ends it and removes its directory when the scope closes. The programs are
+ * `redis-server` and `redis-cli`, as Debian's package `redis-server` brings them.
  *
  * @category constructors
  * @since 0.1.0
@@ -82,8 +82,7 @@ export const make = Effect.fnUntraced(function*(
 ): Effect.fn.Return<RedisServer["Service"], RedisUnavailable, Scope.Scope> {
   if (!isThere) {
     return yield* new RedisUnavailable({
-      detail: "install the package redis-server (apt-get install -y --no-install-recommends redis-server), " +
-        "or name its program in REDIS_SERVER"
+      detail: "install the package redis-server (apt-get install -y --no-install-recommends redis-server)"
     })
   }
   const directory = yield* Effect.acquireRelease(
