@@ -87,7 +87,7 @@ describe.runIf(RedisServer.isThere)("a Redis server", { timeout: 120_000 }, () =
       assert.deepStrictEqual(yield* generationOf(storage), Option.some(2))
     }))
 
-  it.live("that is a replica, that is full, or that wants a password: said so, and nothing was written", () =>
+  it.live("that is a replica, that is full, or that forbids it: said so, and nothing was written", () =>
     Effect.gen(function*() {
       const primary = yield* RedisServer.make()
       const replica = yield* RedisServer.make({ settings: { replicaof: `127.0.0.1 ${primary.port}` } })
@@ -102,9 +102,11 @@ describe.runIf(RedisServer.isThere)("a Redis server", { timeout: 120_000 }, () =
       assert.strictEqual(noMemory.written, "no")
       assert.include(noMemory.words, "maxmemory")
 
-      yield* primary.cli("config", "set", "requirepass", "hunter2")
-      const locked = yield* Effect.flip(Effect.scoped(program(primary.url())))
-      assert.match(`${locked}`, /password|NOAUTH/)
+      const onPrimary = yield* program(primary.url())
+      yield* primary.cli("acl", "setuser", "default", "-evalsha")
+      const forbidden = reasonOf(yield* Effect.flip(onPrimary.put(key, sessionOf(1), 0)))
+      assert.strictEqual(forbidden.written, "no")
+      assert.include(forbidden.words, "does not allow this user")
     }))
 
   it.live("without a log of its writes, or that drops keys when it is full, keeps nothing for sure", () =>
