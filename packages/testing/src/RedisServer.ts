@@ -99,7 +99,7 @@ export const make = Effect.fnUntraced(function*(
       appendonly: "yes",
       ...options?.settings
     }
-    const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, ...value.split(" ")])
+    const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`].concat(value.split(" ")))
     return Effect.callback<ChildProcess.ChildProcess, RedisUnavailable>((resume) => {
       const child = ChildProcess.spawn(program, args, { cwd: directory, stdio: ["ignore", "pipe", "ignore"] })
       let log = ""

@@ -139,7 +139,7 @@ const make = Effect.fnUntraced(function*(options: Options | undefined) {
         const reached = yield* inTime(
           connection.send<number>("WAIT", `${replicas}`, `${Duration.toMillis(replication)}`)
         ).pipe(Effect.mapError(Failure.ofWrite))
-        if (Number(reached) >= replicas) return written
+        if (reached >= replicas) return written
         return yield* new StorageUnavailable({
           detail: `${reached} of ${replicas} replicas have the write: a failover might lose it`,
           written: "maybe"
