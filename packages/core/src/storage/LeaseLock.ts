@@ -70,6 +70,8 @@ export const make = Effect.fnUntraced(function*(options: {
   const { lease: duration, leases } = options
   const secureRandom = yield* SecureRandom.SecureRandom
   const length = Duration.toMillis(duration)
+  // a holder that died has it until its lease is over
+  const longest = (purpose: Purpose) => Duration.max(patience[purpose], Duration.sum(duration, Duration.seconds(15)))
 
   const withLock: SessionLock["Service"]["withLock"] = (key, purpose) => (effect) =>
     Effect.gen(function*() {
@@ -106,12 +108,12 @@ export const make = Effect.fnUntraced(function*(options: {
           for (let pause = 5;; pause = Math.min(pause * 1.6, 250)) {
             const holder = yield* take
             if (Option.isNone(holder)) break
-            if (waited() > Duration.toMillis(patience[purpose])) {
+            if (waited() > Duration.toMillis(longest(purpose))) {
               return yield* new SessionLockError({
                 key,
                 purpose,
                 holder: holder.value,
-                detail: `gave up after ${Duration.format(patience[purpose])}; end that program, or try again`
+                detail: `gave up after ${Duration.format(longest(purpose))}; end that program, or try again`
               })
             }
             yield* restore(Effect.sleep(pause * (0.5 + (yield* Random.next))))

@@ -58,7 +58,6 @@ const make = (options: Options | undefined, isMigrating: boolean): Layer.Layer<S
     const prefix = yield* prefixOf(options)
     const sql = yield* SqlClient
     const names = Names.make(yield* Digest.Digest)
-    const random = yield* SecureRandom.SecureRandom
     const database = yield* Database.make(sql, prefix, isMigrating)
     const isPg = database.dialect === "pg"
     const description = `tables ${prefix}_* in ${isPg ? "PostgreSQL" : "SQLite"}`
@@ -67,7 +66,7 @@ const make = (options: Options | undefined, isMigrating: boolean): Layer.Layer<S
     const { dueSessions, storage } = yield* Sessions.make({ database, names, description, changes })
     return Context.make(TokenStorage, storage).pipe(
       Context.add(DueSessions, dueSessions),
-      Context.add(SessionLock, Lease.make({ database, names, random, lease })),
+      Context.add(SessionLock, yield* Lease.make({ database, names, description, lease })),
       Context.add(PendingLogins, Pending.make({ database, names, description }))
     )
   })).pipe(Layer.provide([Digest.layerWebCrypto, SecureRandom.layerWebCrypto]))
