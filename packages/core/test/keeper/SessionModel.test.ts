@@ -126,4 +126,14 @@ describe("SessionModel", () => {
       { _tag: "Call", who: 1, project: "" }
     ]
   })
+
+  found("a login beside a sibling's renewal after a logout, without a lock", {
+    setting: { lock: "none", grace: 0 },
+    moves: [
+      { _tag: "Reads", who: 0, delay: 2000 },
+      { _tag: "Logout", who: 0 },
+      { _tag: "Call", who: 1, project: "a" },
+      { _tag: "Login", who: 1, person: "ada" }
+    ]
+  })
 })

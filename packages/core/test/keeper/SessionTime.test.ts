@@ -1,10 +1,11 @@
 // Renewal and the clock: tokens of a second and of 400 days, and a machine that sleeps or whose clock is set.
-import { AuthManager, BackgroundSleep, IamError } from "@effect-authn/core"
+import { AuthManager, BackgroundSleep, IamError, SessionLock } from "@effect-authn/core"
 import { ScriptedIam } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, DateTime, Duration, Effect, Layer, Option } from "effect"
 import { TestClock } from "effect/testing"
 import * as fixtures from "../fixtures.ts"
+import { as, makeHouse } from "./programs.ts"
 
 const { passwordLogin } = fixtures
 const auth = AuthManager.AuthManager
@@ -171,4 +172,37 @@ describe("long and short lives", () => {
       }
       assert.strictEqual(yield* renewals, 20)
     }).pipe(Effect.provide(fixtures.setup({ lifetime: "1 second", rotation: "strict" }))))
+})
+
+describe("a clock that is set back while an answer is lost, under a lease", () => {
+  it.effect("makes nobody wait longer than a lease for the next renewal", () =>
+    Effect.gen(function*() {
+      yield* TestClock.setTime(hours(10))
+      const clock = yield* Clock.Clock
+      let offset = 0
+      const millis = () => clock.currentTimeMillisUnsafe() + offset
+      const nanos = () => BigInt(millis()) * 1_000_000n
+      const own: Clock.Clock = {
+        currentTimeMillisUnsafe: millis,
+        currentTimeMillis: Effect.sync(millis),
+        currentTimeNanosUnsafe: nanos,
+        currentTimeNanos: Effect.sync(nanos),
+        monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe(),
+        monotonicTimeNanos: clock.monotonicTimeNanos,
+        sleep: (duration) => clock.sleep(duration)
+      }
+      const house = yield* makeHouse()
+      const lock = SessionLock.SessionLock.of({ ...house.lock, lease: Duration.seconds(45) })
+      const one = yield* house.start({ lock, clock: own, scheduled: true })
+      yield* one.auth.login(as("ada"))
+      const bearer = yield* one.auth.bearerToken
+      yield* house.iam.failNext("renew", { reason: new IamError.Unavailable({ sent: "maybe", detail: "cut" }) })
+      yield* Effect.flip(one.auth.refresh())
+      offset = -hours(3)
+      // The background notices within a nap of a minute; from then on it is a lease.
+      yield* TestClock.adjust("61 seconds")
+      yield* TestClock.adjust("46 seconds")
+      const next = yield* one.auth.rejected(bearer)
+      assert.notStrictEqual(next.tokens.accessToken, bearer.tokens.accessToken)
+    }).pipe(Effect.scoped))
 })

@@ -359,10 +359,17 @@ export const make = (options: {
     }
   }
 
-  /** The clock was set back: every due time is judged again, and a pause that begins in the future is over. */
+  /**
+   * The clock was set back: every due time is judged again. A pause that begins in the future is over, and an intent that
+   * was first seen then counts as seen now.
+   */
   const settleAll = (): void => {
     for (const entry of entries.values()) {
-      if (entry.trouble !== undefined && entry.trouble.pause.from > nowMillis()) entry.trouble.pause = Pause.over
+      const { trouble } = entry
+      if (trouble !== undefined && trouble.pause.from > nowMillis()) trouble.pause = Pause.over
+      if (trouble?.intent !== undefined && trouble.intent.since > nowMillis()) {
+        trouble.intent = { name: trouble.intent.name, since: nowMillis() }
+      }
       settle(entry)
     }
   }

@@ -91,7 +91,7 @@ export const make = Effect.fnUntraced(function*(setting: Setting) {
 
   let sequence = 0
   const presentations: Array<Presentation> = []
-  const revoked: Array<{ readonly seq: number; readonly refresh: number }> = []
+  const revoked: Array<{ readonly who: Who; readonly seq: number; readonly refresh: number }> = []
   const writes: Array<Write> = []
   /** Access tokens that a caller reported as refused. */
   const refused = new Set<number>()
@@ -196,7 +196,7 @@ export const make = Effect.fnUntraced(function*(setting: Setting) {
         }),
       revoke: (session) =>
         Effect.suspend(() => {
-          revoked.push({ seq: ++sequence, refresh: refreshOf(session) ?? 0 })
+          revoked.push({ who, seq: ++sequence, refresh: refreshOf(session) ?? 0 })
           return atIam(iam.revoke(session))
         })
     })
