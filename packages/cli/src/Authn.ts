@@ -27,6 +27,7 @@ import * as Token from "./commands/Token.ts"
 import * as Transfer from "./commands/Transfer.ts"
 import * as Failure from "./Failure.ts"
 import * as Input from "./Input.ts"
+import * as Mcp from "./mcp/Mcp.ts"
 import * as Output from "./Output.ts"
 import * as Settings from "./Settings.ts"
 import * as Warnings from "./Warnings.ts"
@@ -59,6 +60,7 @@ const authn = Command.make("authn").pipe(
     Jwt.command,
     Transfer.exportCommand,
     Transfer.importCommand,
+    Mcp.command,
     Explain.explain,
     Explain.config,
     Doctor.command,

@@ -36,7 +36,7 @@ import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
-import type * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
@@ -44,6 +44,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
 import * as AuthorizationServer from "./AuthorizationServer.ts"
 import * as ClientRegistration from "./ClientRegistration.ts"
 import * as Named from "./internal/named.ts"
@@ -628,6 +629,7 @@ export const make = Effect.fnUntraced(function*(
     let isSignedIn = false
     let steps = 0
     for (;;) {
+      if (response.status === 401 || response.status === 403) response = yield* read(response)
       const challenge = ProtectedResource.challenge(response.headers["www-authenticate"] ?? "")
       if (response.status === 401) {
         if (bearer !== undefined && connected !== undefined && !isRenewed) {
@@ -688,8 +690,7 @@ export const make = Effect.fnUntraced(function*(
     bearer: withCommand(bearer),
     login: Effect.gen(function*() {
       // What the server asks for, it says to somebody who comes with nothing.
-      const response = yield* send(probe(url)).pipe(
-        Effect.scoped,
+      const response = yield* Effect.flatMap(send(probe(url)), read).pipe(
         Effect.mapError(({ message }) => refuse(url.origin, "login", `the server cannot be reached: ${message}`))
       )
       const challenge = ProtectedResource.challenge(response.headers["www-authenticate"] ?? "")
@@ -826,6 +827,30 @@ const carried = (request: HttpClientRequest.HttpClientRequest, cause: McpAuthErr
 /** A stream is gone once it was sent; of a `Raw` body nobody knows. */
 const canReplay = (request: HttpClientRequest.HttpClientRequest): boolean =>
   request.body._tag !== "Stream" && request.body._tag !== "Raw"
+
+const mostChunks = 64
+
+/**
+ * Reads the body of a refusal, which may become the answer: unread, it would keep its connection until it is thrown away
+ * with whatever is on it. Of one that is long or slow, the beginning will do.
+ */
+const read = (response: HttpClientResponse.HttpClientResponse) =>
+  response.stream.pipe(
+    Stream.take(mostChunks),
+    Stream.mkUint8Array,
+    Effect.timeoutOption("5 seconds"),
+    Effect.map(Option.getOrElse(() => new Uint8Array())),
+    Effect.orElseSucceed(() => new Uint8Array()),
+    Effect.map((body) =>
+      HttpClientResponse.fromWeb(
+        response.request,
+        new Response(body.length === 0 ? null : body.slice(), {
+          status: response.status,
+          headers: Object.entries(response.headers)
+        })
+      )
+    )
+  )
 
 const probe = (url: URL) =>
   HttpClientRequest.post(url).pipe(
