@@ -18,4 +18,9 @@ export * as McpAuth from "./McpAuth.ts"
 /**
  * @since 0.1.0
  */
+export * as McpServerAuth from "./McpServerAuth.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as ProtectedResource from "./ProtectedResource.ts"

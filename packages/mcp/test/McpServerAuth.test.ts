@@ -1,0 +1,129 @@
+import { BearerAuth, Jwks, JwtCodec } from "@effect-authn/core"
+import { McpServerAuth, ProtectedResource } from "@effect-authn/mcp"
+import { NodeHttpServer } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Option, Redacted, Schema } from "effect"
+import { McpClient, McpProtocol, McpServer, Tool, Toolkit } from "effect/ai"
+import { HttpClient, HttpClientRequest, HttpRouter } from "effect/http"
+import { generateKeyPairSync } from "node:crypto"
+
+const resource = "https://mcp.example/mcp"
+const issuer = "https://idp.example"
+const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" })
+const jwk = { ...publicKey.export({ format: "jwk" }), alg: "ES256", kid: "k" }
+const signing = Redacted.make({ ...privateKey.export({ format: "jwk" }), alg: "ES256", kid: "k" })
+
+const Remove = Tool.make("remove", { description: "removes", parameters: Tool.EmptyParams, success: Schema.String })
+const Who = Tool.make("who", { description: "who", parameters: Tool.EmptyParams, success: Schema.String })
+const tools = Toolkit.make(Remove, Who)
+
+const auth = Layer.unwrap(Effect.map(Jwks.local({ keys: [jwk] }), (jwks) =>
+  McpServerAuth.layer({
+    resource,
+    issuers: [issuer],
+    jwks,
+    algorithms: ["ES256"],
+    scopes: ["mcp"],
+    scopesOf: ({ name }) => name === "remove" ? ["write"] : []
+  })))
+
+const app = McpServer.layerHttp({
+  name: "protected",
+  version: "1",
+  path: "/mcp",
+  protocols: [McpProtocol.v2025_11_25],
+  registrations: McpServer.toolkit(tools).pipe(
+    Layer.provide(tools.toLayer({ remove: () => Effect.succeed("removed"), who: () => Effect.succeed("you") }))
+  )
+}).pipe(Layer.provide(auth))
+
+const services = HttpRouter.serve(app, { disableListenLog: true, disableLogger: true }).pipe(
+  Layer.provideMerge(NodeHttpServer.layerTest),
+  Layer.provideMerge(JwtCodec.layer)
+)
+
+const token = Effect.fnUntraced(function*(claims: Record<string, Schema.Json>) {
+  const codec = yield* JwtCodec.JwtCodec
+  const now = Math.floor(Date.now() / 1000)
+  return Redacted.value(
+    yield* codec.sign({ iss: issuer, aud: resource, exp: now + 600, scope: "mcp", ...claims }, signing)
+  )
+})
+
+const call = Effect.fnUntraced(function*(bearer?: string, params: object = {}) {
+  const response = yield* HttpClient.execute(
+    HttpClientRequest.post("/mcp").pipe(
+      HttpClientRequest.setHeaders({
+        accept: "application/json, text/event-stream",
+        ...(bearer === undefined ? {} : { authorization: `Bearer ${bearer}` })
+      }),
+      HttpClientRequest.bodyJsonUnsafe({ jsonrpc: "2.0", id: 1, method: "tools/call", params })
+    )
+  )
+  const header = response.headers["www-authenticate"] ?? ""
+  return { status: response.status, header, challenge: ProtectedResource.challenge(header) }
+})
+
+describe("McpServerAuth", () => {
+  it.live("says where tokens are, to whoever comes without one", () =>
+    Effect.gen(function*() {
+      const { challenge, header, status } = yield* call()
+      assert.strictEqual(status, 401)
+      const { error, metadata, scopes } = Option.getOrThrow(challenge)
+      assert.deepStrictEqual(scopes, ["mcp"])
+      assert.isTrue(Option.isNone(error), header)
+      const url = new URL(Option.getOrThrow(metadata))
+      assert.strictEqual(url.origin, "https://mcp.example")
+      const described = yield* Effect.flatMap(HttpClient.get(url.pathname), ({ json }) => json)
+      assert.deepInclude(described, { resource, authorization_servers: [issuer], scopes_supported: ["mcp"] })
+    }).pipe(Effect.provide(services)))
+
+  it.live("refuses what was not made for it", () =>
+    Effect.gen(function*() {
+      const wrong = [
+        { aud: "https://other.example" },
+        { aud: "https://mcp.example" },
+        { aud: [] },
+        { iss: "https://other.example" },
+        { exp: 1 }
+      ]
+      for (const claims of wrong) {
+        const { challenge, status } = yield* call(yield* token(claims))
+        assert.strictEqual(status, 401, JSON.stringify(claims))
+        assert.deepStrictEqual(Option.getOrThrow(challenge).error, Option.some("invalid_token"))
+      }
+      assert.strictEqual((yield* call("not a token")).status, 401)
+    }).pipe(Effect.provide(services)))
+
+  it.live("names the scope that an operation needs", () =>
+    Effect.gen(function*() {
+      const small = yield* token({})
+      const { challenge, status } = yield* call(small, { name: "remove", arguments: {} })
+      assert.strictEqual(status, 403)
+      assert.deepStrictEqual(Option.getOrThrow(challenge).error, Option.some("insufficient_scope"))
+      assert.deepStrictEqual(Option.getOrThrow(challenge).scopes, ["mcp", "write"])
+      assert.strictEqual((yield* call(yield* token({ scope: "other" }))).status, 403)
+    }).pipe(Effect.provide(services)))
+
+  it.live("lets a client of effect in, whose token is good", () =>
+    Effect.gen(function*() {
+      const bearer = yield* token({ scope: "mcp write" })
+      const client = HttpClient.mapRequest(
+        yield* HttpClient.HttpClient,
+        HttpClientRequest.setHeader("authorization", `Bearer ${bearer}`)
+      )
+      const names = yield* Effect.gen(function*() {
+        const mcp = yield* McpClient.McpClient
+        const found = yield* mcp.listTools()
+        const remove = found.find(({ name }) => name === "remove")!
+        yield* mcp.callTool({ tool: remove, arguments: {} })
+        return found.map(({ name }) => name)
+      }).pipe(Effect.provide(
+        McpClient.layerHttp({ name: "c", version: "1", url: "/mcp", protocol: McpProtocol.v2025_11_25 }).pipe(
+          Layer.provide(Layer.succeed(HttpClient.HttpClient, client))
+        )
+      ))
+      assert.sameMembers(names, ["remove", "who"])
+      assert.isDefined(BearerAuth.Identity)
+    }).pipe(Effect.provide(services)))
+})
