@@ -30,6 +30,7 @@ const { status } = spawnSync(
     "packages/platform/node/test/",
     "packages/core/test/keeper/SessionKeeper.test.ts",
     "packages/core/test/keeper/SessionModel.test.ts",
+    "packages/core/test/keeper/SessionLease.test.ts",
     "packages/iam/oidc/test/RenewalProcesses.long.test.ts"
   ],
   {
@@ -56,6 +57,8 @@ const proved = [
   ["killed at each call of the file system", "the old session or the new one", /^killed before or inside any call/],
   ["wall clock +3 h and -3 h", "renewed at the next call; no loop", /^a jump forward renews/],
   [`the model, ${rounds * 20} random histories`, "every promise holds", /^the promises hold in/],
+  ["no lock, a lease: each token is presented once", "but by (a) and (b)", /^compare and set lets nobody present/],
+  ["the same without compare and set", "twice", /^a storage that takes every write lets two/],
   ["16 processes of an OpenID client, rotation, 3 times", "1 request, grant alive", /^send one request, when they are sixt/],
   ["4 of them with the lock taken out, 3 times", "the grant is revoked", /^show that it is the lock: without it, the prov/]
 ].map(([name, bar, title]) => {

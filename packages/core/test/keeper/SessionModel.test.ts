@@ -1,36 +1,12 @@
 // Random interleavings of everything that can happen to the sessions of two programs, against the promises of the keeper.
-import { TokenStorage } from "@effect-authn/core"
-import { ScriptedIam } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary, Duration, Effect, Layer, Logger, Random } from "effect"
-import { TestClock } from "effect/testing"
+import { Arbitrary, Effect } from "effect"
 import { type History, history as histories } from "./model/moves.ts"
-import { play } from "./model/play.ts"
-
-const promises = (history: History) => {
-  const { grace } = history.setting
-  const iam = ScriptedIam.layer({
-    rotation: "strict",
-    tokens: "opaque",
-    grace,
-    policy: { reuseGrace: Duration.millis(grace) }
-  })
-  // The same history goes the same way each time.
-  return play(history).pipe(
-    Random.withSeed("history"),
-    Effect.provide(
-      Layer.mergeAll(iam, TokenStorage.layerMemory, Logger.layer([])).pipe(Layer.provideMerge(TestClock.layer())),
-      { local: true }
-    )
-  )
-}
+import { pasteable, promises } from "./model/promises.ts"
 
 /** A history that broke a promise once. */
 const found = (name: string, history: History) =>
   it.live(name, () => Effect.map(promises(history), (broken) => assert.deepStrictEqual(broken, [])))
-
-const pasteable = (history: History, broken: ReadonlyArray<string>) =>
-  `found(${JSON.stringify(broken.join("; "))}, ${JSON.stringify(history)})`
 
 // Each run of the tests has its own seed and keeps it, so that a red run is a change's and not the draw's; the soak draws
 // another each time.
@@ -134,6 +110,16 @@ describe("SessionModel", () => {
       { _tag: "Logout", who: 0 },
       { _tag: "Call", who: 1, project: "a" },
       { _tag: "Login", who: 1, person: "ada" }
+    ]
+  })
+
+  found("a logout beside renewals whose grant it ends at the IAM, without a lock", {
+    setting: { lock: "none", grace: 0 },
+    moves: [
+      { _tag: "Latency", time: 20_000 },
+      { _tag: "Refresh", who: 1, project: "b" },
+      { _tag: "Logout", who: 0 },
+      { _tag: "Refresh", who: 1, project: "a" }
     ]
   })
 })

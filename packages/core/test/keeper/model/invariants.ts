@@ -182,8 +182,10 @@ export const judge = (played: {
   }
   for (const [family, revocation] of lastRevoked) {
     const newest = newestOf.get(family)
+    const isDead = presentations.some((one) => one.refresh === newest && one.isDead)
     if (
-      !unclean.has(family) && !has("Import") && revocation.refresh !== newest && !isOutOfReach(newest, revocation)
+      !unclean.has(family) && !has("Import") && revocation.refresh !== newest && !isDead &&
+      !isOutOfReach(newest, revocation)
     ) {
       broken.add("the last that the IAM was told to revoke is not the newest that it issued")
     }

@@ -62,6 +62,13 @@ const always = ["Call", "Pass", "Refresh"] as const
 const byName = new Map(names.map((name) => [name, Arbitrary.schema<Schema.Codec<Move, unknown>>(moves[name])]))
 const arbitraryOf = (name: Move["_tag"]) => byName.get(name)!
 
+/** A history of the moves of these names. */
+export const movesOf = (names: ReadonlyArray<Move["_tag"]>): Arbitrary.Arbitrary<ReadonlyArray<Move>> =>
+  Arbitrary.array(Arbitrary.flatMap(Arbitrary.schema(Schema.Literals(names)), arbitraryOf), {
+    minLength: 4,
+    maxLength: 24
+  })
+
 /** A setting, some of the moves, and a history of them. */
 export const history: Arbitrary.Arbitrary<History> = Arbitrary.schema(
   Schema.Struct({
@@ -70,12 +77,6 @@ export const history: Arbitrary.Arbitrary<History> = Arbitrary.schema(
   })
 ).pipe(
   Arbitrary.flatMap(({ setting, some }) =>
-    Arbitrary.map(
-      Arbitrary.array(
-        Arbitrary.flatMap(Arbitrary.schema(Schema.Literals([...always, ...some])), arbitraryOf),
-        { minLength: 4, maxLength: 24 }
-      ),
-      (moves) => ({ setting, moves })
-    )
+    Arbitrary.map(movesOf([...always, ...some]), (moves) => ({ setting, moves }))
   )
 )

@@ -16,10 +16,10 @@ interface Running {
 }
 
 /** Answers with the promises that a history broke. */
-export const play = Effect.fnUntraced(function*({ moves, setting }: History) {
+export const play = Effect.fnUntraced(function*({ moves, setting }: History, faults: World.Faults = World.none) {
   // Far from the beginning of time, so that a clock that is set back still goes.
   yield* TestClock.setTime(Date.UTC(2030, 0))
-  const world = yield* World.make(setting)
+  const world = yield* World.make(setting, faults)
   const programs: [World.Program, World.Program] = [yield* world.start(0), yield* world.start(1)]
   const key = programs[0].auth.key
   const log = Invariants.makeLog()

@@ -12,7 +12,7 @@ import {
   TokenStorageError
 } from "@effect-authn/core"
 import { ScriptedIam } from "@effect-authn/testing"
-import { Clock, Context, DateTime, Duration, Effect, Latch, Layer, Option, Redacted, Scope, Stream } from "effect"
+import { Clock, Context, DateTime, Duration, Effect, Exit, Latch, Layer, Option, Redacted, Scope, Stream } from "effect"
 import * as fixtures from "../../fixtures.ts"
 import type { Named, Setting, Who } from "./moves.ts"
 
@@ -29,6 +29,8 @@ export interface Presentation {
   mayHaveActed: boolean
   /** Whether its answer did not come home. */
   isLost: boolean
+  /** Whether the IAM said that it never renews with it: nothing is left to revoke. */
+  isDead: boolean
 }
 
 /** A change of the document: of which login, with which refresh token; nothing of both where it was removed. */
@@ -79,9 +81,16 @@ const diskError = (method: string, written: "no" | "maybe") =>
     reason: new TokenStorageError.StorageUnavailable({ detail: "input/output error", written })
   })
 
+/** What of the environment is broken, to show what is needed: a storage that takes each write, whatever was expected. */
+export interface Faults {
+  readonly compareAndSet: "intact" | "always"
+}
+
+export const none: Faults = { compareAndSet: "intact" }
+
 export type World = Effect.Success<ReturnType<typeof make>>
 
-export const make = Effect.fnUntraced(function*(setting: Setting) {
+export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults) {
   const iam = yield* IamClient.IamClient
   const scripted = yield* ScriptedIam.ScriptedIam
   const storage = yield* TokenStorage.TokenStorage
@@ -177,7 +186,8 @@ export const make = Effect.fnUntraced(function*(setting: Setting) {
             refresh: refreshOf(session) ?? 0,
             isNothingLeft: isNothingLeft(session, selection, own.currentTimeMillisUnsafe()),
             mayHaveActed: true,
-            isLost: true
+            isLost: true,
+            isDead: false
           }
           presentations.push(presentation)
           yield* withLife(selection)
@@ -185,6 +195,8 @@ export const make = Effect.fnUntraced(function*(setting: Setting) {
           if (answer !== undefined) yield* scripted.failNext("renew", failures[answer])
           const exit = yield* Effect.exit(atIam(iam.renew(session, selection)))
           presentation.isLost = answer === "lost" || answer === "maybe" || answer === "spent" || answer === "dead"
+          const error = Option.getOrUndefined(Exit.findErrorOption(exit))
+          presentation.isDead = error?.reason._tag === "GrantDead"
           presentation.mayHaveActed = answer !== "no" && answer !== "misconfigured"
           return received(yield* exit, own)
         }),
@@ -211,8 +223,14 @@ export const make = Effect.fnUntraced(function*(setting: Setting) {
     })
   }
 
+  const generationOf = (key: Parameters<typeof storage.get>[0]) =>
+    Effect.map(storage.get(key), Option.match({ onNone: () => 0, onSome: ({ generation }) => generation }))
+
   const put: typeof storage.put = (key, next, expected) =>
-    Effect.tap(storage.put(key, next, expected), () => Effect.sync(() => landed(next)))
+    (faults.compareAndSet === "always" ? generationOf(key) : Effect.succeed(expected)).pipe(
+      Effect.flatMap((generation) => storage.put(key, next, generation)),
+      Effect.tap(() => Effect.sync(() => landed(next)))
+    )
 
   const storageOf = (who: Who, away: Away) => {
     const written = <A>(method: string, effect: Effect.Effect<A, TokenStorageError.TokenStorageError>) =>
