@@ -35,6 +35,7 @@ const meanings: { readonly [code: string]: Meaning | undefined } = {
   consent_required: "grant",
   mfa_required: "grant",
   bad_refresh_token: "grant",
+  invalid_code: "grant",
   expired_refresh_token: "grant",
   invalid_refresh_token: "grant",
   revoked_refresh_token: "grant",
@@ -60,10 +61,13 @@ const meanings: { readonly [code: string]: Meaning | undefined } = {
   deleted_client: "client",
   disabled_client: "client",
   incorrect_client_credentials: "client",
+  invalid_api_key: "client",
+  invalid_authentication_credentials: "client",
   invalid_client_credentials: "client",
   invalid_client_id: "client",
   invalid_client_secret: "client",
   invalid_dpop_proof: "client",
+  no_api_key_found_in_request: "client",
   use_dpop_nonce: "client",
   invalid_request: "request",
   unsupported_grant_type: "request",
@@ -118,12 +122,17 @@ const reasonOf = (
 ): IamErrorReason => {
   const code = codeOf(answer)
   const said = Option.getOrElse(answer.message, () => answer.shape)
+  if (purpose === "renew" && isPassing(answer)) {
+    return new Unavailable({ sent: "maybe", detail: said, retryAfter: answer.retryAfter })
+  }
   if (purpose === "renew" && isDead(code, said, answer)) return new GrantDead({ detail: said })
   // Whoever asks for `Basic` did not accept the client (RFC 6749, section 5.2).
   if (code === undefined && answer.status === 401 && isBasic.test(answer.challenge)) return refusedClient(said)
   switch (code === undefined ? undefined : meanings[code]) {
-    case "grant":
     case "denied":
+      // 401 is about the client (RFC 6749, section 5.2), by whatever name: Auth0 says so of a wrong secret.
+      return answer.status === 401 ? refusedClient(said) : new CredentialsRefused({ detail: said })
+    case "grant":
     case "device":
       return new CredentialsRefused({ detail: said })
     case "selection":
@@ -163,7 +172,8 @@ export const isOfClient = (answer: IamHttp.Answer): boolean => {
   const code = codeOf(answer)
   return code === undefined
     ? answer.status === 401
-    : code === "invalid_client" || ((code === "unauthorized_client" || code === "invalid_request") && !isSpent(answer))
+    : code === "invalid_client" || (code === "access_denied" && answer.status === 401) ||
+      ((code === "unauthorized_client" || code === "invalid_request") && !isSpent(answer))
 }
 
 const isSpent = ({ message }: IamHttp.Answer): boolean =>
@@ -202,10 +212,19 @@ const fatal = [
   /\b(bad|expired|inactive|invalid|revoked|unknown)[\s"'…]+refresh[ _-]?token\b/i,
   /\brefresh[ _-]?token[\s"'…:]+((is|was|has|been|already) )*(expired|inactive|invalid|reused?|revoked|unknown)\b/i,
   /\brefresh[ _-]?token[\s"'…:]+((is|was|has|already) )*((been|already) used|(not|no longer) (active|found|valid))\b/i,
-  /^unauthorized_client: token was already used$/
+  /^unauthorized_client: token was already used$/,
+  /^invalid_request: session not found$/
 ]
 // Words about the request, or about what the client may do.
 const elsewhere = /\b(grant[ _-]?type|parameter|for (this |the |your )?client)/i
+
+// Some refuse two renewals at once with the code of a refusal that stays; the grant lives.
+const passing = [/\bplease retry the request\b/i, /^expired authorization code$/i]
+
+const isPassing = ({ body }: IamHttp.Answer): boolean => {
+  const said = Option.getOrElse(body, (): Schema.JsonObject => ({}))["error_description"]
+  return typeof said === "string" && passing.some((words) => words.test(said.trim()))
+}
 
 const isDead = (code: string | undefined, said: string, { challenge, isEmpty, status }: IamHttp.Answer): boolean => {
   // No proxy answers a form with an empty 400 or 401; a provider that has nothing more to say does.
