@@ -1,7 +1,7 @@
 // Random interleavings of everything that can happen to the sessions of two programs, against the promises of the keeper.
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Effect } from "effect"
-import { type History, history as histories } from "./model/moves.ts"
+import { allOf, essential, type History, history as histories } from "./model/moves.ts"
 import { pasteable, promises } from "./model/promises.ts"
 
 /** A history that broke a promise once. */
@@ -12,6 +12,7 @@ const found = (name: string, history: History) =>
 // another each time.
 const runs = Number(process.env["EFFECT_AUTHN_MODEL_RUNS"])
 const seed = process.env["EFFECT_AUTHN_MODEL_SEED"]!
+const length = Number(process.env["EFFECT_AUTHN_MODEL_LENGTH"] ?? 2)
 
 describe("SessionModel", () => {
   it.live(`the promises hold in ${runs} random histories from seed ${seed}`, () =>
@@ -34,6 +35,24 @@ describe("SessionModel", () => {
           : Arbitrary.formatCheckFailure(result)
       )
     }), 600_000)
+
+  for (const lock of ["kernel", "none"] as const) {
+    it.live(
+      `the promises hold in all histories of ${length} moves over the essential ones, lock: ${lock}`,
+      () =>
+        Effect.forEach(
+          allOf(essential, length),
+          (moves) =>
+            Effect.map(promises({ setting: { lock, grace: 0 }, moves }), (broken) => {
+              if (broken.length > 0) {
+                assert.fail(pasteable({ setting: { lock, grace: 0 }, moves }, broken))
+              }
+            }),
+          { discard: true }
+        ),
+      3_600_000
+    )
+  }
 
   found("a sibling's whoami beside an answer that could not be stored", {
     setting: { lock: "kernel", grace: 0 },

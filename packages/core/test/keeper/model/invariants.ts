@@ -106,8 +106,17 @@ export const judge = (played: {
         broken.add("a refresh token was presented again before a lease had passed")
       }
     }
-    if (presentation.mayHaveActed && first === undefined) presentedBefore.set(presentation.refresh, presentation)
+    if (history.setting.rotates !== false && presentation.mayHaveActed && first === undefined) {
+      presentedBefore.set(presentation.refresh, presentation)
+    }
   }
+
+  // renewals are bounded: what is due, a few attempts for each move, and pauses that grow up to a minute
+  const atMost = 16 + 4 * history.moves.length
+  const isTooOften = presentations.some(({ at }, index) =>
+    (presentations[index + atMost]?.at ?? Infinity) - at < 60_000
+  )
+  if (isTooOften) broken.add("the IAM was asked again and again")
 
   // what callers got
   for (const one of log.handed) {

@@ -22,10 +22,11 @@ const moves = {
   Pass: Schema.TaggedStruct("Pass", { time: Schema.Literals([1, 400, 3_000, 40_000, 600_000, 3_300_000, 3_700_000]) }),
   Clock: Schema.TaggedStruct("Clock", { who: Who, offset: Schema.Literals([0, -3_600_000, 3_600_000, 10_800_000]) }),
   Answer: Schema.TaggedStruct("Answer", {
-    how: Schema.Literals(["no", "maybe", "lost", "dead", "misconfigured", "spent"])
+    how: Schema.Literals(["no", "maybe", "lost", "dead", "misconfigured", "spent", "busy"])
   }),
   Latency: Schema.TaggedStruct("Latency", { time: Schema.Literals([0, 300, 20_000, 60_000]) }),
   Life: Schema.TaggedStruct("Life", { time: Schema.Literals([60_000, 600_000, 3_600_000, 0]) }),
+  DueOnArrival: Schema.TaggedStruct("DueOnArrival", {}),
   Disk: Schema.TaggedStruct("Disk", { how: Schema.Literals(["fine", "full", "unknown"]) }),
   Put: Schema.TaggedStruct("Put", { who: Who, how: Schema.Literals(["lost", "unknown", "late", "hangs", "slow"]) }),
   Reads: Schema.TaggedStruct("Reads", { who: Who, delay: Schema.Literals([0, 2_000, 8_000]) }),
@@ -42,13 +43,14 @@ export type Named<Name extends Move["_tag"]> = Extract<Move, { readonly _tag: Na
 
 /**
  * What holds for a whole history: the `lock` of the storage (a kernel's, one that ends under a holder that is away, or none
- * that excludes), and whether the IAM answers a refresh token again for 30 seconds.
+ * that excludes), whether the IAM answers a refresh token again for 30 seconds, and whether it rotates them.
  */
 export const Setting = Schema.Struct({
   lock: Schema.Literals(["kernel", "kernel", "lease", "none"]),
-  grace: Schema.Literals([0, 0, 30_000])
+  grace: Schema.Literals([0, 0, 30_000]),
+  rotates: Schema.Literals([true, true, true, false])
 })
-export type Setting = typeof Setting.Type
+export type Setting = Omit<typeof Setting.Type, "rotates"> & { readonly rotates?: boolean }
 
 export interface History {
   readonly setting: Setting
@@ -80,3 +82,23 @@ export const history: Arbitrary.Arbitrary<History> = Arbitrary.schema(
     Arbitrary.map(movesOf([...always, ...some]), (moves) => ({ setting, moves }))
   )
 )
+
+/** The moves of which all short histories are played. */
+export const essential: ReadonlyArray<Move> = [
+  { _tag: "Call", who: 0, project: "" },
+  { _tag: "Call", who: 1, project: "a" },
+  { _tag: "Refresh", who: 1, project: "" },
+  { _tag: "Login", who: 1, person: "bob" },
+  { _tag: "Logout", who: 0 },
+  { _tag: "Whoami", who: 0, delay: 6_000 },
+  { _tag: "Answer", how: "lost" },
+  { _tag: "Disk", how: "full" },
+  { _tag: "Latency", time: 300 },
+  { _tag: "Restart", who: 1, how: "crash" },
+  { _tag: "Pass", time: 400 },
+  { _tag: "Pass", time: 3_700_000 }
+]
+
+/** All histories of a length over some moves. */
+export const allOf = (moves: ReadonlyArray<Move>, length: number): ReadonlyArray<ReadonlyArray<Move>> =>
+  length === 0 ? [[]] : allOf(moves, length - 1).flatMap((before) => moves.map((move) => [...before, move]))

@@ -159,6 +159,9 @@ export const play = Effect.fnUntraced(function*({ moves, setting }: History, fau
       case "Life":
         world.knobs.life = move.time
         return
+      case "DueOnArrival":
+        world.knobs.isDueOnArrival = true
+        return
       case "Disk":
         world.knobs.disk = move.how
         return

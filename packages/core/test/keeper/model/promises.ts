@@ -8,9 +8,9 @@ import { play } from "./play.ts"
 import type { Faults } from "./world.ts"
 
 export const promises = (history: History, faults?: Faults) => {
-  const { grace } = history.setting
+  const { grace, rotates = true } = history.setting
   const iam = ScriptedIam.layer({
-    rotation: "strict",
+    rotation: rotates ? "strict" : "none",
     tokens: "opaque",
     grace,
     policy: { reuseGrace: Duration.millis(grace) }

@@ -69,6 +69,7 @@ const failures: Record<Named<"Answer">["how"], ScriptedIam.Failure> = {
   no: { reason: unavailable("no") },
   maybe: { reason: unavailable("maybe") },
   lost: { reason: unavailable("maybe"), answerLost: true },
+  busy: { reason: new IamError.Unavailable({ sent: "no", detail: "busy", retryAfter: Duration.minutes(2) }) },
   dead: { reason: new IamError.GrantDead({ detail: "invalid_grant" }) },
   misconfigured: { reason: new IamError.Misconfigured({ detail: "invalid_client" }) },
   spent: { reason: new IamError.SelectionRefused({ detail: "invalid_target", spent: "maybe" }), answerLost: true }
@@ -87,6 +88,9 @@ export interface Faults {
 }
 
 export const none: Faults = { compareAndSet: "intact" }
+
+/** More than any history has room for. */
+export const mostPresentations = 10_000
 
 export type World = Effect.Success<ReturnType<typeof make>>
 
@@ -110,6 +114,7 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
   /** What the moves set. */
   const knobs = {
     life: 3_600_000,
+    isDueOnArrival: false,
     whoamiDelay: 0,
     answers: new Array<Named<"Answer">["how"]>(),
     disk: "fine" as Named<"Disk">["how"],
@@ -146,7 +151,9 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
       response.tokens.expiresAt,
       (end) => DateTime.toEpochMillis(end) - DateTime.toEpochMillis(response.tokens.issuedAt)
     )
-    const issuedAt = DateTime.makeUnsafe(own.currentTimeMillisUnsafe())
+    // One that is due has most of its life behind it when it comes.
+    const age = knobs.isDueOnArrival && life._tag === "Some" ? life.value - 60_000 : 0
+    const issuedAt = DateTime.makeUnsafe(own.currentTimeMillisUnsafe() - Math.max(0, age))
     return {
       ...response,
       tokens: TokenSet.TokenSet.make({
@@ -190,6 +197,8 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
             isDead: false
           }
           presentations.push(presentation)
+          // A loop would never end.
+          if (presentations.length > mostPresentations) return yield* Effect.never
           yield* withLife(selection)
           const answer = knobs.answers.shift()
           if (answer !== undefined) yield* scripted.failNext("renew", failures[answer])
@@ -197,7 +206,7 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
           presentation.isLost = answer === "lost" || answer === "maybe" || answer === "spent" || answer === "dead"
           const error = Option.getOrUndefined(Exit.findErrorOption(exit))
           presentation.isDead = error?.reason._tag === "GrantDead"
-          presentation.mayHaveActed = answer !== "no" && answer !== "misconfigured"
+          presentation.mayHaveActed = answer !== "no" && answer !== "busy" && answer !== "misconfigured"
           return received(yield* exit, own)
         }),
       whoami: (session) =>
@@ -393,6 +402,7 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
   const heal = (programs: Iterable<Program>) =>
     Effect.gen(function*() {
       knobs.disk = "fine"
+      knobs.isDueOnArrival = false
       knobs.answers.length = 0
       for (const who of [0, 1] as const) {
         knobs.puts[who].length = 0
