@@ -104,8 +104,8 @@ export class Granted extends Schema.Class<Granted>("@effect-authn/core/session/S
  * A session, as it is held in memory and in a storage.
  *
  * - `generation` is the fence of compare and set; 0 means that the session was never written.
- * - `obtainedAt` is the number of the login that made it: epoch milliseconds × 1000 and three drawn digits. Renewals keep
- *   it, so that they can be told from another login.
+ * - `obtainedAt` is the number of the login that made it: epoch seconds × 1,000,000 and six drawn digits. Renewals keep it,
+ *   so that they can be told from another login.
  * - `durable` is false for a session that lives in memory only (`store: false`, a token of the environment).
  * - `strategy` is the name of the way in which it was obtained.
  * - `tokens` has an access token for each selection that was asked for, by `Selection.id`.
@@ -243,7 +243,7 @@ export const isSignedOut = (self: Session): boolean =>
  * @since 0.1.0
  */
 export const loginNumber = (now: DateTime.Utc, random: number): number =>
-  DateTime.toEpochMillis(now) * 1000 + Math.floor(random * 1000)
+  Math.floor(DateTime.toEpochMillis(now) / 1000) * 1_000_000 + Math.floor(random * 1_000_000)
 
 /**
  * The generation that follows `previous`. It is at least the epoch milliseconds of `now`, so that it grows across the

@@ -145,3 +145,14 @@ describe("whether a session can go on", () => {
     })
   }
 })
+
+describe("the number of a login", () => {
+  it("has a million values in each second, beyond those of imports and within what a number tells apart", () => {
+    const now = at(Date.UTC(2030, 0) + 999)
+    const drawn = Array.from({ length: 10_000 }, (_, index) => Session.loginNumber(now, index / 10_000))
+    assert.strictEqual(new Set(drawn).size, drawn.length)
+    assert.isBelow(Session.loginNumber(now, 1 - Number.EPSILON), Session.loginNumber(at(Date.UTC(2030, 0) + 1000), 0))
+    assert.isAbove(drawn[0]!, 2 ** 48)
+    assert.isTrue(Number.isSafeInteger(Session.loginNumber(at(Date.UTC(2200, 0)), 1 - Number.EPSILON)))
+  })
+})

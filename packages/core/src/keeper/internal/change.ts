@@ -47,7 +47,7 @@ export const make = (options: {
     )
   }
 
-  /** Logins of one millisecond may have drawn one number: a new login has another one than those that it can see. */
+  /** Logins of one second may have drawn one number: a new login has another one than those that it can see. */
   const distinct = (
     session: Session.Session,
     others: ReadonlyArray<Session.Session | undefined>

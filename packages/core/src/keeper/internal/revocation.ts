@@ -3,6 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import { type IamClient, Revocation } from "../../iam/IamClient.ts"
+import * as IamHttp from "../../iam/IamHttp.ts"
 import type * as Session from "../../session/Session.ts"
 
 /** Tells the IAM that a session ended, and says what became of it. */
@@ -14,9 +15,6 @@ export const make = (iam: IamClient["Service"]): Revoke => (session) =>
   session.strategy === "environment"
     ? Effect.succeed(notRevoked("a token of the environment is not ours to revoke"))
     : iam.revoke(session).pipe(
-      Effect.timeoutOrElse({
-        duration: iam.policy.timeLimit,
-        orElse: () => Effect.succeed(notRevoked("the IAM did not answer in time"))
-      }),
-      Effect.catch((error) => Effect.succeed(notRevoked(error.message)))
+      IamHttp.inTime(iam.policy.timeLimit, () => ({ message: "the IAM did not answer in time" })),
+      Effect.catch(({ message }) => Effect.succeed(notRevoked(message)))
     )

@@ -19,8 +19,9 @@ import type { TokenStorageError } from "../../storage/TokenStorageError.ts"
 import * as RenewalMetrics from "../RenewalMetrics.ts"
 import type { Attempt } from "./attempt.ts"
 import type { Target } from "./decision.ts"
-import type { Entries, Entry, Flight } from "./entry.ts"
+import type { Entries, Entry } from "./entry.ts"
 import type { Persistence } from "./persistence.ts"
+import type { Flight } from "./trouble.ts"
 
 export type SingleFlight = ReturnType<typeof make>
 

@@ -114,7 +114,7 @@ export const play = Effect.fnUntraced(function*({ moves, setting }: History, fau
       }
       case "Login":
         if (away.isFrozen) return
-        // A login takes time: of many in one millisecond two would draw one number of a thousand.
+        // A login takes time.
         yield* TestClock.adjust("1 milli")
         return yield* run(program, change("login", program, true, auth.login(passwordOf(move.person))))
       case "LoginInMemory":
