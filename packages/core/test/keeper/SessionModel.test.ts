@@ -141,4 +141,14 @@ describe("SessionModel", () => {
       { _tag: "Refresh", who: 1, project: "a" }
     ]
   })
+
+  found("a logout that is telling the IAM while a sibling renews and another person signs in, without a lock", {
+    setting: { lock: "none", grace: 0 },
+    moves: [
+      { _tag: "Latency", time: 300 },
+      { _tag: "Call", who: 1, project: "a" },
+      { _tag: "Login", who: 1, person: "bob" },
+      { _tag: "Logout", who: 0 }
+    ]
+  })
 })

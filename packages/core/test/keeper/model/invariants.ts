@@ -184,9 +184,10 @@ export const judge = (played: {
   /** Without a lock nobody can read what a sibling bought and then replaced by a login of its own. */
   const isOutOfReach = (newest: number | undefined, { seq, who }: (typeof revoked)[number]) => {
     if (history.setting.lock === "kernel") return false
-    const bought = writes.findLast((write) => write.refresh === newest && write.seq < seq)
+    const until = log.changes.find((change) => change.who === who && change.began < seq && change.ended > seq)?.ended
+    const bought = writes.findLast((write) => write.refresh === newest)
     const next = bought && writes.find((write) => write.seq > bought.seq && write.login !== bought.login)
-    return next?.login !== undefined && next.seq < seq &&
+    return next?.login !== undefined && next.seq < (until ?? seq) &&
       log.changes.some((change) => change.kind === "login" && change.login === next.login && change.who !== who)
   }
   for (const [family, revocation] of lastRevoked) {
