@@ -331,6 +331,8 @@ export const make = Effect.fnUntraced(function*(
   })
 
   let connected: Connected | undefined
+  // The client that the authorization server no longer knows.
+  let gone: string | undefined
 
   /** The manager of the last sign-in, of this program or of another one. */
   const known = Effect.gen(function*(): Effect.fn.Return<Connected | undefined, McpAuthError> {
@@ -370,7 +372,11 @@ export const make = Effect.fnUntraced(function*(
     return yield* Effect.catchIf(
       one.manager.bearerToken,
       (error) => isEnded(error) || isRefusedClient(error),
-      () => Effect.undefined
+      (error) =>
+        Effect.sync(() => {
+          if (isRefusedClient(error)) gone = one.signIn.client.clientId
+          return undefined
+        })
     )
   })
 
@@ -384,7 +390,7 @@ export const make = Effect.fnUntraced(function*(
     const clients = clientsOf(server)
     const { metadataDocument, registered } = clients
     const bound = registered?.issuer ?? Option.getOrUndefined(Option.map(server.signIn, ({ as }) => as.issuer))
-    if (registered !== undefined && (bound ?? as.issuer) === as.issuer && registered.clientId !== dead) {
+    if (registered !== undefined && (bound ?? as.issuer) === as.issuer) {
       const secret = registered.authentication !== undefined && "secret" in registered.authentication
         ? Option.some(registered.authentication.secret)
         : Option.none()
@@ -557,15 +563,13 @@ export const make = Effect.fnUntraced(function*(
           signIn: Option.some(signIn)
         })
         connected = one
+        gone = undefined
         return session
       })
-      const lost = connected
-      const isDead = lost !== undefined && lost.signIn.isDynamic && lost.signIn.as.issuer === as.issuer &&
-        !asked.isForced && (yield* isClientGone(lost))
-      const first = isDead ? lost.signIn.client.clientId : undefined
+      const first = gone
       const session = yield* Effect.catchIf(
         attempt(first),
-        (error) => first === undefined && isRefusedClient(error),
+        (error) => first === undefined && clientsOf(server).registered === undefined && isRefusedClient(error),
         // A registration that died is made anew, once.
         (error) =>
           Effect.flatMap(
@@ -578,9 +582,6 @@ export const make = Effect.fnUntraced(function*(
         ? yield* signedOut(as.issuer, session.key.clientId, "the session ended at once")
         : Option.some({ bearer, session: Option.some(session) })
     }))
-
-  const isClientGone = ({ manager }: Connected) =>
-    Effect.match(manager.bearerToken, { onFailure: isRefusedClient, onSuccess: () => false })
 
   const settingsOf = ({ settings }: Server.Server, issuer: string): Server.Server["settings"] => {
     const registered = options.clients?.registered
@@ -640,7 +641,8 @@ export const make = Effect.fnUntraced(function*(
             response = yield* sendWith(bearer)
             continue
           }
-          if (!isEnded(other.failure) && !isRefusedClient(other.failure)) return yield* other.failure
+          if (isRefusedClient(other.failure)) gone = connected.signIn.client.clientId
+          else if (!isEnded(other.failure)) return yield* other.failure
         }
         if (isSignedIn) return response
         const next = yield* signIn({ challenge, refused: bearer, isForced: false, scopes: [] })

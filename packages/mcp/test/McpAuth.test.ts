@@ -1,0 +1,109 @@
+import { McpAuth } from "@effect-authn/mcp"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Option, Redacted } from "effect"
+import { HttpClientRequest } from "effect/http"
+import { services, strict } from "./fixtures.ts"
+import { answerJson, echo } from "./strict.ts"
+
+const list = (url: string) =>
+  HttpClientRequest.bodyJsonUnsafe(HttpClientRequest.post(url), { jsonrpc: "2.0", id: 1, method: "tools/list" })
+
+describe("a client of one server", () => {
+  it.live("signs in once for 8 calls at once, and renews once when all of them are refused", () =>
+    Effect.gen(function*() {
+      const server = yield* strict
+      const { client } = yield* McpAuth.make({ url: server.url })
+      const calls = Effect.all(
+        Array.from({ length: 8 }, () => Effect.map(client.execute(list(server.url)), ({ status }) => status)),
+        { concurrency: "unbounded" }
+      )
+      assert.deepStrictEqual(yield* calls, Array.from({ length: 8 }, () => 200))
+      assert.deepStrictEqual(server.ledger, ["register", "authorize", "code"])
+      server.tokens.clear()
+      assert.deepStrictEqual(yield* calls, Array.from({ length: 8 }, () => 200))
+      assert.deepStrictEqual(server.ledger, ["register", "authorize", "code", "refresh"])
+    }).pipe(Effect.provide(services)))
+
+  it.live("asks for the union of scopes, and keeps what it has", () =>
+    Effect.gen(function*() {
+      const server = yield* strict
+      const { client } = yield* McpAuth.make({ url: server.url })
+      server.required = ["read"]
+      assert.strictEqual((yield* client.execute(list(server.url))).status, 200)
+      server.required = ["write"]
+      assert.strictEqual((yield* client.execute(list(server.url))).status, 200)
+      assert.deepStrictEqual(server.authorizations.map((asked) => asked.get("scope")), ["read", "read write"])
+      assert.deepStrictEqual((yield* McpAuth.status({ url: server.url })).scopes, ["read", "write"])
+    }).pipe(Effect.provide(services)))
+
+  it.live("always says for which resource", () =>
+    Effect.gen(function*() {
+      const server = yield* strict
+      const { client } = yield* McpAuth.make({ url: server.url })
+      yield* client.execute(list(server.url))
+      assert.strictEqual(server.authorizations[0]?.get("resource"), server.url)
+    }).pipe(Effect.provide(services)))
+
+  it.live("registers anew, once, where its registration has died", () =>
+    Effect.gen(function*() {
+      const server = yield* strict
+      const { client } = yield* McpAuth.make({ url: server.url })
+      yield* client.execute(list(server.url))
+      server.clients.clear()
+      server.tokens.clear()
+      assert.strictEqual((yield* client.execute(list(server.url))).status, 200)
+      assert.deepStrictEqual([server.count("register"), server.count("authorize")], [2, 2])
+      assert.notStrictEqual(server.authorizations[0]?.get("client_id"), server.authorizations[1]?.get("client_id"))
+    }).pipe(Effect.provide(services)))
+
+  it.live("asks nobody where nobody may be asked, and names the command", () =>
+    Effect.gen(function*() {
+      const server = yield* strict
+      const { client } = yield* McpAuth.make({ url: server.url, login: "never" })
+      const error = yield* Effect.flip(client.execute(list(server.url)))
+      const reason = Option.getOrThrow(McpAuth.reasonOf(error))
+      assert.strictEqual(reason._tag, "NotAuthenticated")
+      assert.include(reason.message, `authn mcp login ${server.url}`)
+      assert.deepStrictEqual(server.ledger, [])
+    }).pipe(Effect.provide(services)))
+
+  it.live("signs in for itself, and gets more scopes without a person", () =>
+    Effect.gen(function*() {
+      const server = yield* strict
+      const { client } = yield* McpAuth.make({
+        url: server.url,
+        ...McpAuth.machine({
+          clientId: "nightly",
+          authentication: { method: "client_secret_basic", secret: Redacted.make("s3cret") }
+        })
+      })
+      server.required = ["read"]
+      assert.strictEqual((yield* client.execute(list(server.url))).status, 200)
+      server.required = ["write"]
+      assert.strictEqual((yield* client.execute(list(server.url))).status, 200)
+      assert.deepStrictEqual(server.ledger, ["machine", "machine"])
+    }).pipe(Effect.provide(services)))
+
+  it.live("leaves alone what is no refusal of OAuth", () =>
+    Effect.gen(function*() {
+      const server = yield* strict
+      server.routes.set("/.well-known/oauth-protected-resource/mcp", (_, response) => answerJson(response, 404, {}))
+      for (const [status, header] of [[401, "Basic realm=\"x\""], [403, ""], [401, ""]] as const) {
+        server.routes.set("/mcp", (_, response) => answerJson(response, status, {}, { "www-authenticate": header }))
+        const { client } = yield* McpAuth.make({ url: server.url })
+        assert.strictEqual((yield* client.execute(list(server.url))).status, status)
+      }
+      assert.deepStrictEqual(server.ledger, [])
+      server.resource = echo
+    }).pipe(Effect.provide(services)))
+
+  it.live("signs out there and here", () =>
+    Effect.gen(function*() {
+      const server = yield* strict
+      yield* McpAuth.login({ url: server.url })
+      assert.deepStrictEqual(yield* McpAuth.servers, [server.url])
+      assert.strictEqual((yield* McpAuth.logout({ url: server.url }))._tag, "Revoked")
+      assert.isFalse((yield* McpAuth.status({ url: server.url })).isSignedIn)
+      assert.deepStrictEqual(yield* McpAuth.servers, [])
+    }).pipe(Effect.provide(services)))
+})
