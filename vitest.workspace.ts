@@ -101,6 +101,7 @@ export default defineConfig({
       quick("packages/storage/sql"),
       quick("packages/storage/redis"),
       quick("packages/testing", shared),
+      quick("packages/vault", shared),
       quick("scripts", shared),
       long("packages/cli", bundle),
       long("packages/core", {

@@ -16,7 +16,8 @@ export const packages = [
   { name: "storage-keyring", directory: "packages/storage/keyring" },
   { name: "storage-sql", directory: "packages/storage/sql" },
   { name: "storage-redis", directory: "packages/storage/redis" },
-  { name: "testing", directory: "packages/testing" }
+  { name: "testing", directory: "packages/testing" },
+  { name: "vault", directory: "packages/vault" }
 ]
 
 /** The text and tags of a block, `/**` and stars taken off. */

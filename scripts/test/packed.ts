@@ -20,7 +20,8 @@ export const published = {
   "@effect-authn/storage-keyring": "packages/storage/keyring",
   "@effect-authn/storage-sql": "packages/storage/sql",
   "@effect-authn/storage-redis": "packages/storage/redis",
-  "@effect-authn/testing": "packages/testing"
+  "@effect-authn/testing": "packages/testing",
+  "@effect-authn/vault": "packages/vault"
 }
 
 type Name = keyof typeof published

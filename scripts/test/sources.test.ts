@@ -39,7 +39,7 @@ const read = (path: string): Source => {
   }
 }
 
-const packages: ReadonlyArray<Package> = ["core", "testing", "cli", "bench", "mcp"]
+const packages: ReadonlyArray<Package> = ["core", "testing", "cli", "bench", "vault", "mcp"]
   .concat(
     ["iam", "platform", "storage"].flatMap((family) =>
       list(Path.join(root, "packages", family)).map((name) => `${family}/${name}`)

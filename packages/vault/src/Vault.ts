@@ -1,0 +1,221 @@
+/**
+ * Sessions of many people at many IAMs, kept by a service that acts for them.
+ *
+ * @since 0.1.0
+ */
+import type * as AuthError from "@effect-authn/core/AuthError"
+import { IamClient, type Revocation } from "@effect-authn/core/iam/IamClient"
+import type { KeptSession } from "@effect-authn/core/keeper/KeptSession"
+import * as SessionKeeper from "@effect-authn/core/keeper/SessionKeeper"
+import * as Selection from "@effect-authn/core/session/Selection"
+import * as Session from "@effect-authn/core/session/Session"
+import { SessionKey } from "@effect-authn/core/session/SessionKey"
+import type * as TokenSet from "@effect-authn/core/session/TokenSet"
+import { DueSessions } from "@effect-authn/core/storage/DueSessions"
+import { SessionLock, type SessionLockError } from "@effect-authn/core/storage/SessionLock"
+import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
+import type { TokenStorageError } from "@effect-authn/core/storage/TokenStorageError"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import type * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import type * as Stream from "effect/Stream"
+
+/**
+ * The session's issuer and client are not in the vault's table.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ProviderUnknown extends Schema.TaggedError<ProviderUnknown>("@effect-authn/vault/Vault/ProviderUnknown")(
+  "ProviderUnknown",
+  { key: SessionKey }
+) {
+  override get message(): string {
+    const { account, clientId, issuer } = this.key
+    return `the vault knows no IAM ${issuer} with the client ${clientId} (asked for ${account}): add it to its providers`
+  }
+}
+
+/**
+ * How a vault is at the moment, without a name or a secret.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Health {
+  /** How many sessions this process has open. */
+  readonly open: number
+  /** How many stored sessions are due. */
+  readonly due: number
+  /** Since when the one waits that waits longest. */
+  readonly oldest: Option.Option<DateTime.Utc>
+}
+
+/**
+ * How many IAMs there are, and how many sessions stay open.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options<E, R> {
+  /** The table of IAMs: a layer of a dialect for each issuer and client. */
+  readonly providers: ReadonlyArray<Layer.Layer<IamClient, E, R>>
+  /** How long a session stays open after it was asked for, and is kept fresh. Default: 5 minutes. */
+  readonly keepOpen?: Duration.Input
+  /** How many sessions are open at most; above it those go first that were asked for longest ago. Default: 10,000. */
+  readonly maxOpen?: number
+}
+
+/**
+ * Any number of sessions at any number of IAMs, in a storage that processes and machines share: each of them serves every
+ * session, and none owns one.
+ *
+ * **When to use**
+ *
+ * Use in a service that acts for its users at other people's APIs. A program that acts for one account has an
+ * `AuthManager`.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Vault extends Context.Service<Vault, {
+  /** A token that is valid now, from memory, from the storage, or renewed. The session stays open for a while. */
+  readonly token: (
+    key: SessionKey,
+    selection?: Selection.Input
+  ) => Effect.Effect<TokenSet.TokenSet, AuthError.AuthError | ProviderUnknown>
+  /**
+   * Puts what an IAM has issued in the place of the session of a key. A session that was there is not revoked, since the
+   * IAM may count both as one.
+   */
+  readonly put: (
+    key: SessionKey,
+    response: Session.TokenResponse,
+    selection?: Selection.Input
+  ) => Effect.Effect<Session.Session, TokenStorageError | SessionLockError | ProviderUnknown>
+  /** Removes a session and revokes it at its IAM. */
+  readonly revoke: (
+    key: SessionKey
+  ) => Effect.Effect<Revocation, TokenStorageError | SessionLockError | ProviderUnknown>
+  /** Renews a session that is due, waits for it, and leaves it open only if it was. For a sweeper. */
+  readonly freshen: (key: SessionKey) => Effect.Effect<Session.Session, AuthError.AuthError | ProviderUnknown>
+  /** The keys of all stored sessions, a page at a time where the storage can: of those that have ended, too. */
+  readonly sessions: Stream.Stream<SessionKey, TokenStorageError>
+  /** How it is at the moment. */
+  readonly health: Effect.Effect<Health, TokenStorageError>
+}>()("@effect-authn/vault/Vault") {}
+
+interface Open {
+  readonly kept: KeptSession
+  uses: number
+  askedAt: number
+}
+
+/**
+ * Builds the vault over the storage that its processes share.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function*<E, R>(options: Options<E, R>) {
+  const storage = yield* TokenStorage.TokenStorage
+  const lock = yield* SessionLock
+  const dueSessions = yield* DueSessions
+  const clock = yield* Clock.Clock
+  const keepOpen = Duration.toMillis(options.keepOpen ?? "5 minutes")
+  const maxOpen = options.maxOpen ?? 10_000
+
+  const nameOf = (of: { readonly issuer: string; readonly clientId: string }) =>
+    JSON.stringify([of.issuer, of.clientId])
+  const shared = Context.make(TokenStorage.TokenStorage, storage).pipe(Context.add(SessionLock, lock))
+  const keepers = new Map<string, SessionKeeper.SessionKeeper["Service"]>()
+  for (const provider of options.providers) {
+    const built = yield* Layer.build(
+      SessionKeeper.layer.pipe(Layer.provideMerge(provider), Layer.provide(Layer.succeedContext(shared)))
+    )
+    keepers.set(nameOf(Context.get(built, IamClient)), Context.get(built, SessionKeeper.SessionKeeper))
+  }
+
+  // In the order in which they were asked for, the longest ago first.
+  const open = new Map<string, Open>()
+
+  const opened = (key: SessionKey): Effect.Effect<Open, ProviderUnknown> =>
+    Effect.suspend(() => {
+      const found = open.get(key.id)
+      if (found !== undefined) return Effect.succeed(found)
+      const keeper = keepers.get(nameOf(key))
+      return keeper === undefined
+        ? Effect.fail(new ProviderUnknown({ key }))
+        : Effect.succeed({ kept: keeper.open(key), uses: 0, askedAt: 0 })
+    })
+
+  /** Lets go of a session, unless somebody uses it, or something of it is in memory only. */
+  const close = (id: string, { kept, uses }: Open) =>
+    uses > 0 ? Effect.void : Effect.map(kept.forget, (isForgotten) => {
+      if (isForgotten) open.delete(id)
+    })
+
+  const closeWhere = (isClosing: (session: Open, index: number) => boolean) =>
+    Effect.suspend(() =>
+      Effect.forEach(
+        Array.from(open).filter(([, session], index) => isClosing(session, index)),
+        ([id, session]) => close(id, session),
+        { discard: true }
+      )
+    )
+
+  const using = <A, E2>(key: SessionKey, use: (kept: KeptSession) => Effect.Effect<A, E2>) =>
+    Effect.flatMap(opened(key), (session) =>
+      Effect.suspend(() => {
+        session.uses += 1
+        session.askedAt = clock.currentTimeMillisUnsafe()
+        open.delete(key.id)
+        open.set(key.id, session)
+        return use(session.kept)
+      }).pipe(
+        Effect.ensuring(Effect.suspend(() => {
+          session.uses -= 1
+          return open.size > maxOpen ? closeWhere((_, index) => index < open.size - maxOpen) : Effect.void
+        }))
+      ))
+
+  yield* closeWhere(({ askedAt }) => askedAt + keepOpen <= clock.currentTimeMillisUnsafe()).pipe(
+    Effect.repeat(Schedule.spaced(Duration.millis(Math.max(1000, keepOpen / 5)))),
+    Effect.forkScoped
+  )
+
+  return Vault.of({
+    token: (key, selection) => using(key, (kept) => selection === undefined ? kept.token : kept.tokenFor(selection)),
+    put: (key, response, selection) =>
+      using(key, (kept) =>
+        kept.replace(
+          Session.fromResponse(key, response, { strategy: "vault", selection: Selection.make(selection ?? {}) })
+        )),
+    revoke: (key) => using(key, (kept) => kept.remove({ revoke: true })),
+    freshen: (key) =>
+      Effect.flatMap(opened(key), (session) =>
+        Effect.ensuring(
+          session.kept.freshen,
+          Effect.suspend(() => open.has(key.id) ? Effect.void : Effect.asVoid(session.kept.forget))
+        )),
+    sessions: TokenStorage.scan(storage),
+    health: Effect.map(dueSessions.backlog, (backlog) => ({ open: open.size, ...backlog }))
+  })
+})
+
+/**
+ * The vault of a process.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = <E, R>(
+  options: Options<E, R>
+): Layer.Layer<Vault, E, R | TokenStorage.TokenStorage | SessionLock | DueSessions> =>
+  Layer.effect(Vault, make(options))

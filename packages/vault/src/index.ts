@@ -1,0 +1,16 @@
+// @barrel: Auto-generated exports. Do not edit manually.
+
+/**
+ * @since 0.1.0
+ */
+export * as RestPolicy from "./RestPolicy.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as Sweeper from "./Sweeper.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as Vault from "./Vault.ts"

@@ -1,0 +1,199 @@
+import { DueSessions, IamClient, Selection, Session, SessionKey, TokenSet, TokenStorage } from "@effect-authn/core"
+import { ScriptedIam } from "@effect-authn/testing"
+import { RestPolicy, Sweeper, Vault } from "@effect-authn/vault"
+import { assert, describe, it } from "@effect/vitest"
+import { Context, DateTime, Duration, Effect, Exit, Layer, Option, Redacted, Stream } from "effect"
+import { TestClock } from "effect/testing"
+
+const issuers = ["https://one.example", "https://two.example"] as const
+
+const keyOf = (issuer: string, account: string) => SessionKey.SessionKey.make({ issuer, clientId: "service", account })
+
+/** Two IAMs and a storage that processes share; each vault that is built is a process. */
+const world = Effect.gen(function*() {
+  const iams = yield* Effect.forEach(
+    issuers,
+    (issuer) => Layer.build(ScriptedIam.layer({ issuer, clientId: "service", rotation: "strict", lifetime: "1 hour" }))
+  )
+  const storage = yield* Layer.build(
+    Layer.provide(TokenStorage.layerMemory, RestPolicy.layer({ renewIdle: "6 hours", spread: 0 }))
+  )
+  const providers = iams.map((iam) => Layer.succeed(IamClient.IamClient, Context.get(iam, IamClient.IamClient)))
+  const process = (options?: { readonly keepOpen?: Duration.Input; readonly maxOpen?: number }) =>
+    Effect.map(
+      Layer.build(Layer.fresh(Layer.provide(Vault.layer({ providers, ...options }), Layer.succeedContext(storage)))),
+      (built) => Context.get(built, Vault.Vault)
+    )
+  const [one, two] = iams.map((iam) => Context.get(iam, ScriptedIam.ScriptedIam))
+  /** What an IAM issues to a person who signs in. */
+  const issued = (index: number) =>
+    Effect.flatMap(
+      Effect.succeed(Context.get(iams[index]!, IamClient.IamClient)),
+      (iam) =>
+        iam.login(
+          { _tag: "Password", handle: "ada", password: ScriptedIam.password },
+          Selection.none
+        )
+    )
+  const due = Context.get(storage, DueSessions.DueSessions)
+  return { process, one: one!, two: two!, issued, due, storage }
+})
+
+describe("a vault", () => {
+  it.effect("keeps sessions of several IAMs apart, and any process serves them", () =>
+    Effect.gen(function*() {
+      const { issued, one, process, two } = yield* world
+      const here = yield* process()
+      const there = yield* process()
+      for (const [index, issuer] of issuers.entries()) yield* here.put(keyOf(issuer, "ada"), yield* issued(index))
+      const tokens = yield* Effect.forEach(issuers, (issuer) => there.token(keyOf(issuer, "ada")))
+      assert.notStrictEqual(Redacted.value(tokens[0]!.accessToken), Redacted.value(tokens[1]!.accessToken))
+
+      yield* TestClock.adjust("61 minutes")
+      yield* Effect.forEach([here, there, here, there], (vault) => vault.token(keyOf(issuers[0], "ada")), {
+        concurrency: "unbounded"
+      })
+      assert.deepStrictEqual([yield* one.count("renew"), yield* two.count("renew")], [1, 0])
+      const keys = yield* Stream.runCollect(here.sessions)
+      assert.sameMembers(Array.from(keys, ({ issuer }) => issuer), [...issuers])
+    }))
+
+  it.effect("says which IAM it does not know", () =>
+    Effect.gen(function*() {
+      const { process } = yield* world
+      const vault = yield* process()
+      const error = yield* Effect.flip(vault.token(keyOf("https://three.example", "ada")))
+      assert.strictEqual(error._tag, "ProviderUnknown")
+      assert.include(error.message, "https://three.example")
+    }))
+
+  it.effect("lets go of what nobody asks for, and of the oldest above its limit", () =>
+    Effect.gen(function*() {
+      const { issued, process } = yield* world
+      const vault = yield* process({ keepOpen: "5 minutes", maxOpen: 3 })
+      for (const account of ["a", "b", "c", "d", "e"]) {
+        yield* vault.put(keyOf(issuers[0], account), yield* issued(0))
+        yield* TestClock.adjust("1 second")
+      }
+      assert.strictEqual((yield* vault.health).open, 3)
+      yield* TestClock.adjust("7 minutes")
+      assert.strictEqual((yield* vault.health).open, 0)
+      assert.isTrue(Exit.isSuccess(yield* Effect.exit(vault.token(keyOf(issuers[0], "a")))))
+      assert.strictEqual((yield* vault.health).open, 1)
+    }))
+
+  it.effect("revokes a session, and nobody gets a token of it again", () =>
+    Effect.gen(function*() {
+      const { issued, one, process } = yield* world
+      const vault = yield* process()
+      const key = keyOf(issuers[0], "ada")
+      yield* vault.put(key, yield* issued(0))
+      yield* vault.revoke(key)
+      assert.strictEqual(yield* one.count("revoke"), 1)
+      assert.strictEqual((yield* Effect.flip((yield* process()).token(key)))._tag, "NotAuthenticated")
+    }))
+})
+
+describe("a sweeper", () => {
+  it.effect("renews what is due at rest once, however many processes sweep, and opens nothing", () =>
+    Effect.gen(function*() {
+      const { due, issued, one, process } = yield* world
+      const vaults = [yield* process(), yield* process(), yield* process()]
+      for (let index = 0; index < 20; index++) {
+        yield* vaults[0]!.put(keyOf(issuers[0], `person ${index}`), yield* issued(0))
+      }
+      yield* TestClock.adjust("5 hours")
+      assert.strictEqual((yield* due.backlog).due, 0)
+      yield* TestClock.adjust("2 hours")
+      assert.strictEqual((yield* vaults[0]!.health).due, 20)
+      const swept = yield* Effect.forEach(vaults, (vault) =>
+        Sweeper.sweep({ batch: 10 }).pipe(
+          Effect.provideService(Vault.Vault, vault),
+          Effect.provideService(DueSessions.DueSessions, due)
+        ), { concurrency: "unbounded" })
+      assert.deepStrictEqual(swept.toSorted(), [0, 10, 10])
+      assert.strictEqual(yield* one.count("renew"), 20)
+      const { due: left, open } = yield* vaults[0]!.health
+      assert.deepStrictEqual([left, open], [0, 0])
+    }))
+
+  it.effect("goes on by itself, as a layer", () =>
+    Effect.gen(function*() {
+      const { due, issued, one, process } = yield* world
+      const vault = yield* process()
+      yield* vault.put(keyOf(issuers[0], "ada"), yield* issued(0))
+      yield* Layer.build(
+        Sweeper.layer().pipe(
+          Layer.provide([Layer.succeed(Vault.Vault, vault), Layer.succeed(DueSessions.DueSessions, due)])
+        )
+      )
+      yield* TestClock.adjust("370 minutes")
+      assert.strictEqual(yield* one.count("renew"), 1)
+      yield* TestClock.adjust("370 minutes")
+      assert.strictEqual(yield* one.count("renew"), 2)
+    }))
+})
+
+describe("RestPolicy", () => {
+  const at = DateTime.makeUnsafe("2026-01-01T00:00:00Z")
+  const start = DateTime.toEpochMillis(at)
+  const sessionOf = (fields: Partial<Session.Session> = {}) =>
+    Session.update(
+      Session.fromResponse(keyOf(issuers[0], "ada"), {
+        tokens: TokenSet.TokenSet.make({
+          accessToken: Redacted.make("at"),
+          tokenType: "Bearer",
+          issuedAt: at,
+          expiresAt: Option.some(DateTime.add(at, { hours: 1 })),
+          idToken: Option.none(),
+          scope: Option.none()
+        }),
+        grant: Session.Grant.cases.RefreshToken.make({ refreshToken: Redacted.make("rt") }),
+        user: Option.none()
+      }, { strategy: "vault", selection: Selection.none }),
+      fields
+    )
+  const grant = (fields: { readonly expiresAt?: DateTime.Utc; readonly idleFor?: Duration.Duration }) => ({
+    grant: Session.Grant.cases.RefreshToken.make({ refreshToken: Redacted.make("rt"), ...fields })
+  })
+  const dueAt = RestPolicy.dueAt({ renewIdle: "7 days", margin: "1 day", lease: "45 seconds", spread: 0 })
+  const days = (count: number) => Option.some(start + count * 86_400_000)
+
+  it("follows the refresh token, not the access token", () => {
+    assert.deepStrictEqual(dueAt(sessionOf()), days(7))
+    assert.deepStrictEqual(dueAt(sessionOf(grant({ idleFor: Duration.days(4) }))), days(2))
+    assert.deepStrictEqual(dueAt(sessionOf(grant({ expiresAt: DateTime.add(at, { days: 3 }) }))), days(2))
+  })
+
+  it("is never for what has ended, and for what renews itself", () => {
+    const dead = Option.some(Session.Tombstone.make({ at, cause: "revoked", answerLost: false }))
+    assert.isTrue(Option.isNone(dueAt(sessionOf({ dead }))))
+    assert.isTrue(Option.isNone(dueAt(sessionOf({ grant: Session.Grant.cases.Reissue.make({}) }))))
+    assert.isTrue(Option.isNone(dueAt(sessionOf({ grant: Session.Grant.cases.None.make({}) }))))
+    assert.isTrue(Option.isNone(dueAt(Session.signedOut(keyOf(issuers[0], "ada"), 5))))
+  })
+
+  it("waits for a renewal that was begun until its lease and the access token are over", () => {
+    const intent = (minutes: number) =>
+      Option.some(Session.Intent.make({
+        at: DateTime.add(at, { minutes }),
+        selection: Selection.none,
+        holder: "a process"
+      }))
+    assert.deepStrictEqual(dueAt(sessionOf({ intent: intent(5) })), Option.some(start + 3_600_000))
+    assert.deepStrictEqual(dueAt(sessionOf({ intent: intent(90) })), Option.some(start + 5_400_000 + 45_000))
+  })
+
+  it("spreads what was written together, each session to the same place each time", () => {
+    const spread = RestPolicy.dueAt({ renewIdle: "10 days", spread: 0.2 })
+    const times = Array.from({ length: 200 }, (_, index) => {
+      const session = Session.update(sessionOf(), {})
+      const named = Session.Session.make({ ...session, key: keyOf(issuers[0], `person ${index}`) })
+      assert.deepStrictEqual(spread(named), spread(named))
+      return Option.getOrThrow(spread(named)) - start
+    })
+    assert.isAtLeast(Math.min(...times), 8 * 86_400_000)
+    assert.isAtMost(Math.max(...times), 10 * 86_400_000)
+    assert.isAbove(new Set(times.map((time) => Math.floor(time / 3_600_000))).size, 30)
+  })
+})
