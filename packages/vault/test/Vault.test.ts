@@ -47,7 +47,7 @@ describe("a vault", () => {
       const there = yield* process()
       for (const [index, issuer] of issuers.entries()) yield* here.put(keyOf(issuer, "ada"), yield* issued(index))
       const tokens = yield* Effect.forEach(issuers, (issuer) => there.token(keyOf(issuer, "ada")))
-      assert.notStrictEqual(Redacted.value(tokens[0].accessToken), Redacted.value(tokens[1].accessToken))
+      assert.lengthOf(new Set(tokens.map(({ accessToken }) => Redacted.value(accessToken))), 2)
 
       yield* TestClock.adjust("61 minutes")
       yield* Effect.forEach([here, there, here, there], (vault) => vault.token(keyOf(issuers[0], "ada")), {
