@@ -80,6 +80,8 @@ export class Project extends Context.Service<Project, string>()("effect-authn/sc
           dependencies: {
             ...Object.fromEntries(Object.entries(tarballs).map(([name, file]) => [name, `file:${file}`])),
             "@effect/platform-node": "4.1.0",
+            "@effect/sql-pg": "4.0.5",
+            "redis": "6.3.1",
             "effect": "4.1.0"
           },
           devDependencies: { typescript: "7.0.2" }

@@ -1,7 +1,7 @@
 // The contracts against a real server, plain and encrypted; without one they are left out, loudly.
 import { EncryptedTokenStorage, EncryptionKeys } from "@effect-authn/core"
 import { RedisTokenStorage } from "@effect-authn/storage-redis"
-import { DueSessionsSuite, LeaseSuite, PendingLoginsSuite, RedisServer, TokenStorageSuite } from "@effect-authn/testing"
+import { DueSessionsSuite, PendingLoginsSuite, RedisServer, TokenStorageSuite } from "@effect-authn/testing"
 import { NodeRedis } from "@effect/platform-node"
 import { describe } from "@effect/vitest"
 import { Effect, Exit, Layer, Redacted, Scope } from "effect"
@@ -33,5 +33,4 @@ describe.runIf(RedisServer.isThere)("RedisTokenStorage", () => {
   DueSessionsSuite.suite("Redis", storage())
   DueSessionsSuite.suite("Redis, one partition", storage({ partitions: 1 }))
   PendingLoginsSuite.suite("Redis", storage())
-  LeaseSuite.suite("Redis", (lease) => storage({ lease, prefix: "lease" }))
 })

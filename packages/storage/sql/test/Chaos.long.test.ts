@@ -117,6 +117,8 @@ const play = (
     const kills = Effect.gen(function*() {
       for (let index = 0; Date.now() + 4000 < end; index += 1) {
         yield* Effect.sleep(4000)
+        // while a renewal is in flight, which there is every few moments
+        yield* Effect.sleep("10 millis").pipe(Effect.repeat({ until: () => iam.ledger().inFlight > 0, times: 300 }))
         const which = index % 2
         inFlight.push(iam.ledger().inFlight)
         workers[which]!.kill("SIGKILL")
