@@ -15,7 +15,7 @@ import { IamClient, Revocation } from "@effect-authn/core/iam/IamClient"
 import { IamError, Misconfigured } from "@effect-authn/core/iam/IamError"
 import type { PublicHttpClient } from "@effect-authn/core/iam/PublicHttpClient"
 import * as SessionKeeper from "@effect-authn/core/keeper/SessionKeeper"
-import type { AuthStrategy, StrategyContext } from "@effect-authn/core/login/AuthStrategy"
+import type { AuthStrategy } from "@effect-authn/core/login/AuthStrategy"
 import * as Strategy from "@effect-authn/core/login/AuthStrategy"
 import { Browser } from "@effect-authn/core/login/Browser"
 import { CallbackServer } from "@effect-authn/core/login/CallbackServer"
@@ -44,9 +44,11 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
-import * as Stream from "effect/Stream"
 import * as AuthorizationServer from "./AuthorizationServer.ts"
 import * as ClientRegistration from "./ClientRegistration.ts"
+import * as Asking from "./internal/asking.ts"
+import * as Clients from "./internal/clients.ts"
+import * as Exchange from "./internal/exchange.ts"
 import * as Named from "./internal/named.ts"
 import * as Records from "./internal/records.ts"
 import * as Server from "./internal/server.ts"
@@ -264,26 +266,7 @@ export const make = Effect.fnUntraced(function*(
 
   const remembered = Effect.map(servers.get(canonical), Option.getOrElse(() => Server.unknown))
 
-  const clientsOf = ({ settings: { client, metadataDocument } }: Server.Server): ClientRegistration.Clients => ({
-    registered: options.clients?.registered ?? Option.getOrUndefined(Option.map(client, (client) => ({
-      clientId: client.clientId,
-      issuer: client.issuer,
-      authentication: Option.match(client.secret, {
-        onNone: () => ({ method: "none" as const }),
-        onSome: (secret) => ({ method: "client_secret_basic" as const, secret })
-      })
-    }))),
-    metadataDocument: options.clients?.metadataDocument ?? Option.getOrUndefined(metadataDocument),
-    name: options.clients?.name
-  })
-
-  /** How a client proves who it is. A secret is shown in the way that the authorization server takes it. */
-  const authenticationOf = ({ as, client }: Server.SignIn, clients: ClientRegistration.Clients) => {
-    const registered = clients.registered
-    if (registered?.clientId !== client.clientId) return ClientRegistration.authentication(client)
-    const own = registered.authentication ?? { method: "none" as const }
-    return "secret" in own ? { method: ClientRegistration.secretMethod(as), secret: own.secret } : own
-  }
+  const clientsOf = (server: Server.Server) => Clients.of(server, options.clients)
 
   const oidcOf = Effect.fnUntraced(function*(
     signIn: Server.SignIn,
@@ -294,7 +277,7 @@ export const make = Effect.fnUntraced(function*(
     return yield* OidcIam.make({
       issuer: as.issuer,
       clientId: signIn.client.clientId,
-      clientAuthentication: authenticationOf(signIn, clients),
+      clientAuthentication: Clients.authentication(signIn, clients),
       scopes,
       resource: signIn.resource,
       metadata: as
@@ -475,20 +458,25 @@ export const make = Effect.fnUntraced(function*(
       server.signIn,
       ({ as, resource }) => as.issuer === signIn.as.issuer && resource === signIn.resource
     )
-    const asked = confirming(signIn, Context.get(oidc, BrowserLogin), callbacks.value, isFirst ? canonical : undefined)
+    const asked = Asking.confirming(
+      signIn,
+      Context.get(oidc, BrowserLogin),
+      callbacks.value,
+      isFirst ? canonical : undefined
+    )
     const person = Context.make(Browser, browser.value).pipe(
       Context.add(CallbackServer, asked.callbacks),
       Context.add(LoginPrompt, prompt.value),
       Context.add(BrowserLogin, asked.login)
     )
     const way = mode === "browser"
-      ? Strategy.provide(inFront(InteractiveStrategy.browser()), person)
+      ? Strategy.provide(Asking.inFront(InteractiveStrategy.browser()), person)
       : Strategy.provide(
-        withDevice(InteractiveStrategy.interactive(), Context.get(oidc, DeviceLogin), signIn.as),
+        Asking.withDevice(InteractiveStrategy.interactive(), Context.get(oidc, DeviceLogin), signIn.as),
         person
       )
     // Another program may have signed in since this one looked.
-    return { ...Strategy.firstOf(newerThan(seen), way), interactive: true }
+    return { ...Strategy.firstOf(Asking.newerThan(seen), way), interactive: true }
   })
 
   /**
@@ -559,7 +547,7 @@ export const make = Effect.fnUntraced(function*(
         )
         const session = yield* one.manager.login(strategy)
         yield* servers.set(canonical, {
-          settings: settingsOf(server, as.issuer),
+          settings: Clients.settings(server, as.issuer, options),
           signIn: Option.some(signIn)
         })
         connected = one
@@ -583,28 +571,6 @@ export const make = Effect.fnUntraced(function*(
         : Option.some({ bearer, session: Option.some(session) })
     }))
 
-  const settingsOf = ({ settings }: Server.Server, issuer: string): Server.Server["settings"] => {
-    const registered = options.clients?.registered
-    return {
-      client: registered === undefined
-        ? Option.map(settings.client, (client) => ({ ...client, issuer: client.issuer ?? issuer }))
-        : registered.authentication?.method === "private_key_jwt"
-        ? Option.none()
-        : Option.some({
-          issuer: registered.issuer ?? issuer,
-          clientId: registered.clientId,
-          secret: registered.authentication !== undefined && "secret" in registered.authentication
-            ? Option.some(registered.authentication.secret)
-            : Option.none()
-        }),
-      metadataDocument: Option.orElse(
-        Option.fromUndefinedOr(options.clients?.metadataDocument),
-        () => settings.metadataDocument
-      ),
-      scopes: options.scopes ?? settings.scopes
-    }
-  }
-
   const send = (request: HttpClientRequest.HttpClientRequest) =>
     SecureUrl.withoutRedirects(http.postprocess(Effect.succeed(request)))
 
@@ -625,12 +591,12 @@ export const make = Effect.fnUntraced(function*(
         : Effect.flatMap(connected.manager.present(bearer, request), send)
     let bearer = yield* present(yield* known)
     let response = yield* sendWith(bearer)
-    if (!canReplay(request)) return response
+    if (!Exchange.canReplay(request)) return response
     let isRenewed = false
     let isSignedIn = false
     let steps = 0
     for (;;) {
-      if (response.status === 401 || response.status === 403) response = yield* read(response)
+      if (response.status === 401 || response.status === 403) response = yield* Exchange.read(response)
       const challenge = ProtectedResource.challenge(response.headers["www-authenticate"] ?? "")
       if (response.status === 401) {
         if (bearer !== undefined && connected !== undefined && !isRenewed) {
@@ -692,7 +658,7 @@ export const make = Effect.fnUntraced(function*(
     bearer: withCommand(bearer),
     login: Effect.gen(function*() {
       // What the server asks for, it says to somebody who comes with nothing.
-      const response = yield* Effect.flatMap(send(probe(url)), read).pipe(
+      const response = yield* Effect.flatMap(send(Exchange.probe(url)), Exchange.read).pipe(
         Effect.mapError(({ message }) => refuse(url.origin, "login", `the server cannot be reached: ${message}`))
       )
       const challenge = ProtectedResource.challenge(response.headers["www-authenticate"] ?? "")
@@ -818,133 +784,9 @@ const isEnded = (error: AuthError | ScopeRefused): boolean => isReauthentication
 
 /** Whether the authorization server does not know the client any more. */
 const isRefusedClient = (error: AuthError | ScopeRefused): boolean =>
-  error._tag === "IamError" && error.reason._tag === "Misconfigured" &&
-  error.reason.detail.startsWith("the provider refuses the client")
+  error._tag === "IamError" && error.reason._tag === "Misconfigured" && error.reason.refused === "client"
 
 const carried = (request: HttpClientRequest.HttpClientRequest, cause: McpAuthError | HttpClientError.HttpClientError) =>
   new HttpClientError.HttpClientError({
     reason: new HttpClientError.TransportError({ request, cause, description: cause.message })
   })
-
-/** A stream is gone once it was sent; of a `Raw` body nobody knows. */
-const canReplay = (request: HttpClientRequest.HttpClientRequest): boolean =>
-  request.body._tag !== "Stream" && request.body._tag !== "Raw"
-
-const mostChunks = 64
-
-/**
- * Reads the body of a refusal, which may become the answer: unread, it would keep its connection until it is thrown away
- * with whatever is on it. Of one that is long or slow, the beginning will do.
- */
-const read = (response: HttpClientResponse.HttpClientResponse) =>
-  response.stream.pipe(
-    Stream.take(mostChunks),
-    Stream.mkUint8Array,
-    Effect.timeoutOption("5 seconds"),
-    Effect.map(Option.getOrElse(() => new Uint8Array())),
-    Effect.orElseSucceed(() => new Uint8Array()),
-    Effect.map((body) =>
-      HttpClientResponse.fromWeb(
-        response.request,
-        new Response(body.length === 0 ? null : body.slice(), {
-          status: response.status,
-          headers: Object.entries(response.headers)
-        })
-      )
-    )
-  )
-
-const probe = (url: URL) =>
-  HttpClientRequest.post(url).pipe(
-    HttpClientRequest.setHeaders({
-      accept: "application/json, text/event-stream",
-      "mcp-protocol-version": "2025-11-25"
-    }),
-    HttpClientRequest.bodyJsonUnsafe({
-      jsonrpc: "2.0",
-      id: 1,
-      method: "initialize",
-      params: {
-        protocolVersion: "2025-11-25",
-        capabilities: {},
-        clientInfo: { name: "effect-authn", version: "0.1.0" }
-      }
-    })
-  )
-
-/** The session of another program that has signed in since. */
-const newerThan = (seen: number | undefined): AuthStrategy => ({
-  name: "another program's sign-in",
-  obtain: Effect.fnUntraced(function*(context: StrategyContext) {
-    const session = yield* context.storage.get(context.key)
-    const now = yield* DateTime.now
-    return Option.isSome(session) && Session.isAlive(session.value, now) && Session.login(session.value) !== seen
-      ? session.value
-      : yield* Strategy.noCredentials(context, "another program's sign-in", "there was none")
-  })
-})
-
-/** Has nothing to try where a page would not be in front of the person. */
-const inFront = <R>(strategy: AuthStrategy<R>): AuthStrategy<Browser | R> => ({
-  ...strategy,
-  obtain: Effect.fnUntraced(function*(context) {
-    const obstacle = yield* Browser.use((browser) => browser.obstacle)
-    return Option.isSome(obstacle)
-      ? yield* new NotAuthenticated({
-        key: context.key,
-        detail: `nobody can be asked here: ${obstacle.value}; type: authn mcp login ${
-          context.key.account.replace(/^mcp /, "")
-        }`
-      })
-      : yield* strategy.obtain(context)
-  })
-})
-
-const withDevice = <R>(
-  strategy: AuthStrategy<R>,
-  login: DeviceLogin["Service"],
-  as: AuthorizationServer.AuthorizationServer
-): AuthStrategy<R> =>
-  as.device_authorization_endpoint === undefined ? strategy : {
-    ...strategy,
-    obtain: (context) => Effect.provideService(strategy.obtain(context), DeviceLogin, login)
-  }
-
-/** Puts a page in front of the first sign-in, on which a person sees who asks for what. */
-const confirming = (
-  { as, scopes }: Server.SignIn,
-  login: BrowserLogin["Service"],
-  callbacks: CallbackServer["Service"],
-  server: string | undefined
-) => {
-  let confirm: ((url: string) => Effect.Effect<string>) | undefined
-  return {
-    callbacks: CallbackServer.of({
-      open: Effect.tap(callbacks.open, (callback) =>
-        Effect.sync(() => {
-          confirm = (url) =>
-            callback.confirm({
-              title: "Sign in to an MCP server?",
-              text:
-                "A program on this machine wants to use this server as you. Go on only if you know the server, and " +
-                "if you want it to have what it asks for.",
-              facts: [
-                ["MCP server", server ?? ""],
-                ["You sign in at", new URL(as.issuer).host],
-                ["It asks for", scopes.length === 0 ? "whatever the server gives" : scopes.join(", ")]
-              ],
-              button: "Go on and sign in",
-              url
-            })
-        }))
-    }),
-    login: BrowserLogin.of({
-      begin: Effect.fnUntraced(function*(options) {
-        const begun = yield* login.begin(options)
-        if (server === undefined || confirm === undefined) return begun
-        return { ...begun, url: yield* confirm(begun.url) }
-      }),
-      complete: login.complete
-    })
-  }
-}

@@ -7,14 +7,13 @@ import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
-import * as Net from "node:net"
 import * as Os from "node:os"
 import * as Path from "node:path"
 import * as Util from "node:util"
+import * as ServerProcess from "./internal/serverProcess.ts"
 
 /**
  * There is no server here, or it did not start. `detail` names what to install, or holds the end of the server's log.
@@ -146,56 +145,28 @@ export const make = Effect.fnUntraced(function*(
 
   // commits still wait for the kernel, so that a crash of the server loses none
   const quick = { fsync: "off", full_page_writes: "off" }
-  const launch = (port: number) => {
-    const settings = {
-      port: `${port}`,
-      listen_addresses: "127.0.0.1",
-      unix_socket_directories: root,
-      shared_buffers: "32MB",
-      ...(options?.isDurable === true ? {} : quick),
-      ...options?.settings
-    }
-    const args = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])
-    return Effect.callback<ChildProcess.ChildProcess, PostgresUnavailable>((resume) => {
-      const child = ChildProcess.spawn(Path.join(programs, "postgres"), ["-D", data, ...args], {
+  const server = yield* ServerProcess.make({
+    spawn: (port) => {
+      const settings = {
+        port: `${port}`,
+        listen_addresses: "127.0.0.1",
+        unix_socket_directories: root,
+        shared_buffers: "32MB",
+        ...(options?.isDurable === true ? {} : quick),
+        ...options?.settings
+      }
+      const args = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])
+      return ChildProcess.spawn(Path.join(programs, "postgres"), ["-D", data, ...args], {
         ...spawnOptions,
         stdio: ["ignore", "ignore", "pipe"]
       })
-      let log = ""
-      const fail = (detail: string) => resume(Effect.fail(new PostgresUnavailable({ detail })))
-      child.once("error", (error) => fail(error.message))
-      child.once("exit", () => fail(log))
-      child.stderr.on("data", (chunk: Uint8Array) => {
-        log = `${log}${Buffer.from(chunk).toString()}`.slice(-4000)
-        if (log.includes("ready to accept connections")) resume(Effect.succeed(child))
-      })
-      return Effect.sync(() => child.kill("SIGKILL"))
-    }).pipe(Effect.timeoutOrElse({
-      duration: "30 seconds",
-      orElse: () => Effect.fail(new PostgresUnavailable({ detail: "it did not start within 30 seconds" }))
-    }))
-  }
-
-  let running: ChildProcess.ChildProcess | undefined
-  const end = (signal: NodeJS.Signals) =>
-    Effect.callback<void>((resume) => {
-      const child = running
-      running = undefined
-      if (child === undefined || child.exitCode !== null || child.signalCode !== null) {
-        resume(Effect.void)
-        return
-      }
-      child.once("exit", () => resume(Effect.void))
-      child.kill(signal)
-    })
-  yield* Effect.addFinalizer(() => end("SIGQUIT"))
-
-  // somebody else may take the free port before the server does
-  const [port, first] = yield* Effect.retry(
-    Effect.flatMap(freePort, (free) => Effect.map(launch(free), (child) => [free, child] as const)),
-    Schedule.recurs(4)
-  )
-  running = first
+    },
+    log: "stderr",
+    ready: "ready to accept connections",
+    signal: "SIGQUIT",
+    fail: (detail) => new PostgresUnavailable({ detail })
+  })
+  const { port } = server
 
   const url = (of?: { readonly database?: string; readonly port?: number }) =>
     `postgres://postgres@127.0.0.1:${of?.port ?? port}/${of?.database ?? "postgres"}`
@@ -219,20 +190,9 @@ export const make = Effect.fnUntraced(function*(
         "-c",
         statements
       ),
-    crash: end("SIGQUIT"),
-    start: Effect.map(launch(port), (child) => {
-      running = child
-    })
+    crash: server.crash,
+    start: server.start
   }
-})
-
-const freePort = Effect.callback<number>((resume) => {
-  const probe = Net.createServer()
-  probe.listen(0, "127.0.0.1", () => {
-    const address = probe.address()
-    const port = typeof address === "object" && address !== null ? address.port : 0
-    probe.close(() => resume(Effect.succeed(port)))
-  })
 })
 
 /**

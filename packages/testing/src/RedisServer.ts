@@ -7,13 +7,12 @@ import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
-import * as Net from "node:net"
 import * as Os from "node:os"
 import * as Path from "node:path"
+import * as ServerProcess from "./internal/serverProcess.ts"
 
 /**
  * There is no server here, or it did not start. `detail` names what to install, or holds the end of the server's log.
@@ -90,52 +89,24 @@ export const make = Effect.fnUntraced(function*(
     (path) => Effect.sync(() => Fs.rmSync(path, { recursive: true, force: true }))
   )
 
-  const launch = (port: number) => {
-    const settings = {
-      port: `${port}`,
-      bind: "127.0.0.1",
-      dir: directory,
-      save: "",
-      appendonly: "yes",
-      ...options?.settings
-    }
-    const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`].concat(value.split(" ")))
-    return Effect.callback<ChildProcess.ChildProcess, RedisUnavailable>((resume) => {
-      const child = ChildProcess.spawn(program, args, { cwd: directory, stdio: ["ignore", "pipe", "ignore"] })
-      let log = ""
-      const fail = (detail: string) => resume(Effect.fail(new RedisUnavailable({ detail })))
-      child.once("error", (error) => fail(error.message))
-      child.once("exit", () => fail(log))
-      child.stdout.on("data", (chunk: Uint8Array) => {
-        log = `${log}${Buffer.from(chunk).toString()}`.slice(-4000)
-        if (log.includes("Ready to accept connections")) resume(Effect.succeed(child))
-      })
-      return Effect.sync(() => child.kill("SIGKILL"))
-    }).pipe(Effect.timeoutOrElse({
-      duration: "30 seconds",
-      orElse: () => Effect.fail(new RedisUnavailable({ detail: "it did not start within 30 seconds" }))
-    }))
-  }
-
-  let running: ChildProcess.ChildProcess | undefined
-  const end = Effect.callback<void>((resume) => {
-    const child = running
-    running = undefined
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) {
-      resume(Effect.void)
-      return
-    }
-    child.once("exit", () => resume(Effect.void))
-    child.kill("SIGKILL")
+  const { crash, port, start } = yield* ServerProcess.make({
+    spawn: (free) => {
+      const settings = {
+        port: `${free}`,
+        bind: "127.0.0.1",
+        dir: directory,
+        save: "",
+        appendonly: "yes",
+        ...options?.settings
+      }
+      const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`].concat(value.split(" ")))
+      return ChildProcess.spawn(program, args, { cwd: directory, stdio: ["ignore", "pipe", "ignore"] })
+    },
+    log: "stdout",
+    ready: "Ready to accept connections",
+    signal: "SIGKILL",
+    fail: (detail) => new RedisUnavailable({ detail })
   })
-  yield* Effect.addFinalizer(() => end)
-
-  // somebody else may take the free port before the server does
-  const [port, first] = yield* Effect.retry(
-    Effect.flatMap(freePort, (free) => Effect.map(launch(free), (child) => [free, child] as const)),
-    Schedule.recurs(4)
-  )
-  running = first
 
   return {
     port,
@@ -149,20 +120,9 @@ export const make = Effect.fnUntraced(function*(
               : Effect.fail(new RedisUnavailable({ detail: error.message }))
           ))
       }),
-    crash: end,
-    start: Effect.map(launch(port), (child) => {
-      running = child
-    })
+    crash,
+    start
   }
-})
-
-const freePort = Effect.callback<number>((resume) => {
-  const probe = Net.createServer()
-  probe.listen(0, "127.0.0.1", () => {
-    const address = probe.address()
-    const port = typeof address === "object" && address !== null ? address.port : 0
-    probe.close(() => resume(Effect.succeed(port)))
-  })
 })
 
 /**

@@ -86,6 +86,7 @@ export const make: Effect.Effect<TcpFaultProxy, never, Scope.Scope> = Effect.gen
       if (isStalled(direction)) waiting.push(attempt)
       else deliver()
     }
+    // Data of a socket arrives outside any fiber.
     // oxlint-disable-next-line effecttsgo/global-timers
     if (latency > 0) setTimeout(attempt, latency).unref()
     else attempt()

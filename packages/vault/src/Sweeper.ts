@@ -29,13 +29,14 @@ export interface Options {
   readonly lease?: Duration.Input
   /** How long it rests where nothing is due. Default: 1 second. */
   readonly rest?: Duration.Input
-  /** How long a session is put off whose IAM is away, or is not in the vault's table. Default: 1 minute. */
-  readonly putOff?: Duration.Input
 }
+
+// How long a session is put off whose IAM is away, or is not in the vault's table.
+const later = Duration.minutes(1)
 
 /**
  * Claims a batch of what is due, renews it, and says how many sessions it was. One that ended is due no more; one whose IAM
- * is away is put off.
+ * is away is put off for a minute.
  *
  * @category constructors
  * @since 0.1.0
@@ -46,7 +47,6 @@ export const sweep = Effect.fnUntraced(function*(
   const vault = yield* Vault.Vault
   const due = yield* DueSessions
   const lease = Duration.fromInputUnsafe(options?.lease ?? "1 minute")
-  const later = Duration.fromInputUnsafe(options?.putOff ?? "1 minute")
 
   const putOff = (key: SessionKey, until: DateTime.Utc) => Effect.ignore(due.putOff(key, until))
   const renew = (key: SessionKey) =>

@@ -91,14 +91,15 @@ export class Unavailable extends Schema.TaggedError<Unavailable>("@effect-authn/
 }
 
 /**
- * The set-up is wrong, and trying again changes nothing: `detail` says what to change.
+ * The set-up is wrong, and trying again changes nothing: `detail` says what to change. `refused` is there where the IAM
+ * does not accept the client (RFC 6749, section 5.2), which may have to be registered anew.
  *
  * @category errors
  * @since 0.1.0
  */
 export class Misconfigured extends Schema.TaggedError<Misconfigured>("@effect-authn/core/iam/IamError/Misconfigured")(
   "Misconfigured",
-  { detail: Schema.String }
+  { detail: Schema.String, refused: Schema.optional(Schema.Literal("client")) }
 ) {
   get isRetryable(): boolean {
     return false

@@ -1,7 +1,7 @@
 // Workers that are killed and stopped, and stores that are, under renewals with strict rotation: what the IAM's ledger says.
 import { PostgresServer, RedisServer, TcpFaultProxy } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, type Scope } from "effect"
+import { Effect, Schedule, type Scope } from "effect"
 import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
@@ -63,16 +63,23 @@ const redis = (replicas: number) =>
     return found
   })
 
+/**
+ * A worker at work: one that a busy machine has not begun yet would be killed for nothing, and one that finds no store when
+ * it starts ends, and is started again.
+ */
 const worker = (orders: Orders) =>
-  Effect.sync(() =>
-    ChildProcess.spawn(process.execPath, [
+  Effect.callback<ChildProcess.ChildProcess, string>((resume) => {
+    const child = ChildProcess.spawn(process.execPath, [
       Path.join(import.meta.dirname, "children", "worker.ts"),
       JSON.stringify(orders)
     ], {
       env: { ...process.env, NODE_COMPILE_CACHE: Path.join(import.meta.dirname, "../node_modules/.cache/compile") },
-      stdio: ["ignore", "ignore", "inherit"]
+      stdio: ["ignore", "pipe", "ignore"]
     })
-  )
+    child.stdout.once("data", () => resume(Effect.succeed(child)))
+    child.once("exit", () => resume(Effect.fail("it ended before it was ready")))
+    return Effect.sync(() => child.kill("SIGKILL"))
+  }).pipe(Effect.retry(Schedule.spaced("300 millis")), Effect.orDie)
 
 /** What the ledger says of three workers over a store, one of which is killed every four seconds. */
 const play = (
@@ -109,7 +116,7 @@ const play = (
       : { ...orders, address: found.address.replace(`:${found.port}`, `:${line.port}`) }
     if (found.port !== undefined) yield* line.forwardTo({ port: found.port })
     const ordersOf = [orders, orders, throughLine]
-    const workers = yield* Effect.forEach(ordersOf, worker)
+    const workers = yield* Effect.forEach(ordersOf, worker, { concurrency: "unbounded" })
     yield* Effect.addFinalizer(() => Effect.sync(() => workers.forEach((child) => child.kill("SIGKILL"))))
 
     const inFlight: Array<number> = []
@@ -192,6 +199,7 @@ describe("three workers, one killed every four seconds, one stopped past its lea
     () =>
       Effect.map(play(postgres, { grace: 0 }), (ledger) => {
         safe(ledger)
+        // the stop, the cut and the outage each can take what the eight fibers of one worker have in flight
         assert.isAtMost(ledger.lost, ledger.killedInFlight + 3 * 8, JSON.stringify(ledger))
       })
   )

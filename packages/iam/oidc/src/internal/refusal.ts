@@ -186,6 +186,7 @@ const isBasic = /(^|,)\s*basic\b/i
 
 const refusedClient = (said: string) =>
   new Misconfigured({
+    refused: "client",
     detail: `the provider refuses the client (${said}): check its id, its secret or key, how it authenticates, and ` +
       "what it may do"
   })
@@ -200,7 +201,10 @@ const unknown = ({ retryAfter, status }: IamHttp.Answer, said: string, purpose: 
         retryAfter
       })
     case "client":
-      return new Misconfigured({ detail: `the provider refuses the client (${said}): check its set-up there` })
+      return new Misconfigured({
+        refused: "client",
+        detail: `the provider refuses the client (${said}): check its set-up there`
+      })
     default:
       return new CredentialsRefused({ detail: said })
   }
