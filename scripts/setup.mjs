@@ -22,5 +22,15 @@ if (!fs.existsSync(stamp) || fs.readFileSync(stamp, "utf8") !== wanted) {
     console.error("The set-up failed; see above. It needs Node 20 or newer, npm, and the npm registry.")
     process.exit(status ?? 1)
   }
+  // The Node of the lock file runs what follows; where there is none for this machine (or it does not start: musl), its own.
+  const pinned = path.join(root, "node_modules", ".bin", process.platform === "win32" ? "node.cmd" : "node")
+  if (spawnSync(pinned, ["--version"], { shell: process.platform === "win32" }).status !== 0) {
+    fs.rmSync(pinned, { force: true })
+    const [major, minor] = process.versions.node.split(".").map(Number)
+    if (major < 22 || (major === 22 && minor < 18)) {
+      console.error(`No pinned Node runs on this machine (${process.platform} ${process.arch}): install Node 22.18 or newer.`)
+      process.exit(1)
+    }
+  }
   fs.writeFileSync(stamp, wanted)
 }

@@ -13,7 +13,7 @@ import { run } from "./run.ts"
 const bin = path.join(import.meta.dirname, "../../node_modules")
 
 const runtimes: Record<string, readonly [command: string, ...args: ReadonlyArray<string>]> = {
-  "Node 22": [path.join(bin, "node-22/bin/node")],
+  "Node 22": [path.join(bin, "../packages/bench/node_modules/node-22/bin/node")],
   "Node 24": [process.execPath],
   "Bun": [path.join(bin, ".bin/bun")],
   "Deno": [path.join(bin, ".bin/deno"), "run", "--allow-all", "--no-prompt"]

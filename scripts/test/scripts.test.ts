@@ -72,6 +72,18 @@ describe.skipIf(process.platform === "win32")("setup.mjs", () => {
       assert.strictEqual((yield* root.run()).code, 0)
       assert.strictEqual(root.read("installs").split("\n").length, 3)
     }))
+
+  it.live("a pinned Node that does not start here gives way to the machine's own", () =>
+    Effect.gen(function*() {
+      const pinned = (text: string) =>
+        `mkdir -p node_modules/.bin; printf '#!/bin/sh\\n${text}\\n' > node_modules/.bin/node; chmod +x node_modules/.bin/node`
+      for (const [text, stays] of [["echo v24.0.0", true], ["exit 127", false]] as const) {
+        const root = yield* stage("setup.mjs", { npx: pinned(text) })
+        for (const manifest of ["pnpm-lock.yaml", "pnpm-workspace.yaml", "package.json"]) root.write(manifest, "one")
+        assert.strictEqual((yield* root.run()).code, 0)
+        assert.strictEqual(root.read("node_modules/.bin/node") !== "", stays)
+      }
+    }))
 })
 
 describe.skipIf(process.platform === "win32")("test.mjs", () => {
