@@ -158,6 +158,11 @@ export * as Selection from "./session/Selection.ts"
 /**
  * @since 0.1.0
  */
+export * as ServiceTokens from "./storage/ServiceTokens.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as Session from "./session/Session.ts"
 
 /**

@@ -63,6 +63,11 @@ export * as ScriptedUserAgent from "./ScriptedUserAgent.ts"
 /**
  * @since 0.1.0
  */
+export * as ServiceTokensSuite from "./ServiceTokensSuite.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as SimulatorApi from "./SimulatorApi.ts"
 
 /**

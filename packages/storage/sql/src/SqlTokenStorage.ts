@@ -5,6 +5,7 @@
  */
 import { DueSessions } from "@effect-authn/core/storage/DueSessions"
 import { PendingLogins } from "@effect-authn/core/storage/PendingLogins"
+import { ServiceTokens } from "@effect-authn/core/storage/ServiceTokens"
 import { SessionLock } from "@effect-authn/core/storage/SessionLock"
 import { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
 import { TokenStorageError } from "@effect-authn/core/storage/TokenStorageError"
@@ -20,6 +21,7 @@ import * as Lease from "./internal/lease.ts"
 import * as Migrations from "./internal/migrations.ts"
 import * as Names from "./internal/names.ts"
 import * as Pending from "./internal/pendingLogins.ts"
+import * as Service from "./internal/serviceTokens.ts"
 import * as Sessions from "./internal/sessions.ts"
 
 /**
@@ -44,7 +46,7 @@ export interface Options {
   readonly changes?: "notify" | "poll" | "none"
 }
 
-type Services = TokenStorage | SessionLock | DueSessions | PendingLogins
+type Services = TokenStorage | SessionLock | DueSessions | PendingLogins | ServiceTokens
 
 const prefixOf = (options?: Options): Effect.Effect<string> => {
   const prefix = options?.prefix ?? "effect_authn"
@@ -67,12 +69,14 @@ const make = (options: Options | undefined, isMigrating: boolean): Layer.Layer<S
     return Context.make(TokenStorage, storage).pipe(
       Context.add(DueSessions, dueSessions),
       Context.add(SessionLock, yield* Lease.make({ database, names, description, lease })),
-      Context.add(PendingLogins, Pending.make({ database, names, description }))
+      Context.add(PendingLogins, Pending.make({ database, names, description })),
+      Context.add(ServiceTokens, yield* Service.make({ database, description }))
     )
   })).pipe(Layer.provide([Digest.layerWebCrypto, SecureRandom.layerWebCrypto]))
 
 /**
- * Sessions in the database of the `SqlClient`, with their lock, their index of due sessions and pending logins. The first use
+ * Sessions in the database of the `SqlClient`, with their lock, their index of due sessions, pending
+ * logins and service tokens. The first use
  * creates the tables, whichever of many programs it is in. Building it never fails: a database that is away fails the uses of
  * it, with what to do, and serves those after its return.
  *

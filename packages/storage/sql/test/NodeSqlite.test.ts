@@ -1,4 +1,4 @@
-import { TokenStorage } from "@effect-authn/core"
+import { ServiceTokens, TokenStorage } from "@effect-authn/core"
 import { NodeSqlite } from "@effect-authn/platform-node"
 import { SqlTokenStorage } from "@effect-authn/storage-sql"
 import { assert, it } from "@effect/vitest"
@@ -139,4 +139,20 @@ it.live("a damaged document is moved aside, and the next read finds nothing", ()
       assert.deepStrictEqual(yield* storage.keys, [])
       yield* storage.put(key, plain(key, 3), 0)
     }).pipe(Effect.provide(on(filename)))
+  }))
+
+it.live("tables of the version before are brought to this one, with what is in them", () =>
+  Effect.gen(function*() {
+    const filename = Path.join(yield* temporary, "s.sqlite")
+    yield* Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      yield* (yield* TokenStorage.TokenStorage).put(key, plain(key, 1), 0)
+      yield* sql`DROP TABLE effect_authn_service_tokens`
+      yield* sql`DELETE FROM effect_authn_migrations WHERE migration_id > 1`
+    }).pipe(Effect.provide(on(filename)))
+    yield* Effect.gen(function*() {
+      const tokens = yield* ServiceTokens.ServiceTokens
+      yield* tokens.create({ name: "app", rights: ["token"] })
+      assert.isTrue(Option.isSome(yield* (yield* TokenStorage.TokenStorage).get(key)))
+    }).pipe(Effect.provide(Layer.fresh(on(filename))))
   }))

@@ -4,6 +4,7 @@ import * as DueSessionsSuite from "@effect-authn/testing/DueSessionsSuite"
 import * as LeaseSuite from "@effect-authn/testing/LeaseSuite"
 import * as PendingLoginsSuite from "@effect-authn/testing/PendingLoginsSuite"
 import * as PostgresServer from "@effect-authn/testing/PostgresServer"
+import * as ServiceTokensSuite from "@effect-authn/testing/ServiceTokensSuite"
 import * as TokenStorageSuite from "@effect-authn/testing/TokenStorageSuite"
 import { afterAll, beforeAll, describe } from "@effect/vitest"
 import * as ConfigProvider from "effect/ConfigProvider"
@@ -38,5 +39,6 @@ describe.runIf(PostgresServer.isThere)("PostgreSQL", () => {
   DueSessionsSuite.suite("PostgreSQL, plain", on({ prefix: "due" }))
   DueSessionsSuite.suite("PostgreSQL, encrypted", sealed(on({ prefix: "due_sealed" })))
   PendingLoginsSuite.suite("PostgreSQL", on({ prefix: "pending" }))
+  ServiceTokensSuite.suite("PostgreSQL", on({ prefix: "service" }))
   LeaseSuite.suite("PostgreSQL", (lease) => on({ prefix: "lease", lease }))
 })

@@ -3,6 +3,7 @@ import { NodeSqlite } from "@effect-authn/platform-node"
 import { SqlTokenStorage } from "@effect-authn/storage-sql"
 import * as DueSessionsSuite from "@effect-authn/testing/DueSessionsSuite"
 import * as PendingLoginsSuite from "@effect-authn/testing/PendingLoginsSuite"
+import * as ServiceTokensSuite from "@effect-authn/testing/ServiceTokensSuite"
 import * as TokenStorageSuite from "@effect-authn/testing/TokenStorageSuite"
 import { afterAll } from "@effect/vitest"
 import * as ConfigProvider from "effect/ConfigProvider"
@@ -31,3 +32,4 @@ TokenStorageSuite.suite("SQLite, encrypted", sealed(on("sealed")))
 DueSessionsSuite.suite("SQLite, plain", on("due"))
 DueSessionsSuite.suite("SQLite, encrypted", sealed(on("due-sealed")))
 PendingLoginsSuite.suite("SQLite", on("pending"))
+ServiceTokensSuite.suite("SQLite", on("service"))

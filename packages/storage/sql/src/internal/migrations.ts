@@ -8,7 +8,7 @@ import { isSqlError, SqlError, UnknownError } from "effect/sql/SqlError"
 export type Dialect = "pg" | "sqlite"
 
 /** The version of the tables that this program reads and writes. */
-export const latest = 1
+export const latest = 2
 
 const statements = (prefix: string): ReadonlyArray<string> => [
   `CREATE TABLE ${prefix}_sessions (id TEXT PRIMARY KEY, key TEXT NOT NULL, generation BIGINT NOT NULL, ` +
@@ -20,6 +20,11 @@ const statements = (prefix: string): ReadonlyArray<string> => [
   `CREATE INDEX ${prefix}_pending_logins_end ON ${prefix}_pending_logins (ends_at)`
 ]
 
+const serviceTokens = (prefix: string): ReadonlyArray<string> => [
+  `CREATE TABLE ${prefix}_service_tokens (name TEXT PRIMARY KEY, digest TEXT NOT NULL UNIQUE, token TEXT NOT NULL, ` +
+  `ends_at BIGINT NOT NULL)`
+]
+
 // a claim looks exactly where dead entries of the index would lie
 const tuning = (prefix: string): ReadonlyArray<string> => [
   `ALTER TABLE ${prefix}_sessions SET (autovacuum_vacuum_scale_factor = 0.01)`
@@ -29,13 +34,15 @@ const tableOf = (prefix: string) => `${prefix}_migrations`
 
 /** Creates what is missing. It may run in many programs at once. */
 export const run = (sql: SqlClient, prefix: string): Effect.Effect<void, SqlError> => {
-  const first = Effect.forEach(
-    [...statements(prefix), ...sql.onDialectOrElse({ pg: () => tuning(prefix), orElse: () => [] })],
-    (statement) => sql.unsafe(statement),
-    { discard: true }
-  )
+  const each = Effect.forEach((statement: string) => sql.unsafe(statement), { discard: true })
   return Migrator.make({})({
-    loader: Migrator.fromRecord({ "1_sessions": first }),
+    loader: Migrator.fromRecord({
+      "1_sessions": each([
+        ...statements(prefix),
+        ...sql.onDialectOrElse({ pg: () => tuning(prefix), orElse: () => [] })
+      ]),
+      "2_service_tokens": each(serviceTokens(prefix))
+    }),
     // the default is the program's own, and ids below its latest are skipped in silence
     table: tableOf(prefix)
   }).pipe(
