@@ -78,6 +78,10 @@ const serverErrors = {
   KeysUnavailable: [{}, "Answers 503. Look at the log for the key set that cannot be read."]
 }
 
+const serviceErrors = {
+  ServiceTokenExists: [{ name: "reports" }, "Choose another name, or revoke the token of that name first."]
+}
+
 const loginErrors = {
   BrowserNotOpened: [{ detail: "xdg-open is not installed" }, "`InteractiveStrategy.interactive` goes on with another way by itself. Otherwise open the address by hand."],
   CallbackUnavailable: [{ detail: "port 8400 is in use" }, "Give other `ports`, or end what uses this one."]
@@ -116,6 +120,13 @@ const sections = [
     title: "Logins with a person",
     text: "A strategy meets these and turns them into another way, or into the failure of the login.",
     errors: loginErrors,
+    wrap: itself,
+    ends: false
+  },
+  {
+    title: "Service tokens",
+    text: "`ServiceTokens` of a vault fail with these, or with `TokenStorageError`.",
+    errors: serviceErrors,
     wrap: itself,
     ends: false
   },

@@ -23,7 +23,11 @@ export const suite = <E>(name: string, tokensLayer: Layer.Layer<ServiceTokens.Se
     it.effect("a token is found as it was made, by its text alone", () =>
       Effect.gen(function*() {
         const tokens = yield* ServiceTokens.ServiceTokens
-        const token = yield* tokens.create({ name: "one", rights: ["token", "sessions:read"], accounts: "team-\u0000é" })
+        const token = yield* tokens.create({
+          name: "one",
+          rights: ["token", "sessions:read"],
+          accounts: "team-\u0000é"
+        })
         const other = yield* tokens.create({ name: "two", rights: ["sessions:write"] })
         assert.notStrictEqual(Redacted.value(token), Redacted.value(other))
         assert.isTrue(ServiceTokens.isServiceToken(Redacted.value(token)))
