@@ -98,6 +98,15 @@ layer(Layer.merge(Project.layer, IamSimulator.layer()), { timeout: 240_000, excl
         yield* succeeds(path.join(project, tsc), [...flags.split(" "), ...pasted.map(({ name }) => name)], { cwd })
       }), limit)
 
+    it.effect("`authn simulator` starts the simulators of the package beside it", () =>
+      Effect.gen(function*() {
+        const cwd = yield* Project
+        const authn = path.join(cwd, "node_modules/.bin/authn")
+        assert.match(yield* succeeds(authn, ["simulator", "--", "--help"], { cwd }), /--dialect/)
+        const simulator = path.join(cwd, "node_modules/.bin/iam-simulator")
+        assert.match(yield* succeeds(simulator, ["--help"], { cwd }), /--state FILE/)
+      }), limit)
+
     it.effect("docs/examples/sign-in.ts type-checks, libraries and all, and runs", () =>
       Effect.gen(function*() {
         const cwd = yield* Project

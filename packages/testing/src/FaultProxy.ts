@@ -6,6 +6,7 @@
 import * as DateTime from "effect/DateTime"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { ServeError } from "effect/http/HttpServerError"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -33,7 +34,17 @@ export type Fault = `${string}:${number | FaultKind}:${number}`
  * @category models
  * @since 0.1.0
  */
-export type FaultKind = "empty400" | "html" | "html502" | "drop" | "hang" | "lost" | "slow_down"
+export type FaultKind = typeof FaultKind.Type
+
+/**
+ * Its schema.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const FaultKind = Schema.Literals(["empty400", "html", "html502", "drop", "hang", "lost", "slow_down"])
+
+const isFaultKind = Schema.is(FaultKind)
 
 /**
  * - `fail`: the faults that are still to come.
@@ -76,6 +87,8 @@ export interface FaultProxy {
   readonly forwardTo: (target: string) => Effect.Effect<void>
   /** Changes the named knobs and leaves the others; `fail` replaces the faults still to come. */
   readonly setKnobs: (knobs: Knobs) => Effect.Effect<void>
+  /** The knobs as they stand; `fail` has the faults still to come. */
+  readonly knobs: Effect.Effect<Knobs>
   /** Every request in order of arrival. */
   readonly ledger: Effect.Effect<ReadonlyArray<LedgerEntry>>
   /** Empties the ledger. */
@@ -83,17 +96,35 @@ export interface FaultProxy {
 }
 
 interface Fate {
-  readonly what: number | string
+  readonly what: number | FaultKind
   readonly route: string
   left: number
 }
 
 type MutableEntry = { -readonly [K in keyof LedgerEntry]: LedgerEntry[K] }
 
-interface Answer {
+/**
+ * An answer as it goes out, without a length: that of its body is written.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Answer {
   readonly status: number
   readonly headers: Http.OutgoingHttpHeaders
   readonly body: Buffer
+}
+
+/**
+ * A request to the proxy itself. `path` has no query.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SteeringRequest {
+  readonly method: string
+  readonly path: string
+  readonly body: string
 }
 
 const page = Buffer.from("<!doctype html><title>Gateway</title><h1>Bad gateway</h1>")
@@ -109,9 +140,22 @@ const encodeObject = Schema.encodeSync(Json)
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fnUntraced(function*(options?: {
+export const make = (options?: {
   readonly routes?: { readonly [path: string]: string }
-}): Effect.fn.Return<FaultProxy, never, Scope.Scope> {
+}): Effect.Effect<FaultProxy, never, Scope.Scope> => Effect.orDie(makeAt({ port: 0, ...options }))
+
+/**
+ * Starts a proxy as `make` does, at a port of one's own, and fails if that is in use. `steer` answers the requests under
+ * `/__simulator/`: they meet no fault and no latency, and are not in the ledger.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeAt = Effect.fnUntraced(function*(options: {
+  readonly port: number
+  readonly routes?: { readonly [path: string]: string }
+  readonly steer?: (request: SteeringRequest) => Effect.Effect<Answer>
+}): Effect.fn.Return<FaultProxy, ServeError, Scope.Scope> {
   const runFork = Effect.runForkWith(yield* Effect.context())
   let target: string | undefined
   let fates: Array<Fate> = []
@@ -128,12 +172,17 @@ export const make = Effect.fnUntraced(function*(options?: {
   const handle = Effect.fnUntraced(function*(request: Http.IncomingMessage, response: Http.ServerResponse) {
     const path = (request.url ?? "/").split("?")[0] ?? "/"
     const body = yield* readAll(request)
+    if (options.steer !== undefined && path.startsWith("/__simulator/")) {
+      const answer = yield* options.steer({ method: request.method ?? "", path, body: body.toString() })
+      response.writeHead(answer.status, answer.headers)
+      return response.end(answer.body)
+    }
     const grant = new URLSearchParams(body.toString()).get("grant_type")
     const entry: MutableEntry = {
       at: yield* DateTime.now,
       method: request.method ?? "",
       path,
-      route: options?.routes?.[path] ?? "page",
+      route: options.routes?.[path] ?? "page",
       status: 0,
       authorization: request.headers.authorization !== undefined,
       ...(grant === null ? {} : { grant })
@@ -153,7 +202,7 @@ export const make = Effect.fnUntraced(function*(options?: {
     return response.end(entry.route === "device" ? withInterval(answer.body, knobs.interval) : answer.body)
   })
 
-  const { port, server } = yield* listen((request, response) => {
+  const { port, server } = yield* listen(options.port, (request, response) => {
     const fiber = runFork(Effect.ignore(handle(request, response)))
     response.once("close", () => fiber.interruptUnsafe())
   })
@@ -176,6 +225,10 @@ export const make = Effect.fnUntraced(function*(options?: {
         knobs = { ...knobs, ...changes }
         if (changes.fail !== undefined) fates = changes.fail.map(parse)
       }),
+    knobs: Effect.sync(() => ({
+      ...knobs,
+      fail: fates.filter(({ left }) => left > 0).map(({ left, route, what }): Fault => `${route}:${what}:${left}`)
+    })),
     ledger: Effect.sync(() => [...ledger]),
     forget: Effect.sync(() => {
       ledger = []
@@ -185,7 +238,7 @@ export const make = Effect.fnUntraced(function*(options?: {
 
 const parse = (fault: Fault): Fate => {
   const [route = "", what = "", count = "1"] = fault.split(":")
-  return { route, what, left: Number(count) }
+  return { route, what: isFaultKind(what) ? what : Number(what), left: Number(count) }
 }
 
 const json = (status: number, text: string): Answer => ({
@@ -250,10 +303,11 @@ const withInterval = (body: Buffer, interval: number | undefined): Buffer => {
     : Buffer.from(encodeObject({ ...decoded.value, interval }))
 }
 
-const listen = (listener: Http.RequestListener) =>
-  Effect.callback<{ readonly server: Http.Server; readonly port: number }>((resume) => {
+const listen = (port: number, listener: Http.RequestListener) =>
+  Effect.callback<{ readonly server: Http.Server; readonly port: number }, ServeError>((resume) => {
     const server = Http.createServer(listener)
-    server.listen(0, "127.0.0.1", () => {
+    server.once("error", (cause) => resume(Effect.fail(new ServeError({ cause }))))
+    server.listen(port, "127.0.0.1", () => {
       const address = server.address()
       resume(Effect.succeed({ server, port: typeof address === "object" && address !== null ? address.port : 0 }))
     })

@@ -6,19 +6,27 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type { ServeError } from "effect/http/HttpServerError"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
 import * as Jose from "jose"
 import { randomBytes } from "node:crypto"
 import { createServer, type RequestListener } from "node:http"
 import * as FaultProxy from "./FaultProxy.ts"
+import * as ProviderControl from "./internal/providerControl.ts"
+import * as ProviderStore from "./internal/providerStore.ts"
 
 /**
  * - `accessTokenLifetime`: of access tokens; five minutes unless told.
  * - `idTokenLifetime`: of id_tokens; an hour unless told.
+ * - `rotation` of refresh tokens: `none` keeps them; `rotate` answers with a new one and refuses the old one; `strict`,
+ *   unless told, also revokes the whole grant when it sees an old one again.
+ * - `reuseGrace`: how long after its first use an old refresh token is still taken; not at all unless told.
  *
  * @category models
  * @since 0.1.0
@@ -26,10 +34,26 @@ import * as FaultProxy from "./FaultProxy.ts"
 export interface Options {
   readonly accessTokenLifetime?: Duration.Input
   readonly idTokenLifetime?: Duration.Input
+  readonly rotation?: ProviderStore.Reuse["rotation"]
+  readonly reuseGrace?: Duration.Input
 }
 
 /**
- * A running provider. Refresh tokens rotate, and one that is seen again revokes its whole grant, without a grace period.
+ * Where a provider stands that people come back to. `port` 0, the default, is one that is free. `state` is a file that
+ * keeps keys, secrets, sessions and tokens across restarts: they are in plain view in it, and only the owner may read it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Place {
+  readonly port?: number
+  readonly state?: string
+}
+
+/**
+ * A running provider. Refresh tokens rotate, and one that is seen again revokes its whole grant, without a grace period,
+ * unless its options say otherwise. It is steered under `/__simulator` as the simulator is: `GET ledger`, `POST reset`,
+ * and `POST knobs` with `tokenLifetime`, `latency`, `clockSkew`, `fail` (see `FaultProxy`), `rotation` and `reuseGrace`.
  *
  * @category services
  * @since 0.1.0
@@ -65,18 +89,6 @@ export class OidcProvider extends Context.Service<OidcProvider, {
   readonly errors: Effect.Effect<ReadonlyArray<Error>>
 }>()("@effect-authn/testing/OidcProvider") {}
 
-const routes = {
-  "/.well-known/openid-configuration": "discovery",
-  "/auth": "authorization",
-  "/token": "token",
-  "/device/auth": "device",
-  "/jwks": "jwks",
-  "/me": "userinfo",
-  "/token/revocation": "revocation",
-  "/token/introspection": "introspection",
-  "/session/end": "end-session"
-}
-
 const resource = "urn:test:api"
 const deviceGrant = "urn:ietf:params:oauth:grant-type:device_code"
 
@@ -86,16 +98,59 @@ const deviceGrant = "urn:ietf:params:oauth:grant-type:device_code"
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options?: Options): Layer.Layer<OidcProvider> =>
+export const layer = (options?: Options): Layer.Layer<OidcProvider> => Layer.orDie(layerAt({}, options))
+
+/**
+ * The provider at a place that stays the same, as long as the layer lives. It fails if the port is in use, if the file
+ * holds something else than its state or cannot be written, and if the package `oidc-provider` is not there.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerAt = (
+  place: Place,
+  options?: Options
+): Layer.Layer<OidcProvider, ServeError | Cause.IllegalArgumentError> =>
   Layer.effect(
     OidcProvider,
     Effect.gen(function*() {
       // The module is there only for those who use it.
-      const { default: Provider } = yield* Effect.promise(() => import("oidc-provider"))
-      const proxy = yield* FaultProxy.make({ routes })
-      const secrets = { web: randomBytes(24).toString("hex"), post: randomBytes(24).toString("hex") }
-      const signing = yield* keyPair("ES256")
-      const ofClient = yield* keyPair("ES256")
+      const { default: Provider } = yield* Effect.tryPromise({
+        try: () => import("oidc-provider"),
+        catch: (cause) =>
+          new Cause.IllegalArgumentError(
+            `There is no OpenID provider here: npm install oidc-provider (${String(cause)})`
+          )
+      })
+      const initial: ProviderControl.ProviderKnobs = {
+        tokenLifetime: Duration.fromInputUnsafe(options?.accessTokenLifetime ?? "5 minutes"),
+        rotation: options?.rotation ?? "strict",
+        reuseGrace: Duration.fromInputUnsafe(options?.reuseGrace ?? 0)
+      }
+      let knobs = initial
+      const store = yield* ProviderStore.make({ file: place.state, reuse: () => knobs })
+      const proxy: FaultProxy.FaultProxy = yield* FaultProxy.makeAt({
+        port: place.port ?? 0,
+        routes: ProviderControl.routes,
+        steer: (request) =>
+          ProviderControl.answer(request, {
+            proxy,
+            knobs: () => knobs,
+            setKnobs: (changes) => knobs = { ...knobs, ...changes },
+            reset: () => {
+              knobs = initial
+              store.clear()
+            }
+          })
+      })
+      const secret = (name: string) =>
+        Effect.map(
+          store.remember(`secret of ${name}`, Effect.sync(() => randomBytes(24).toString("hex"))),
+          String
+        )
+      const secrets = { web: yield* secret("web"), post: yield* secret("post") }
+      const signing = yield* Effect.flatMap(store.remember("signing key", keyPair("ES256")), decodeKeyPair)
+      const ofClient = yield* Effect.flatMap(store.remember("key of a client", keyPair("ES256")), decodeKeyPair)
       const errors: Array<Error> = []
 
       const provider = new Provider(proxy.address, {
@@ -139,7 +194,8 @@ export const layer = (options?: Options): Layer.Layer<OidcProvider> =>
             jwks: { keys: [ofClient.public] }
           }
         ],
-        cookies: { keys: [randomBytes(32).toString("hex")] },
+        adapter: store.adapter,
+        cookies: { keys: [yield* secret("cookies")] },
         jwks: { keys: [signing.private] },
         claims: { openid: ["sub"], profile: ["name", "preferred_username"], email: ["email", "email_verified"] },
         scopes: ["openid", "offline_access", "api:read", "api:write"],
@@ -154,14 +210,14 @@ export const layer = (options?: Options): Layer.Layer<OidcProvider> =>
           })
         }),
         pkce: { required: () => true },
-        rotateRefreshToken: true,
+        rotateRefreshToken: () => knobs.rotation !== "none",
         ttl: {
-          AccessToken: seconds(options?.accessTokenLifetime ?? "5 minutes"),
+          AccessToken: () => Duration.toSeconds(knobs.tokenLifetime),
           AuthorizationCode: 60,
-          ClientCredentials: seconds(options?.accessTokenLifetime ?? "5 minutes"),
+          ClientCredentials: () => Duration.toSeconds(knobs.tokenLifetime),
           DeviceCode: 300,
           Grant: 86_400,
-          IdToken: seconds(options?.idTokenLifetime ?? "1 hour"),
+          IdToken: Duration.toSeconds(Duration.fromInputUnsafe(options?.idTokenLifetime ?? "1 hour")),
           Interaction: 600,
           RefreshToken: 86_400,
           Session: 86_400
@@ -179,7 +235,7 @@ export const layer = (options?: Options): Layer.Layer<OidcProvider> =>
             getResourceServerInfo: (_context, indicator) => ({
               audience: indicator,
               scope: "api:read api:write",
-              accessTokenTTL: seconds(options?.accessTokenLifetime ?? "5 minutes"),
+              accessTokenTTL: Duration.toSeconds(knobs.tokenLifetime),
               accessTokenFormat: "jwt",
               jwt: { sign: { alg: "ES256" } }
             })
@@ -202,7 +258,15 @@ export const layer = (options?: Options): Layer.Layer<OidcProvider> =>
     })
   )
 
-const seconds = (duration: Duration.Input): number => Duration.toSeconds(Duration.fromInputUnsafe(duration))
+const KeyPair = Schema.Struct({
+  private: Schema.Record(Schema.String, Schema.String),
+  public: Schema.Record(Schema.String, Schema.String)
+})
+const decodeKeyPair = (kept: Schema.Json) =>
+  Effect.mapError(
+    Schema.decodeUnknownEffect(KeyPair)(kept),
+    () => new Cause.IllegalArgumentError("The state of the provider holds a key that is none")
+  )
 
 const keyPair = (alg: string) =>
   Effect.promise(() =>

@@ -7,6 +7,7 @@ import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
 import { createRequire } from "node:module"
 import * as Path from "node:path"
 import { execPath } from "node:process"
@@ -64,9 +65,20 @@ export const exec = Command.make("exec", {
     ])
   )
 
-const simulatorDirectory = (): string | undefined => {
+const decodeManifest = Schema.decodeUnknownOption(
+  Schema.Struct({ bin: Schema.Struct({ "iam-simulator": Schema.String }) })
+)
+
+// What is packed has a `bin` of JavaScript; in a checkout Node runs the source.
+const simulatorFile = (): string | undefined => {
+  const require = createRequire(import.meta.url)
   try {
-    return Path.dirname(createRequire(import.meta.url).resolve("@effect-authn/testing/package.json"))
+    const manifest = require.resolve("@effect-authn/testing/package.json")
+    const file = Option.match(decodeManifest(require(manifest)), {
+      onNone: () => "src/bin/simulator.ts",
+      onSome: ({ bin }) => bin["iam-simulator"]
+    })
+    return Path.join(Path.dirname(manifest), file)
   } catch {
     return undefined
   }
@@ -82,13 +94,13 @@ export const simulator = Command.make("simulator", {
   )
 }, ({ options }) =>
   Effect.suspend(() => {
-    const directory = simulatorDirectory()
-    return directory === undefined
+    const file = simulatorFile()
+    return file === undefined
       ? Effect.fail(failed("there is no simulator here: install @effect-authn/testing beside authn"))
-      : Program.become(execPath, [Path.join(directory, "src/bin/simulator.ts"), ...options], {})
+      : Program.become(execPath, [file, ...options], {})
   })).pipe(Command.withDescription("Start an IAM to try things out with, on this machine"))
 
 /**
  * Whether there is a simulator to start.
  */
-export const hasSimulator = (): boolean => simulatorDirectory() !== undefined
+export const hasSimulator = (): boolean => simulatorFile() !== undefined
