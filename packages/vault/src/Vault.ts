@@ -5,6 +5,7 @@
  */
 import type * as AuthError from "@effect-authn/core/AuthError"
 import { IamClient, type Revocation } from "@effect-authn/core/iam/IamClient"
+import type { IamError } from "@effect-authn/core/iam/IamError"
 import type { KeptSession } from "@effect-authn/core/keeper/KeptSession"
 import * as SessionKeeper from "@effect-authn/core/keeper/SessionKeeper"
 import * as Selection from "@effect-authn/core/session/Selection"
@@ -17,14 +18,16 @@ import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
 import type { TokenStorageError } from "@effect-authn/core/storage/TokenStorageError"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import type * as DateTime from "effect/DateTime"
+import * as Digest from "effect/crypto/Digest"
+import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
+import type * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import type * as Stream from "effect/Stream"
+import * as Stream from "effect/Stream"
 
 /**
  * The session's issuer and client are not in the vault's table.
@@ -55,6 +58,35 @@ export interface Health {
   readonly due: number
   /** Since when the one waits that waits longest. */
   readonly oldest: Option.Option<DateTime.Utc>
+}
+
+/**
+ * What a list tells of a stored session: nothing secret.
+ *
+ * - `state`: `alive`, `renewing` (a renewal was begun, and its answer is not stored), `ended` (only a new login brings it
+ *   back), or `unreadable` (damaged, of a newer version, or sealed with a key that is not there).
+ * - `detail` is why it ended or cannot be read, `expiresAt` the end of its access token, and `renewedAt` when that was made.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Summary {
+  readonly key: SessionKey
+  readonly state: "alive" | "renewing" | "ended" | "unreadable"
+  readonly detail: Option.Option<string>
+  readonly expiresAt: Option.Option<DateTime.Utc>
+  readonly renewedAt: Option.Option<DateTime.Utc>
+}
+
+/**
+ * One page of a list, and where the next one begins; `None` after the last one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Page {
+  readonly sessions: ReadonlyArray<Summary>
+  readonly next: Option.Option<string>
 }
 
 /**
@@ -90,6 +122,25 @@ export class Vault extends Context.Service<Vault, {
     key: SessionKey,
     selection?: Selection.Input
   ) => Effect.Effect<TokenSet.TokenSet, AuthError.AuthError | ProviderUnknown>
+  /** The same with the number of its login, for `rejected`. */
+  readonly bearer: (
+    key: SessionKey,
+    selection?: Selection.Input
+  ) => Effect.Effect<Session.Bearer, AuthError.AuthError | ProviderUnknown>
+  /**
+   * Another token in the place of one that an API refused, of the same login. It renews once, however many refuse the same
+   * token, and not at all where another one stands already.
+   */
+  readonly rejected: (
+    key: SessionKey,
+    bearer: Session.Bearer,
+    selection?: Selection.Input
+  ) => Effect.Effect<Session.Bearer, AuthError.AuthError | ProviderUnknown>
+  /** Says what an access token amounts to at the IAM of a key, and what can renew it, without a request. */
+  readonly adopt: (
+    key: SessionKey,
+    accessToken: Redacted.Redacted
+  ) => Effect.Effect<Session.TokenResponse, IamError | ProviderUnknown>
   /**
    * Puts what an IAM has issued in the place of the session of a key. A session that was there is not revoked, since the
    * IAM may count both as one.
@@ -107,6 +158,13 @@ export class Vault extends Context.Service<Vault, {
   readonly freshen: (key: SessionKey) => Effect.Effect<Session.Session, AuthError.AuthError | ProviderUnknown>
   /** The keys of all stored sessions, a page at a time where the storage can: of those that have ended, too. */
   readonly sessions: Stream.Stream<SessionKey, TokenStorageError>
+  /**
+   * At most `limit` stored sessions (100 unless told), behind the place that an earlier page gave. Those that were signed
+   * out are left out, so that a page may be shorter, or empty, and not the last.
+   */
+  readonly page: (
+    options?: { readonly after?: string | undefined; readonly limit?: number | undefined }
+  ) => Effect.Effect<Page, TokenStorageError>
   /** How it is at the moment. */
   readonly health: Effect.Effect<Health, TokenStorageError>
 }>()("@effect-authn/vault/Vault") {}
@@ -131,15 +189,26 @@ export const make = Effect.fnUntraced(function*<E, R>(options: Options<E, R>) {
   const keepOpen = Duration.toMillis(options.keepOpen ?? "5 minutes")
   const maxOpen = options.maxOpen ?? 10_000
 
+  const digest = yield* Digest.Digest
+
   const nameOf = (of: { readonly issuer: string; readonly clientId: string }) =>
     JSON.stringify([of.issuer, of.clientId])
   const shared = Context.make(TokenStorage.TokenStorage, storage).pipe(Context.add(SessionLock, lock))
-  const keepers = new Map<string, SessionKeeper.SessionKeeper["Service"]>()
+  const keepers = new Map<
+    string,
+    { readonly iam: IamClient["Service"]; readonly keeper: SessionKeeper.SessionKeeper["Service"] }
+  >()
   for (const provider of options.providers) {
     const built = yield* Layer.build(
       SessionKeeper.layer.pipe(Layer.provideMerge(provider), Layer.provide(Layer.succeedContext(shared)))
     )
-    keepers.set(nameOf(Context.get(built, IamClient)), Context.get(built, SessionKeeper.SessionKeeper))
+    const iam = Context.get(built, IamClient)
+    keepers.set(nameOf(iam), { iam, keeper: Context.get(built, SessionKeeper.SessionKeeper) })
+  }
+
+  const provider = (key: SessionKey) => {
+    const found = keepers.get(nameOf(key))
+    return found === undefined ? Effect.fail(new ProviderUnknown({ key })) : Effect.succeed(found)
   }
 
   // In the order in which they were asked for, the longest ago first.
@@ -149,10 +218,7 @@ export const make = Effect.fnUntraced(function*<E, R>(options: Options<E, R>) {
     Effect.suspend(() => {
       const found = open.get(key.id)
       if (found !== undefined) return Effect.succeed(found)
-      const keeper = keepers.get(nameOf(key))
-      return keeper === undefined
-        ? Effect.fail(new ProviderUnknown({ key }))
-        : Effect.succeed({ kept: keeper.open(key), uses: 0, askedAt: 0 })
+      return Effect.map(provider(key), ({ keeper }) => ({ kept: keeper.open(key), uses: 0, askedAt: 0 }))
     })
 
   /** Lets go of a session, unless somebody uses it, or something of it is in memory only. */
@@ -190,7 +256,42 @@ export const make = Effect.fnUntraced(function*<E, R>(options: Options<E, R>) {
     Effect.forkScoped
   )
 
+  const placeOf = (key: SessionKey) => digest.digestHex(Digest.sha256, new TextEncoder().encode(key.id))
+
+  // Where the storage has no pages, all keys are put in the order that its pages would have.
+  const pageOf = Effect.fnUntraced(function*(after: string, limit: number) {
+    if (storage.page !== undefined) return yield* storage.page(after, limit)
+    const placed = yield* Effect.forEach(
+      yield* Stream.runCollect(TokenStorage.scan(storage)),
+      (key) => Effect.map(placeOf(key), (place) => ({ key, place }))
+    )
+    return placed.filter(({ place }) => place > after)
+      .sort((one, other) => one.place < other.place ? -1 : 1)
+      .slice(0, limit)
+      .map(({ key }) => key)
+  })
+
+  const summary = (key: SessionKey) =>
+    Effect.matchEffect(storage.get(key), {
+      onFailure: (error) =>
+        error.reason._tag === "StorageUnavailable" ? Effect.fail(error) : Effect.succeed([unreadable(key, error)]),
+      onSuccess: (found) => Effect.map(DateTime.now, (now) => Option.toArray(found).flatMap(summaryOf(now)))
+    })
+
   return Vault.of({
+    bearer: (key, selection) => using(key, (kept) => selection === undefined ? kept.bearer : kept.bearerFor(selection)),
+    rejected: (key, bearer, selection) => using(key, (kept) => kept.rejected(bearer, selection)),
+    adopt: (key, accessToken) => Effect.flatMap(provider(key), ({ iam }) => iam.adopt(accessToken)),
+    page: Effect.fnUntraced(function*(options) {
+      const limit = options?.limit ?? 100
+      const keys = yield* pageOf(options?.after ?? "", limit)
+      const sessions = yield* Effect.forEach(keys, summary, { concurrency: 16 })
+      const last = keys.length < limit ? undefined : keys.at(-1)
+      return {
+        sessions: sessions.flat(),
+        next: last === undefined ? Option.none() : Option.some(yield* placeOf(last))
+      }
+    }),
     token: (key, selection) => using(key, (kept) => selection === undefined ? kept.token : kept.tokenFor(selection)),
     put: (key, response, selection) =>
       using(key, (kept) =>
@@ -209,6 +310,27 @@ export const make = Effect.fnUntraced(function*<E, R>(options: Options<E, R>) {
   })
 })
 
+const unreadable = (key: SessionKey, { message }: TokenStorageError): Summary => ({
+  key,
+  state: "unreadable",
+  detail: Option.some(message),
+  expiresAt: Option.none(),
+  renewedAt: Option.none()
+})
+
+const summaryOf = (now: DateTime.Utc) => (session: Session.Session): ReadonlyArray<Summary> => {
+  if (Session.isSignedOut(session)) return []
+  const current = Session.currentToken(session)
+  const isOver = Option.isSome(session.dead) || !Session.isAlive(session, now)
+  return [{
+    key: session.key,
+    state: isOver ? "ended" : Option.isSome(session.intent) ? "renewing" : "alive",
+    detail: isOver ? Option.some(Session.ending(session, now).detail) : Option.none(),
+    expiresAt: Option.flatMap(current, ({ expiresAt }) => expiresAt),
+    renewedAt: Option.map(current, ({ issuedAt }) => issuedAt)
+  }]
+}
+
 /**
  * The vault of a process.
  *
@@ -218,4 +340,4 @@ export const make = Effect.fnUntraced(function*<E, R>(options: Options<E, R>) {
 export const layer = <E, R>(
   options: Options<E, R>
 ): Layer.Layer<Vault, E, R | TokenStorage.TokenStorage | SessionLock | DueSessions> =>
-  Layer.effect(Vault, make(options))
+  Layer.provide(Layer.effect(Vault, make(options)), Digest.layerWebCrypto)

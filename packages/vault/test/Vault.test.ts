@@ -94,6 +94,55 @@ describe("a vault", () => {
     }))
 })
 
+describe("a list of a vault's sessions", () => {
+  it.effect("comes in pages, each session once, and tells how it is", () =>
+    Effect.gen(function*() {
+      const { issued, one, process } = yield* world
+      const vault = yield* process()
+      const accounts = ["a", "b", "c", "d", "e"]
+      for (const account of accounts) yield* vault.put(keyOf(issuers[0], account), yield* issued(0))
+      yield* vault.revoke(keyOf(issuers[0], "c"))
+      const summaries: Array<Vault.Summary> = []
+      let after: string | undefined = ""
+      for (let pages = 0; after !== undefined && pages < 10; pages++) {
+        const page: Vault.Page = yield* vault.page({ after, limit: 2 })
+        assert.isAtMost(page.sessions.length, 2)
+        summaries.push(...page.sessions)
+        after = Option.getOrUndefined(page.next)
+      }
+      assert.sameMembers(summaries.map(({ key }) => key.account), ["a", "b", "d", "e"])
+      assert.isTrue(summaries.every(({ expiresAt, state }) => state === "alive" && Option.isSome(expiresAt)))
+
+      yield* one.revokeAll
+      yield* TestClock.adjust("61 minutes")
+      yield* Effect.flip(vault.token(keyOf(issuers[0], "a")))
+      const { next, sessions } = yield* vault.page()
+      assert.isTrue(Option.isNone(next))
+      const ended = sessions.filter(({ state }) => state === "ended")
+      assert.deepStrictEqual(ended.map(({ key }) => key.account), ["a"])
+      assert.isTrue(Option.isSome(ended[0]!.detail))
+    }))
+})
+
+describe("a token that an API refused", () => {
+  it.effect("is renewed once, whoever refuses it and wherever", () =>
+    Effect.gen(function*() {
+      const { issued, one, process } = yield* world
+      const [here, there] = [yield* process(), yield* process()]
+      const key = keyOf(issuers[0], "ada")
+      yield* here.put(key, yield* issued(0))
+      const bearer = yield* here.bearer(key)
+      const same = yield* there.bearer(key)
+      const made = yield* Effect.forEach(
+        [here.rejected(key, bearer), here.rejected(key, bearer), there.rejected(key, same), there.rejected(key, same)],
+        (effect) => effect,
+        { concurrency: "unbounded" }
+      )
+      assert.strictEqual(yield* one.count("renew"), 1)
+      assert.lengthOf(new Set(made.map(({ tokens }) => Redacted.value(tokens.accessToken))), 1)
+    }))
+})
+
 describe("a sweeper", () => {
   it.effect("renews what is due at rest once, however many processes sweep, and opens nothing", () =>
     Effect.gen(function*() {

@@ -91,6 +91,11 @@ export class TokenStorage extends Context.Service<TokenStorage, {
    * may be missed; each of the others comes once. Without it, `scan` reads `keys`.
    */
   readonly scan?: Stream.Stream<SessionKey, TokenStorageError>
+  /**
+   * At most `limit` of the same keys, in the order of the SHA-256 of their `id` in hexadecimal, behind the one that is given
+   * ("" for the first page): for lists that people turn the pages of. Where it is absent, all keys are read for each page.
+   */
+  readonly page?: (after: string, limit: number) => Effect.Effect<ReadonlyArray<SessionKey>, TokenStorageError>
   /** The keys of sessions that were written or removed, as hints, which may be lost or doubled: read again. */
   readonly changes: Stream.Stream<SessionKey>
 }>()("@effect-authn/core/storage/TokenStorage") {}

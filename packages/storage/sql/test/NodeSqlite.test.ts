@@ -8,6 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { SqlClient } from "effect/sql"
 import * as ChildProcess from "node:child_process"
+import * as Crypto from "node:crypto"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
@@ -155,4 +156,23 @@ it.live("tables of the version before are brought to this one, with what is in t
       yield* tokens.create({ name: "app", rights: ["token"] })
       assert.isTrue(Option.isSome(yield* (yield* TokenStorage.TokenStorage).get(key)))
     }).pipe(Effect.provide(Layer.fresh(on(filename))))
+  }))
+
+it.live("pages come in the order of the SHA-256 of the keys, and none is missed or doubled", () =>
+  Effect.gen(function*() {
+    const filename = Path.join(yield* temporary, "s.sqlite")
+    yield* Effect.gen(function*() {
+      const storage = yield* TokenStorage.TokenStorage
+      const keys = Array.from({ length: 7 }, (_, index) => keyOf(`person ${index}`))
+      for (const each of keys) yield* storage.put(each, plain(each, 1), 0)
+      const place = ({ id }: { readonly id: string }) => Crypto.createHash("sha256").update(id).digest("hex")
+      const pages = []
+      for (let after = ""; pages.length < 9;) {
+        const page = yield* storage.page!(after, 3)
+        pages.push(...page.map(place))
+        if (page.length < 3) break
+        after = place(page.at(-1)!)
+      }
+      assert.deepStrictEqual(pages, keys.map(place).sort())
+    }).pipe(Effect.provide(on(filename)))
   }))

@@ -146,18 +146,24 @@ export const make = Effect.fnUntraced(function*(options: Options) {
 
     keys: Effect.suspend(() => Stream.runCollect(scan)),
     scan: Stream.suspend(() => scan),
+    page: (after, limit) =>
+      Effect.map(
+        Effect.mapError(pageOf(after, limit), failed("page")),
+        (rows) => rows.flatMap((row) => Changes.keysOf(row["key"]))
+      ),
     changes: Stream.merge(Stream.fromPubSub(feed), remote)
   })
 
+  // the name of a row is the SHA-256 of its key
+  const pageOf = (after: string, limit: number) =>
+    run(
+      `SELECT id, key FROM ${table} WHERE id > $1 AND ${isSession} ORDER BY id LIMIT CAST($2 AS INTEGER)`,
+      [after, `${limit}`]
+    )
+
   const scan: Stream.Stream<SessionKey, TokenStorageError> = Stream.paginate("", (after: string) =>
     Effect.map(
-      Effect.mapError(
-        run(
-          `SELECT id, key FROM ${table} WHERE id > $1 AND ${isSession} ORDER BY id LIMIT ${pageLength}`,
-          [after]
-        ),
-        failed("scan")
-      ),
+      Effect.mapError(pageOf(after, pageLength), failed("scan")),
       (rows) =>
         [
           rows.flatMap((row) => Changes.keysOf(row["key"])),
