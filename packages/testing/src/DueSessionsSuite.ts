@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import type * as SessionKey from "@effect-authn/core/session/SessionKey"
+import * as SessionKey from "@effect-authn/core/session/SessionKey"
 import * as DueSessions from "@effect-authn/core/storage/DueSessions"
 import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
 import { assert, describe, layer } from "@effect/vitest"
@@ -94,6 +94,31 @@ export const suite = <E>(
             { concurrency: "unbounded" }
           )
           assert.deepStrictEqual(claimed.flatMap(accounts).sort(), names.sort())
+        }))
+
+      it.effect("sessions of an excepted client stay due, and in their order", () =>
+        Effect.gen(function*() {
+          const storage = yield* TokenStorage.TokenStorage
+          const due = yield* DueSessions.DueSessions
+          yield* removeAll
+          const now = yield* Clock.currentTimeMillis
+          const names = Array.from({ length: 20 }, (_, index) => `excepted ${index}`)
+          for (const [index, account] of names.entries()) yield* put(account, now - 5000 + index)
+          const other = SessionKey.SessionKey.make({
+            issuer: keyOf("other").issuer,
+            clientId: `${keyOf("other").clientId} too`,
+            account: "other"
+          })
+          yield* storage.put(other, plain(other, now - 1000), 0)
+          const excepted = {
+            limit: 9,
+            lease: long,
+            except: [keyOf("any"), { issuer: "https://none", clientId: "\"%" }]
+          }
+          assert.deepStrictEqual(accounts(yield* due.claim(excepted)), ["other"])
+          assert.deepStrictEqual(accounts(yield* due.claim(excepted)), [])
+          assert.strictEqual((yield* due.backlog).due, 20)
+          assert.deepStrictEqual(accounts(yield* due.claim({ limit: 20, lease: long })), names)
         }))
 
       it.effect("writing a session sets its time again, and removing it takes it out", () =>

@@ -12,13 +12,15 @@ import type * as TokenSet from "../session/TokenSet.ts"
 
 /**
  * How renewals ended, by the attribute `outcome`: `renewed`, or the tag of the failure or of its reason. What a sibling
- * had renewed counts as `renewed` too; the IAM's own count is in its ledger.
+ * had renewed counts as `renewed` too; the IAM's own count is in its ledger. In a vault every metric of renewals has the
+ * attribute `issuer` besides.
  *
  * @category metrics
  * @since 0.1.0
  */
 export const renewals = Metric.counter("effect_authn_renewals", {
   description: "Renewals of sessions, by outcome",
+  attributes: { unit: "{renewal}" },
   incremental: true
 })
 
@@ -30,6 +32,7 @@ export const renewals = Metric.counter("effect_authn_renewals", {
  */
 export const duration = Metric.histogram("effect_authn_renewal_duration", {
   description: "Duration of renewals in milliseconds",
+  attributes: { unit: "ms" },
   boundaries: Metric.exponentialBoundaries({ start: 1, factor: 2, count: 16 })
 })
 
@@ -41,6 +44,7 @@ export const duration = Metric.histogram("effect_authn_renewal_duration", {
  */
 export const tokenAge = Metric.histogram("effect_authn_token_age", {
   description: "Age of access tokens in milliseconds when they were replaced",
+  attributes: { unit: "ms" },
   boundaries: Metric.exponentialBoundaries({ start: 1000, factor: 4, count: 10 })
 })
 
@@ -52,6 +56,7 @@ export const tokenAge = Metric.histogram("effect_authn_token_age", {
  */
 export const answersLost = Metric.counter("effect_authn_answers_lost", {
   description: "Renewals whose answer may have been lost",
+  attributes: { unit: "{answer}" },
   incremental: true
 })
 
@@ -63,6 +68,7 @@ export const answersLost = Metric.counter("effect_authn_answers_lost", {
  */
 export const presentedAgain = Metric.counter("effect_authn_presented_again", {
   description: "Refresh tokens that were presented again",
+  attributes: { unit: "{presentation}" },
   incremental: true
 })
 
@@ -74,6 +80,7 @@ export const presentedAgain = Metric.counter("effect_authn_presented_again", {
  */
 export const unsaved = Metric.counter("effect_authn_unsaved", {
   description: "Answers that could not be stored",
+  attributes: { unit: "{answer}" },
   incremental: true
 })
 
@@ -85,12 +92,13 @@ export const unsaved = Metric.counter("effect_authn_unsaved", {
  */
 export const fenced = Metric.counter("effect_authn_fenced", {
   description: "Writes that compare and set refused",
+  attributes: { unit: "{write}" },
   incremental: true
 })
 
 /** @internal */
 export const measured =
-  (target: { readonly seen: Option.Option<TokenSet.TokenSet> }, nowMillis: () => number) =>
+  (seen: () => Option.Option<TokenSet.TokenSet>, nowMillis: () => number) =>
   <A, E extends { readonly _tag: string }>(renewal: Effect.Effect<A, E>): Effect.Effect<A, E> =>
     Effect.suspend(() => {
       const began = nowMillis()
@@ -104,8 +112,10 @@ export const measured =
           Effect.all([
             Metric.update(Metric.withAttributes(renewals, { outcome }), 1),
             Metric.update(duration, at - began),
-            ...(outcome === "renewed" && Option.isSome(target.seen)
-              ? [Metric.update(tokenAge, at - DateTime.toEpochMillis(target.seen.value.issuedAt))]
+            ...(outcome === "renewed"
+              ? Option.toArray(seen()).map(({ issuedAt }) =>
+                Metric.update(tokenAge, at - DateTime.toEpochMillis(issuedAt))
+              )
               : [])
           ])
         )

@@ -45,6 +45,19 @@ export class SessionKeeper extends Context.Service<SessionKeeper, {
 }>()("@effect-authn/core/keeper/SessionKeeper") {}
 
 /**
+ * Is told of the state of every session of a keeper whenever it changes, at once and in order, before whoever waits for
+ * the change hears of it. It must not fail, and does nothing unless a program gives another one; a keeper takes it when
+ * it is built. A program that follows one session has `KeptSession.changes`.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Observer = Context.Reference<(key: SessionKey, state: SessionState) => void>(
+  "@effect-authn/core/keeper/SessionKeeper/Observer",
+  { defaultValue: () => () => {} }
+)
+
+/**
  * Builds the keeper. It reads and sends nothing before the first call. When its scope closes it waits for a renewal under
  * way, at most the policy's `timeLimit`, and writes what is in memory only.
  *
@@ -59,6 +72,7 @@ export const make = Effect.gen(function*() {
   const random = yield* Random.Random
   const nap = yield* BackgroundSleep
   const holder = yield* Holder
+  const observer = yield* Observer
   const scope = yield* Effect.scope
   const digest = yield* Digest.Digest
   const fork = Effect.runForkWith(yield* Effect.context())
@@ -72,6 +86,7 @@ export const make = Effect.gen(function*() {
     clock,
     random,
     changed: (entry, state, dueAt) => {
+      observer(entry.key, state)
       PubSub.publishUnsafe(feed, { id: entry.key.id, state })
       if (!entry.forgotten) scheduler.arm(entry, dueAt)
     },

@@ -27,11 +27,13 @@ import type { TokenStorageError } from "./TokenStorageError.ts"
 export class DueSessions extends Context.Service<DueSessions, {
   /**
    * Takes up to `limit` sessions that are due, the earliest first, and puts each off by `lease`: nobody else gets them
-   * meanwhile, and who dies gives them back. Writing a session sets its time by `DueAt` again.
+   * meanwhile, and who dies gives them back. Writing a session sets its time by `DueAt` again. Sessions of the clients in
+   * `except` stay as they are, due and in their order: for an IAM that cannot be asked now.
    */
   readonly claim: (options: {
     readonly limit: number
     readonly lease: Duration.Duration
+    readonly except?: ReadonlyArray<Pick<SessionKey, "issuer" | "clientId">> | undefined
   }) => Effect.Effect<ReadonlyArray<SessionKey>, TokenStorageError>
   /** Makes a session due at `until`, whenever it was due before. Nothing happens to one that is not stored. */
   readonly putOff: (key: SessionKey, until: DateTime.Utc) => Effect.Effect<void, TokenStorageError>

@@ -8,6 +8,7 @@ import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type { SessionKey } from "../session/SessionKey.ts"
@@ -47,6 +48,19 @@ export interface Leases {
   /** Ends a lease of this nonce, and no other one. */
   readonly release: (lease: Lease) => Effect.Effect<void, TokenStorageError>
 }
+
+/**
+ * How long a lock that somebody else had was waited for, in milliseconds, whether or not it was had in the end: only of
+ * storages that machines share. A lock that was free is not counted.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const waits = Metric.histogram("effect_authn_lock_wait", {
+  description: "Waits in milliseconds for the lock of a session that another program had",
+  attributes: { unit: "ms" },
+  boundaries: Metric.exponentialBoundaries({ start: 1, factor: 4, count: 10 })
+})
 
 /**
  * Makes the lock from the leases of a store.
@@ -107,8 +121,12 @@ export const make = Effect.fnUntraced(function*(options: {
         Effect.gen(function*() {
           for (let pause = 5;; pause = Math.min(pause * 1.6, 250)) {
             const holder = yield* take
-            if (Option.isNone(holder)) break
+            if (Option.isNone(holder)) {
+              if (pause > 5) yield* Metric.update(waits, waited())
+              break
+            }
             if (waited() > Duration.toMillis(longest(purpose))) {
+              yield* Metric.update(waits, waited())
               return yield* new SessionLockError({
                 key,
                 purpose,

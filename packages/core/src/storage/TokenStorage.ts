@@ -321,12 +321,18 @@ export const layerMemory: Layer.Layer<TokenStorage | SessionLock.SessionLock | D
         .sort((one, other) => one.at - other.at))
 
     const dueSessions = DueSessions.of({
-      claim: ({ lease, limit }) =>
-        Effect.zipWith(due, Clock.currentTimeMillis, (found, now) =>
-          found.slice(0, limit).map(({ document }) => {
-            document.dueAt = Option.some(now + Duration.toMillis(lease))
-            return document.key
-          })),
+      claim: ({ except = [], lease, limit }) =>
+        Effect.zipWith(
+          due,
+          Clock.currentTimeMillis,
+          (found, now) =>
+            found.filter(({ document: { key } }) =>
+              !except.some(({ clientId, issuer }) => issuer === key.issuer && clientId === key.clientId)
+            ).slice(0, limit).map(({ document }) => {
+              document.dueAt = Option.some(now + Duration.toMillis(lease))
+              return document.key
+            })
+        ),
       putOff: (key, until) =>
         Effect.sync(() => {
           const document = documents.get(key.id)

@@ -270,12 +270,12 @@ const make = Effect.fnUntraced(function*(options: Options | undefined) {
   })
 
   /** The members that are due in all partitions, the earliest first. */
-  const firstDue = (limit: number) =>
+  const firstDue = (limit: number, except: ReadonlyArray<string>) =>
     Effect.map(
       Effect.forEach(
         allDues,
         (dues) =>
-          Effect.map(reading(redis.eval(Scripts.due)(dues, limit)), (found) =>
+          Effect.map(reading(redis.eval(Scripts.due)(dues, limit, except)), (found) =>
             Array.from({ length: found.length / 2 }, (_, index) => ({
               dues,
               id: found[2 * index]!,
@@ -300,12 +300,14 @@ const make = Effect.fnUntraced(function*(options: Options | undefined) {
     )
 
   const dueSessions = DueSessions.of({
-    claim: ({ lease: duration, limit }) =>
+    claim: ({ except = [], lease: duration, limit }) =>
       Effect.gen(function*() {
+        // the text of a key is a JSON array of three
+        const beginnings = except.map(({ clientId, issuer }) => `${JSON.stringify([issuer, clientId]).slice(0, -1)},`)
         const claimed: Array<SessionKey> = []
         // what another one claimed in between is looked for again
         while (claimed.length < limit) {
-          const found = yield* firstDue(limit - claimed.length)
+          const found = yield* firstDue(limit - claimed.length, beginnings)
           if (found.length === 0) break
           const order = new Map(found.map(({ id }, index) => [id, index]))
           const taken = (yield* claimOf(found, duration)).flat().flatMap((text) => Option.toArray(keyOf(text)))

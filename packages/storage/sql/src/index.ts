@@ -3,4 +3,9 @@
 /**
  * @since 0.1.0
  */
+export * as SqlRateLimiterStore from "./SqlRateLimiterStore.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as SqlTokenStorage from "./SqlTokenStorage.ts"

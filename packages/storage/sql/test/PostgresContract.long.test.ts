@@ -1,5 +1,5 @@
 import { EncryptedTokenStorage, EncryptionKeys, type SessionLock, type TokenStorage } from "@effect-authn/core"
-import { SqlTokenStorage } from "@effect-authn/storage-sql"
+import { SqlRateLimiterStore, SqlTokenStorage } from "@effect-authn/storage-sql"
 import * as DueSessionsSuite from "@effect-authn/testing/DueSessionsSuite"
 import * as LeaseSuite from "@effect-authn/testing/LeaseSuite"
 import * as PendingLoginsSuite from "@effect-authn/testing/PendingLoginsSuite"
@@ -13,6 +13,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { pool } from "./postgres.ts"
+import * as RateLimiterStore from "./RateLimiterStore.ts"
 
 const key = EncryptionKeys.layerEnvironment().pipe(
   Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { EFFECT_AUTHN_KEY: "A".repeat(43) } })))
@@ -40,5 +41,11 @@ describe.runIf(PostgresServer.isThere)("PostgreSQL", () => {
   DueSessionsSuite.suite("PostgreSQL, encrypted", sealed(on({ prefix: "due_sealed" })))
   PendingLoginsSuite.suite("PostgreSQL", on({ prefix: "pending" }))
   ServiceTokensSuite.suite("PostgreSQL", on({ prefix: "service" }))
+  RateLimiterStore.suite(
+    "PostgreSQL",
+    SqlRateLimiterStore.layer({ prefix: "rated" }).pipe(
+      Layer.provide(Layer.unwrap(Effect.sync(() => pool(server.url()))))
+    )
+  )
   LeaseSuite.suite("PostgreSQL", (lease) => on({ prefix: "lease", lease }))
 })

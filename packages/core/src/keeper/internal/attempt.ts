@@ -82,10 +82,13 @@ export const make = (options: {
   const stands = (entry: Entry, login: number): boolean =>
     entry.session !== undefined && entry.login === login && entry.removals === 0
 
-  /** From the decision until the answer is durable; nothing where another login stands than the target's. */
+  /**
+   * From the decision until the answer is durable; nothing where another login stands than the target's. `aim` says what a
+   * session is renewed for as it is under the lock, or that it needs no renewal.
+   */
   const attempt = Effect.fnUntraced(function*(
     entry: Entry,
-    target: Decision.Target
+    aim: (session: Session.Session) => Decision.Target | undefined
   ): Effect.fn.Return<Session.Session | undefined, AuthError> {
     for (let looks = 0; looks < mostLooks; looks++) {
       yield* Effect.catchIf(
@@ -96,6 +99,8 @@ export const make = (options: {
       )
       const { session } = entry
       if (session === undefined || entry.removals > 0) return yield* entries.notAuthenticated(entry)
+      const target = aim(session)
+      if (target === undefined) return session
       if (Session.login(session) !== target.login) return undefined
       const verdict = Decision.forRenewal(policy, session, target, {
         now: entries.now(),

@@ -193,16 +193,31 @@ export const make = (options: {
     return yield* entries.notAuthenticated(entry, "others keep signing in and out")
   })
 
-  /** Renews if the current token is due, and waits for it. */
+  /** What a session is to be renewed for now: nothing where its current token is fresh, or the last one that there is. */
+  const due = (session: Session.Session): Decision.Target | undefined => {
+    const tokens = Option.getOrUndefined(Session.currentToken(session))
+    const isValid = tokens !== undefined && TokenSet.isValid(tokens, entries.now())
+    return isValid &&
+        (Decision.isFresh(policy, tokens, entries.now()) || !Session.canRenew(session, entries.now()))
+      ? undefined
+      : targetOf(session, session.current, "freshen")
+  }
+
+  /** Renews if the current token is due, and waits for it. What nobody has read yet is read under the lock only. */
   const freshen = Effect.fnUntraced(function*(entry: Entry): Effect.fn.Return<Session.Session, AuthError> {
     for (let looks = 0; looks < looksPerCall; looks++) {
+      if (!entry.loaded && !entry.detached && entry.removals === 0) {
+        const isServed = () => entry.session !== undefined && due(entry.session) === undefined
+        const renewed = yield* Deferred.await(flights.join(entry, due, isServed))
+        if (renewed !== undefined && handedOut(renewed, renewed.current) !== undefined) return renewed
+        continue
+      }
       const session = yield* known(entry)
       if (session === undefined) return yield* entries.notAuthenticated(entry)
-      const tokens = Option.getOrUndefined(Session.currentToken(session))
-      const isValid = tokens !== undefined && TokenSet.isValid(tokens, entries.now())
-      if (isValid && Decision.isFresh(policy, tokens, entries.now())) return session
-      if (!Session.canRenew(session, entries.now())) return isValid ? session : yield* entries.ended(entry, session)
-      const renewed = yield* Deferred.await(join(entry, targetOf(session, session.current, "freshen")))
+      const target = due(session)
+      if (target === undefined) return session
+      if (!Session.canRenew(session, entries.now())) return yield* entries.ended(entry, session)
+      const renewed = yield* Deferred.await(join(entry, target))
       if (renewed !== undefined && handedOut(renewed, renewed.current) !== undefined) return renewed
     }
     return yield* entries.notAuthenticated(entry, "others keep signing in and out")

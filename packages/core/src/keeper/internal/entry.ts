@@ -459,11 +459,13 @@ export const make = (options: {
     trouble.pause = Pause.start(nowMillis(), RefreshPolicy.backoffMillis(policy.backoff, hasty, 0))
   }
 
-  const failed = (entry: Entry, target: Decision.Target, error: AuthError): void => {
+  const failed = (entry: Entry, target: Decision.Target | undefined, error: AuthError): void => {
     if (error._tag === "NotAuthenticated" || error._tag === "ReauthenticationRequired") return clearFailure(entry)
     const isSelection = error._tag === "IamError" && error.reason._tag === "SelectionRefused"
     // That another selection is refused says nothing about the one in use.
-    if (isSelection && entry.session !== undefined && !Decision.isCurrent(entry.session, target)) return
+    if (
+      isSelection && target !== undefined && entry.session !== undefined && !Decision.isCurrent(entry.session, target)
+    ) return
     const trouble = inTrouble(entry)
     trouble.failures += 1
     trouble.failure = error

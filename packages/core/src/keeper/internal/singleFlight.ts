@@ -7,6 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { AuthError } from "../../AuthError.ts"
@@ -181,14 +182,16 @@ export const make = (options: {
 
   /**
    * Joins the renewal for this selection, or starts it. Nobody joins one of another login. The answer is the session, or
-   * nothing where somebody else made a new one, and the caller is to look again.
+   * nothing where somebody else made a new one, and the caller is to look again. Where nobody has read the session yet,
+   * `aim` is asked about it under the lock.
    */
   const join = (
     entry: Entry,
-    target: Target,
+    aim: Target | ((session: Session.Session) => Target | undefined),
     isServed: () => boolean
   ): Deferred.Deferred<Session.Session | undefined, AuthError> => {
-    const name = entries.flightName(entry, target)
+    let target = typeof aim === "function" ? undefined : aim
+    const name = target === undefined ? "as it is stored" : entries.flightName(entry, target)
     const flying = entry.trouble?.flights?.get(name)
     if (flying !== undefined && !flying.hasGivenWay) return flying.landed
     const flight: Flight = {
@@ -203,21 +206,21 @@ export const make = (options: {
     if (isDurable) watch()
     const flown = exclusively(entry, isDurable)(Effect.suspend(() => {
       flight.hasBegun = true
-      return attempt(entry, target)
+      return attempt(entry, typeof aim === "function" ? (session) => target = aim(session) : () => aim)
     })).pipe(
       Effect.tap((session) => Effect.sync(() => session === undefined ? undefined : entries.renewed(entry))),
       Effect.tapError((error) => {
         entries.failed(entry, target, error)
         return Effect.logWarning(`${entry.key.label}: not renewed: ${error.message}`)
       }),
-      RenewalMetrics.measured(target, entries.nowMillis),
+      RenewalMetrics.measured(() => target?.seen ?? Option.none(), entries.nowMillis),
       Effect.withSpan("SessionKeeper.renew", {
         root: true,
         attributes: {
           issuer: entry.key.issuer,
           account: entry.key.account,
-          selection: Selection.id(target.selection),
-          why: target.why
+          selection: target === undefined ? "" : Selection.id(target.selection),
+          why: target?.why ?? "freshen"
         }
       }),
       Effect.annotateLogs({ issuer: entry.key.issuer, account: entry.key.account })

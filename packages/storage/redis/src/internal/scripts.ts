@@ -125,13 +125,34 @@ return redis.call('DEL', KEYS[1])`
   }
 ).withReturnType<number>()
 
-/** What of a partition is due, the earliest first: members and times in turn. */
+/**
+ * What of a partition is due, the earliest first: members and times in turn. Those whose key begins as one of `except` are
+ * left out; their hashes lie in the slot of the partition.
+ */
 export const due = Redis.script(
-  (dues: string, limit: number) => [dues, limit],
+  (dues: string, limit: number, except: ReadonlyArray<string>) => [dues, limit, ...except],
   {
     numberOfKeys: 1,
     lua: `${now}
-return redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT', 0, ARGV[1], 'WITHSCORES')`
+local limit = tonumber(ARGV[1])
+if #ARGV == 1 then return redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES') end
+local found, sessions, offset = {}, string.sub(KEYS[1], 1, -5) .. 's:', 0
+while #found < 2 * limit do
+  local page = redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT', offset, 256, 'WITHSCORES')
+  for index = 1, #page, 2 do
+    local key, isOther = redis.call('HGET', sessions .. page[index], 'k') or '', true
+    for other = 2, #ARGV do
+      if string.sub(key, 1, #ARGV[other]) == ARGV[other] then isOther = false end
+    end
+    if isOther and #found < 2 * limit then
+      found[#found + 1] = page[index]
+      found[#found + 1] = page[index + 1]
+    end
+  end
+  if #page < 512 then break end
+  offset = offset + 256
+end
+return found`
   }
 ).withReturnType<ReadonlyArray<string>>()
 

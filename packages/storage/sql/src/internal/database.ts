@@ -110,13 +110,16 @@ export const make = Effect.fnUntraced(function*(
     sql,
     dialect,
     prefix,
-    now: dialect === "pg"
-      // never now(), which is the start of the transaction
-      ? "(SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT))"
-      : "(SELECT CAST(unixepoch('subsec') * 1000 AS BIGINT))",
+    now: nowOf(dialect),
     run
   }
 })
+
+export const nowOf = (dialect: Migrations.Dialect): string =>
+  dialect === "pg"
+    // never now(), which is the start of the transaction
+    ? "(SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT))"
+    : "(SELECT CAST(unixepoch('subsec') * 1000 AS BIGINT))"
 
 /** Outside of the caller's transaction, so that its end takes nothing of the storage with it. */
 export const outside = (sql: SqlClient) => <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>

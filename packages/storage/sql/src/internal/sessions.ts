@@ -171,13 +171,19 @@ export const make = Effect.fnUntraced(function*(options: Options) {
         ] as const
     ))
 
+  // the text of a key is a JSON array of three
+  const beginningOf = ({ clientId, issuer }: Pick<SessionKey, "issuer" | "clientId">) =>
+    `${JSON.stringify([issuer, clientId]).slice(0, -1)},`
+  const otherThan = (parameter: number) =>
+    ` AND substr(key, 1, length(CAST($${parameter} AS TEXT))) <> CAST($${parameter} AS TEXT)`
   const skipping = dialect === "pg" ? " FOR UPDATE SKIP LOCKED" : ""
   const dueSessions = DueSessions.of({
-    claim: ({ lease, limit }) =>
+    claim: ({ except = [], lease, limit }) =>
       run(
         `UPDATE ${table} SET was_due_at = due_at, due_at = ${now} + CAST($1 AS BIGINT) WHERE id IN (SELECT id FROM ${table} ` +
-          `WHERE due_at <= ${now} ORDER BY due_at LIMIT CAST($2 AS INTEGER)${skipping}) RETURNING key, CAST(was_due_at AS TEXT) AS was_due_at`,
-        [`${Duration.toMillis(lease)}`, `${limit}`]
+          `WHERE due_at <= ${now}${except.map((_, index) => otherThan(index + 3)).join("")} ORDER BY due_at ` +
+          `LIMIT CAST($2 AS INTEGER)${skipping}) RETURNING key, CAST(was_due_at AS TEXT) AS was_due_at`,
+        [`${Duration.toMillis(lease)}`, `${limit}`, ...except.map(beginningOf)]
       ).pipe(
         // the rows of an update come in no order
         Effect.map((rows) =>
