@@ -124,7 +124,8 @@ describe("the folders", () => {
       /^AuthHttpClient\.ts$/,
       /^(SecureUrl\.ts$|AuthError\.ts$|AuthManager\.ts$|(jwt|session|iam|storage|keeper|login)\/)/
     ],
-    [/^BearerAuth\.ts$/, /^(SecureUrl\.ts$|jwt\/)/]
+    [/^internal\//, /^$/],
+    [/^BearerAuth\.ts$/, /^(SecureUrl\.ts$|jwt\/|internal\/)/]
   ]
   const src = "packages/core/src/"
 

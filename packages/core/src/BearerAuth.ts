@@ -20,6 +20,7 @@ import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type { unhandled } from "effect/Types"
+import * as scope from "./internal/requiredScope.ts"
 import * as JwtCodec from "./jwt/JwtCodec.ts"
 import type * as JwtError from "./jwt/JwtError.ts"
 
@@ -193,28 +194,33 @@ export class BearerAuth extends HttpApiMiddleware.Service<BearerAuth, { provides
 ) {}
 
 /**
- * The scope that a token must have: an annotation of an endpoint or a group. Several words are all required, and those of
- * an endpoint are required besides those of its group.
+ * The scope that a token must have: an annotation of an `HttpApi`, a group or an endpoint, in words that spaces part.
+ *
+ * All words are required that ever stood on the endpoint, its group and the APIs that these were added to, whatever came
+ * first: scopes add up, and no annotation takes one away.
  *
  * **Gotchas**
  *
- * On an `HttpApi` itself it has no effect: a middleware sees the group and the endpoint only.
+ * The annotations that count are those of the API that the handlers were built for (`HttpApiBuilder.group`), as is so with
+ * middleware: what is annotated on a copy of it that is only served does nothing.
  *
- * **Example** (An endpoint that only some tokens may call)
+ * **Example** (An API for members, and an endpoint for a few of them)
  *
  * ```ts
  * import { BearerAuth } from "@effect-authn/core"
- * import { HttpApiEndpoint } from "effect/http-api"
+ * import { HttpApi, HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
  *
- * export const remove = HttpApiEndpoint.delete("remove", "/notes").annotate(BearerAuth.RequiredScope, "notes:write admin")
+ * const remove = HttpApiEndpoint.delete("remove", "/notes").annotate(BearerAuth.RequiredScope, "notes:write admin")
+ *
+ * export const Api = HttpApi.make("notes").add(HttpApiGroup.make("notes").add(remove))
+ *   .annotate(BearerAuth.RequiredScope, "member")
+ *   .middleware(BearerAuth.BearerAuth)
  * ```
  *
  * @category references
  * @since 0.1.0
  */
-export const RequiredScope = Context.Reference<string>("@effect-authn/core/BearerAuth/RequiredScope", {
-  defaultValue: () => ""
-})
+export const RequiredScope: Context.Reference<string> = scope.RequiredScope
 
 /**
  * What is called.
@@ -297,18 +303,18 @@ export const layerFor = <Id, IdentityId, A, R, S extends Schema.ConstraintDecode
       const codec = yield* JwtCodec.JwtCodec
       const services = yield* Effect.context<R>()
       const { realm } = options
+      const scheme = schemeOf(middleware)
 
       const identify = Effect.fnUntraced(function*(token: Redacted.Redacted, { endpoint, group }: Route) {
+        if (!scope.keepsScopes(group) || !scope.keepsScopes(endpoint)) return yield* Effect.die(new Error(otherEffect))
         if (Redacted.value(token) === "") return yield* new Unauthorized({ realm })
         const jwt = yield* Effect.catch(codec.verify(token, options), (error) => refuse(error, realm))
-        const scopes = words(jwt.payload["scope"] ?? jwt.payload["scp"])
-        const required = new Set(
-          [group, endpoint].flatMap(({ annotations }) => words(Context.get(annotations, RequiredScope)))
-        )
-        if (![...required].every((word) => scopes.includes(word))) {
+        const scopes = scope.words(jwt.payload["scope"] ?? jwt.payload["scp"])
+        const required = scope.required(scheme, group.annotations, endpoint.annotations)
+        if (!required.every((word) => scopes.includes(word))) {
           return yield* new InsufficientScope({
             realm,
-            scope: [...required].join(" "),
+            scope: required.join(" "),
             description: "the token's scope is too small"
           })
         }
@@ -369,9 +375,15 @@ export const layer = <R = never>(
     identify: (caller, route) => Effect.as(options.validate?.(caller, route) ?? Effect.void, caller)
   })
 
-const words = (scope: unknown): ReadonlyArray<string> =>
-  (typeof scope === "string" ? scope.split(" ") : Array.isArray(scope) ? scope.filter(Predicate.isString) : [])
-    .filter((word) => word !== "")
+const schemeOf = (middleware: object): Context.Context<never> =>
+  Predicate.hasProperty(middleware, "security") && Predicate.hasProperty(middleware.security, "bearer") &&
+    Predicate.hasProperty(middleware.security.bearer, "annotations") &&
+    Context.isContext(middleware.security.bearer.annotations)
+    ? middleware.security.bearer.annotations
+    : Context.empty()
+
+const otherEffect =
+  "This HttpApi was made by another copy of effect than BearerAuth's, so scopes that it requires may be missing: let your package manager install one copy"
 
 // A server without keys knows nothing about the token: a 401 would make its holder throw a good one away.
 const refuse = (error: JwtError.JwtError, realm: string): Effect.Effect<never, Unauthorized | KeysUnavailable> =>
