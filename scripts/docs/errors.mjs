@@ -84,7 +84,8 @@ const serviceErrors = {
 
 const loginErrors = {
   BrowserNotOpened: [{ detail: "xdg-open is not installed" }, "`InteractiveStrategy.interactive` goes on with another way by itself. Otherwise open the address by hand."],
-  CallbackUnavailable: [{ detail: "port 8400 is in use" }, "Give other `ports`, or end what uses this one."]
+  CallbackUnavailable: [{ detail: "port 8400 is in use" }, "Give other `ports`, or end what uses this one."],
+  SignInShared: [{}, "Start again. When nobody copied the address, look who else is on the machine."]
 }
 
 const sections = [

@@ -68,10 +68,14 @@ describe("an OpenID provider", () => {
         ]
         const [signedIn, page] = yield* Effect.all([
           home.spawn(args, { env: browser.env, atOnce: true }),
-          Effect.flatMap(browser.opened, (url) => visit(url))
+          Effect.flatMap(browser.opened, (url) => Effect.map(visit(url), (page) => ({ ...page, opened: url })))
         ], { concurrency: 2 })
         assert.strictEqual(signedIn.code, 0, signedIn.stderr)
         assert.strictEqual(page.status, 200)
+        // Every user of the machine can read the arguments of the opener.
+        assert.match(page.opened, /^http:\/\/127\.0\.0\.1:\d+\/sign-in\/[\da-f-]+$/)
+        assert.include(signedIn.stderr, page.opened)
+        assert.notMatch(signedIn.stderr, /state=|code_challenge/)
         const whoami = yield* home.run(["whoami"])
         assert.match(whoami.stdout, /id +ada/, whoami.stderr)
         const first = (yield* home.run(["token"])).stdout

@@ -458,16 +458,13 @@ export const make = Effect.fnUntraced(function*(
       server.signIn,
       ({ as, resource }) => as.issuer === signIn.as.issuer && resource === signIn.resource
     )
-    const asked = Asking.confirming(
-      signIn,
-      Context.get(oidc, BrowserLogin),
-      callbacks.value,
-      isFirst ? canonical : undefined
-    )
     const person = Context.make(Browser, browser.value).pipe(
-      Context.add(CallbackServer, asked.callbacks),
+      Context.add(
+        CallbackServer,
+        isFirst ? Asking.confirming(signIn, callbacks.value, canonical) : callbacks.value
+      ),
       Context.add(LoginPrompt, prompt.value),
-      Context.add(BrowserLogin, asked.login)
+      Context.add(BrowserLogin, Context.get(oidc, BrowserLogin))
     )
     const way = mode === "browser"
       ? Strategy.provide(Asking.inFront(InteractiveStrategy.browser()), person)

@@ -1,6 +1,7 @@
+import { Browser } from "@effect-authn/core"
 import { McpAuth } from "@effect-authn/mcp"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Option, Redacted } from "effect"
+import { Effect, Fiber, Option, Queue, Redacted } from "effect"
 import { HttpClientRequest } from "effect/http"
 import { services, strict } from "./fixtures.ts"
 import { answerJson, echo } from "./strict.ts"
@@ -54,6 +55,41 @@ describe("a client of one server", () => {
       assert.strictEqual((yield* client.execute(list(server.url))).status, 200)
       assert.deepStrictEqual([server.count("register"), server.count("authorize")], [2, 2])
       assert.notStrictEqual(server.authorizations[0]?.get("client_id"), server.authorizations[1]?.get("client_id"))
+    }).pipe(Effect.provide(services)))
+
+  it.live("asks one browser only: who reads its address elsewhere neither goes on nor presses the button", () =>
+    Effect.gen(function*() {
+      const server = yield* strict
+      const opened = yield* Queue.unbounded<string>()
+      const browser = Browser.Browser.of({
+        obstacle: Effect.succeedNone,
+        open: (url) => Effect.asVoid(Queue.offer(opened, url))
+      })
+      const asked = Effect.gen(function*() {
+        const { client } = yield* McpAuth.make({ url: server.url })
+        return yield* client.execute(list(server.url))
+      }).pipe(Effect.provideService(Browser.Browser, browser))
+      const page = (url: string, init?: RequestInit) =>
+        Effect.promise(() => fetch(url, { redirect: "manual", ...init }))
+
+      // Somebody else is first: the page of the person ends the sign-in, and the other's button is gone.
+      const first = yield* Effect.forkChild(Effect.flip(asked))
+      const url = yield* Queue.take(opened)
+      const stolen = yield* page(url)
+      assert.include(yield* Effect.promise(() => stolen.text()), "Sign in to an MCP server?")
+      assert.strictEqual((yield* page(url)).status, 403)
+      const ended = Option.getOrThrow(McpAuth.reasonOf(yield* Fiber.join(first)))
+      assert.strictEqual(ended._tag, "InvalidCredentials")
+      assert.include(ended.message, "opened a second time")
+
+      // Somebody else is second, with the button itself.
+      const second = yield* Effect.forkChild(Effect.flip(asked))
+      const again = yield* Queue.take(opened)
+      assert.strictEqual((yield* page(again, { method: "POST" })).status, 405)
+      yield* page(again)
+      assert.strictEqual((yield* page(again, { method: "POST" })).status, 403)
+      assert.strictEqual(Option.getOrThrow(McpAuth.reasonOf(yield* Fiber.join(second)))._tag, "InvalidCredentials")
+      assert.strictEqual(server.count("authorize"), 0)
     }).pipe(Effect.provide(services)))
 
   it.live("asks nobody where nobody may be asked, and names the command", () =>

@@ -1,14 +1,22 @@
-/** The browser of a person who says yes: it follows redirects, and presses the one button of a page. */
+/** The browser of a person who says yes: it follows redirects, keeps cookies, and presses the one button of a page. */
 import * as fs from "node:fs"
 
 const [, , file = "", address = ""] = process.argv
 
-fs.appendFileSync(file, `${address}\n`)
-let response = await fetch(address)
-const html = await response.text()
-const pages = [html]
-if (html.includes("<form")) {
-  response = await fetch(address, { method: "POST" })
-  pages.push(await response.text())
+const cookies = new Map<string, string>()
+const pages: Array<string> = []
+
+const open = async (address: URL, method = "GET"): Promise<void> => {
+  const cookie = cookies.get(address.host)
+  const response = await fetch(address, { method, redirect: "manual", ...(cookie && { headers: { cookie } }) })
+  for (const given of response.headers.getSetCookie()) cookies.set(address.host, given.replace(/;.*/, ""))
+  const html = await response.text()
+  if (html !== "") pages.push(html)
+  const location = response.headers.get("location")
+  if (location !== null) await open(new URL(location, address))
+  else if (html.includes("<form")) await open(address, "POST")
 }
+
+fs.appendFileSync(file, `${address}\n`)
+await open(new URL(address))
 fs.appendFileSync(`${file}.pages`, pages.join("\n"))

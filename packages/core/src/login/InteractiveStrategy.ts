@@ -16,6 +16,7 @@ import { type AuthError, InvalidCredentials, LoginTimedOut, type NoCredentials }
 import { BrowserLogin } from "../iam/BrowserLogin.ts"
 import { DeviceLogin } from "../iam/DeviceLogin.ts"
 import { IamError, Misconfigured } from "../iam/IamError.ts"
+import * as SecureUrl from "../SecureUrl.ts"
 import type { TokenResponse } from "../session/Session.ts"
 import * as Session from "../session/Session.ts"
 import { type AuthStrategy, firstOfWith, noCredentials, provide, type StrategyContext } from "./AuthStrategy.ts"
@@ -38,8 +39,9 @@ export interface Options {
 }
 
 /**
- * Opens the IAM's page in the browser of this machine, and waits for the browser to come back. When no browser opens, the
- * person is shown the address. A page that is never finished ends in `LoginTimedOut`.
+ * Opens the IAM's page in the browser of this machine, by way of a page of its own that one browser only can open, and
+ * waits for that browser to come back. When no browser opens, the person is shown the IAM's address. A second browser
+ * ends the login in `InvalidCredentials`, a page that is never finished in `LoginTimedOut`.
  *
  * **Example** (Signing in with the browser of this machine)
  *
@@ -86,20 +88,31 @@ const atBrowser = (options: Options | undefined, onNotOpened: NotOpened): AuthSt
         "browser",
         login.begin({ ...begun(context, options), redirectUri: callback.redirectUri })
       )
+      if (!/^https?:$/.test(URL.parse(url)?.protocol ?? "")) {
+        return yield* misconfigured(context, `the IAM's sign-in page is no web page: ${SecureUrl.shown(url)}`)
+      }
+      const page = yield* callback.page({ url })
+      const shared = Effect.mapError(
+        page.shared,
+        ({ message }) => new InvalidCredentials({ key: context.key, detail: message })
+      )
       // A browser that has nothing to ask is back before it is said to have opened.
       const coming = yield* Effect.forkScoped(callback.receive(pending.state), { startImmediately: true })
-      yield* prompt.show(Notice.cases.OpenBrowser.make({ url }))
-      yield* Browser.use((browser) => browser.open(url)).pipe(
-        Effect.catch((error) => onNotOpened(context, url, error))
+      yield* prompt.show(Notice.cases.OpenBrowser.make({ url: page.url }))
+      yield* Browser.use((browser) => browser.open(page.url)).pipe(
+        Effect.catch((error) => Effect.flatMap(page.printed, (url) => onNotOpened(context, url, error)))
       )
-      const received = yield* within(
-        context,
-        options,
-        Fiber.join(coming),
-        "start again; where no browser of this machine can be used, sign in with a device code, or paste the address"
+      const received = yield* Effect.raceFirst(
+        shared,
+        within(
+          context,
+          options,
+          Fiber.join(coming),
+          "start again; where no browser of this machine can be used, sign in with a device code, or paste the address"
+        )
       )
       // The browser is told how it went, and only then whoever asked.
-      const completed = yield* Effect.exit(login.complete(pending, received.url))
+      const completed = yield* Effect.exit(Effect.raceFirst(shared, login.complete(pending, received.url)))
       yield* received.finish(Exit.isSuccess(completed) ? "success" : "failure")
       return sessionFrom(context, yield* completed, "browser")
     }))
@@ -186,11 +199,7 @@ export const manual = (
     if (Option.isSome(obstacle)) return yield* noCredentials(context, "manual", obstacle.value)
     const redirectUri = options?.redirectUri ?? "http://127.0.0.1:49321/callback"
     if (!URL.canParse(redirectUri)) {
-      return yield* new IamError({
-        issuer: context.iam.issuer,
-        method: "login",
-        reason: new Misconfigured({ detail: `the redirect URI "${redirectUri}" is not an address: write it whole` })
-      })
+      return yield* misconfigured(context, `the redirect URI "${redirectUri}" is not an address: write it whole`)
     }
     const { pending, url } = yield* supported(
       context,
@@ -292,6 +301,9 @@ const supported = <A>(
     "Unsupported",
     ({ detail }) => Effect.fail(noCredentials(context, strategy, detail))
   )
+
+const misconfigured = (context: StrategyContext, detail: string): IamError =>
+  new IamError({ issuer: context.iam.issuer, method: "login", reason: new Misconfigured({ detail }) })
 
 const begun = (context: StrategyContext, options: Options | undefined) => ({
   selection: context.selection,

@@ -31,14 +31,30 @@ interface World {
   readonly nobody?: string
   readonly pasted?: string
   readonly denied?: boolean
+  /** When somebody else opens the page with which the login begins. */
+  readonly sharedAfter?: Duration.Input
+  /** Whether the IAM thinks for a minute about a code. */
+  readonly slow?: boolean
 }
 
 const state = "s1"
 const redirectUri = "http://127.0.0.1:1/callback"
+const pageUrl = "http://127.0.0.1:1/sign-in/1"
 
 /** A person, a browser and an IAM of which all is known; and what happened. */
 const world = (
-  { comes = true, denied, device = "good", hasPort = true, nobody, obstacle, opens = true, pasted }: World
+  {
+    comes = true,
+    denied,
+    device = "good",
+    hasPort = true,
+    nobody,
+    obstacle,
+    opens = true,
+    pasted,
+    sharedAfter,
+    slow = false
+  }: World
 ) => {
   const log: Array<string> = []
   const told: Array<LoginPrompt.Notice> = []
@@ -63,8 +79,9 @@ const world = (
   const layer = Layer.mergeAll(
     Layer.succeed(Browser.Browser, {
       obstacle: Effect.succeed(Option.fromNullishOr(obstacle)),
-      open: () =>
+      open: (url) =>
         Effect.suspend(() => {
+          assert.strictEqual(url, pageUrl, "nothing of the login is in the arguments of a program")
           log.push("open")
           return opens ? Effect.void : Effect.fail(new Browser.BrowserNotOpened({ detail: "xdg-open ended with 3" }))
         })
@@ -86,7 +103,7 @@ const world = (
       complete: (_pending, url) =>
         Effect.suspend(() => {
           log.push(`complete ${url}`)
-          return complete
+          return slow ? Effect.delay(complete, "1 minute") : complete
         })
     }),
     Layer.succeed(CallbackServer.CallbackServer, {
@@ -96,7 +113,14 @@ const world = (
             log.push("listen")
             return {
               redirectUri,
-              confirm: () => Effect.succeed("http://127.0.0.1/confirm"),
+              page: ({ url }: { readonly url: string }) =>
+                Effect.succeed({
+                  url: pageUrl,
+                  printed: Effect.succeed(url),
+                  shared: sharedAfter === undefined
+                    ? Effect.never
+                    : Effect.delay(Effect.fail(new CallbackServer.SignInShared()), sharedAfter)
+                }),
               receive: () =>
                 comes
                   ? Effect.delay(
@@ -189,7 +213,7 @@ describe("browser", () => {
         Layer.succeed(CallbackServer.CallbackServer, {
           open: Effect.succeed({
             redirectUri,
-            confirm: () => Effect.succeed("http://127.0.0.1/confirm"),
+            page: () => Effect.succeed({ url: pageUrl, printed: Effect.succeed(pageUrl), shared: Effect.never }),
             receive: () =>
               Effect.sync(() => {
                 isAwaited = true
@@ -222,6 +246,43 @@ describe("browser", () => {
         "31 seconds"
       )
       assert.include(error(short.result).message, "30s")
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("is told the address that opens, which is not the IAM's, and the IAM's where none opens", () =>
+    Effect.gen(function*() {
+      const { told } = yield* login(InteractiveStrategy.browser(), { opens: false })
+      assert.deepStrictEqual(told.map((notice) => "url" in notice ? notice.url : ""), [pageUrl, `${issuer}/authorize`])
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("of which there are two ends the login, with words, also while the first one is being finished", () =>
+    Effect.gen(function*() {
+      const waiting = yield* login(InteractiveStrategy.browser(), { comes: false, sharedAfter: "3 seconds" })
+      assert.strictEqual(error(waiting.result)._tag, "InvalidCredentials")
+      for (const part of ["opened a second time", "start again"]) {
+        assert.include(error(waiting.result).message, part)
+      }
+      assert.deepStrictEqual(waiting.log, ["listen", "open", "close"])
+      const finishing = yield* login(InteractiveStrategy.browser(), { slow: true, sharedAfter: "12 seconds" })
+      assert.strictEqual(error(finishing.result)._tag, "InvalidCredentials")
+      assert.deepStrictEqual(finishing.log.slice(-2), ["failure", "close"])
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("is led to web pages only", () =>
+    Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
+      const { layer, log } = world({})
+      for (const url of ["javascript:alert(1)", "file:///etc/passwd", "calculator:", "nothing"]) {
+        const odd = Layer.effect(
+          BrowserLogin.BrowserLogin,
+          Effect.map(BrowserLogin.BrowserLogin, (login) => ({
+            ...login,
+            begin: (options) => Effect.map(login.begin(options), (begun) => ({ ...begun, url }))
+          }))
+        ).pipe(Layer.provideMerge(layer))
+        const refused = yield* Effect.flip(Effect.provide(auth.login(InteractiveStrategy.browser()), odd))
+        assert.include(refused.message, "is no web page")
+      }
+      assert.notInclude(log, "open")
     }).pipe(Effect.provide(setup())))
 
   it.effect("that is interrupted closes, and frees the lock", () =>

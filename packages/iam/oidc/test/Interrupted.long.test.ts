@@ -40,11 +40,11 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGKILL"] as const) {
           let text = ""
           child.stderr.on("data", (chunk) => {
             text += String(chunk)
-            const address = /http\S+redirect_uri\S+(?=\s)/.exec(text)?.[0]
+            const address = /http:\S+(?=\s)/.exec(text)?.[0]
             if (address !== undefined) resume(Effect.succeed(new URL(address)))
           })
         })
-        const port = Number(new URL(url.searchParams.get("redirect_uri") ?? "").port)
+        const port = Number(url.port)
         assert.isTrue(yield* isOpen(port))
         const ended = Effect.callback<void>((resume) => {
           child.once("exit", () => resume(Effect.void))

@@ -1,6 +1,5 @@
 /** How a person is asked: after another program's sign-in, where a page is in front of them, behind a page that tells. */
 import { NotAuthenticated } from "@effect-authn/core/AuthError"
-import { BrowserLogin } from "@effect-authn/core/iam/BrowserLogin"
 import { DeviceLogin } from "@effect-authn/core/iam/DeviceLogin"
 import type { AuthStrategy, StrategyContext } from "@effect-authn/core/login/AuthStrategy"
 import * as Strategy from "@effect-authn/core/login/AuthStrategy"
@@ -51,41 +50,29 @@ export const withDevice = <R>(
     obtain: (context) => Effect.provideService(strategy.obtain(context), DeviceLogin, login)
   }
 
-/** Puts a page in front of the first sign-in, on which a person sees who asks for what. */
+/** On the page with which the first sign-in begins, a person sees who asks for what. */
 export const confirming = (
   { as, scopes }: Server.SignIn,
-  login: BrowserLogin["Service"],
   callbacks: CallbackServer["Service"],
-  server: string | undefined
-) => {
-  let confirm: ((url: string) => Effect.Effect<string>) | undefined
-  return {
-    callbacks: CallbackServer.of({
-      open: Effect.tap(callbacks.open, (callback) =>
-        Effect.sync(() => {
-          confirm = (url) =>
-            callback.confirm({
-              title: "Sign in to an MCP server?",
-              text:
-                "A program on this machine wants to use this server as you. Go on only if you know the server, and " +
-                "if you want it to have what it asks for.",
-              facts: [
-                ["MCP server", server ?? ""],
-                ["You sign in at", new URL(as.issuer).host],
-                ["It asks for", scopes.length === 0 ? "whatever the server gives" : scopes.join(", ")]
-              ],
-              button: "Go on and sign in",
-              url
-            })
-        }))
-    }),
-    login: BrowserLogin.of({
-      begin: Effect.fnUntraced(function*(options) {
-        const begun = yield* login.begin(options)
-        if (server === undefined || confirm === undefined) return begun
-        return { ...begun, url: yield* confirm(begun.url) }
-      }),
-      complete: login.complete
-    })
-  }
-}
+  server: string
+): CallbackServer["Service"] =>
+  CallbackServer.of({
+    open: Effect.map(callbacks.open, (callback) => ({
+      ...callback,
+      page: ({ url }) =>
+        callback.page({
+          url,
+          confirmation: {
+            title: "Sign in to an MCP server?",
+            text: "A program on this machine wants to use this server as you. Go on only if you know the server, and " +
+              "if you want it to have what it asks for.",
+            facts: [
+              ["MCP server", server],
+              ["You sign in at", new URL(as.issuer).host],
+              ["It asks for", scopes.length === 0 ? "whatever the server gives" : scopes.join(", ")]
+            ],
+            button: "Go on and sign in"
+          }
+        })
+    }))
+  })

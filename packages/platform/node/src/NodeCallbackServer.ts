@@ -7,7 +7,6 @@ import {
   type Callback,
   CallbackServer,
   CallbackUnavailable,
-  type Confirmation,
   type Received
 } from "@effect-authn/core/login/CallbackServer"
 import * as Effect from "effect/Effect"
@@ -15,9 +14,9 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
-import { randomUUID } from "node:crypto"
 import * as Http from "node:http"
 import * as Page from "./internal/callbackPage.ts"
+import * as SignInPage from "./internal/signInPage.ts"
 
 /**
  * What the redirect URI looks like, as it is registered at the IAM.
@@ -43,7 +42,9 @@ const freePort = 0
 const attempts = 8
 
 /** Who waits for a callback with this state. */
-type Gate = (state: string) => ((callback: URL, response: Http.ServerResponse) => void) | undefined
+type Gate = (
+  state: string
+) => ((callback: URL, request: Http.IncomingMessage, response: Http.ServerResponse) => void) | undefined
 
 const closed: Gate = () => undefined
 
@@ -60,10 +61,10 @@ export const make = (options?: Options): CallbackServer["Service"] => {
 
   const open = Effect.gen(function*(): Effect.fn.Return<Callback, CallbackUnavailable, Scope.Scope> {
     let gate = closed
-    let asked: { readonly path: string; readonly confirmation: Confirmation } | undefined
+    let front: ReturnType<typeof SignInPage.make> | undefined
     const { port, taken } = yield* listenOnFirst(ports, (request, response) => {
       if (!isOurs(request)) return Page.send(response, "unknown")
-      if (asked !== undefined && request.url === asked.path) return confirm(request, response, asked.confirmation)
+      if (front?.answer(request, response) === true) return
       answer(request, response, path, gate)
     })
     if (port === undefined) {
@@ -72,22 +73,24 @@ export const make = (options?: Options): CallbackServer["Service"] => {
     }
     return {
       redirectUri: `http://${host}:${port}${path}`,
-      confirm: (confirmation) =>
+      page: ({ confirmation, url }) =>
         Effect.sync(() => {
-          asked = { path: `/confirm/${randomUUID()}`, confirmation }
-          return `http://${host}:${port}${asked.path}`
+          front = SignInPage.make({ url: new URL(url).href, confirmation, origin: `http://${host}:${port}` })
+          return front.page
         }),
       receive: (state) =>
         Effect.callback<Received>((resume) => {
           let isReceived = false
           gate = (offered) =>
-            offered !== state ? undefined : ({ search, searchParams }, response) => {
+            offered !== state ? undefined : ({ search, searchParams }, request, response) => {
+              if (front?.admits(request) === false) return Page.send(response, "otherBrowser")
               if (isReceived) return Page.send(response, "again")
               isReceived = true
               const isDenied = searchParams.get("error") === "access_denied"
               resume(Effect.succeed({
                 url: `http://${host}:${port}${path}${search}`,
-                finish: (outcome) => Page.sent(response, outcome === "failure" && isDenied ? "denied" : outcome)
+                finish: (outcome) =>
+                  Page.sent(response, outcome === "failure" && isDenied ? "denied" : outcome, front?.forget)
               }))
             }
           return Effect.sync(() => {
@@ -113,12 +116,6 @@ export const layer = (options?: Options): Layer.Layer<CallbackServer> => Layer.s
 const isOurs = ({ headers }: Http.IncomingMessage): boolean =>
   /^(127\.0\.0\.1|localhost|\[::1\]):\d+$/.test(headers.host ?? "")
 
-const confirm = (request: Http.IncomingMessage, response: Http.ServerResponse, confirmation: Confirmation): void => {
-  if (request.method === "GET") return Page.sendConfirmation(response, confirmation)
-  if (request.method === "POST") return Page.goOn(response, confirmation.url)
-  Page.send(response, "method")
-}
-
 const answer = (request: Http.IncomingMessage, response: Http.ServerResponse, path: string, gate: Gate): void => {
   const url = URL.parse(request.url ?? "/", "http://127.0.0.1")
   if (url?.pathname !== path) return Page.send(response, "unknown")
@@ -127,7 +124,7 @@ const answer = (request: Http.IncomingMessage, response: Http.ServerResponse, pa
   // Some IAMs append `?token=…` to a redirect URI that has its state in a query already.
   const receive = others.length === 0 ? gate(state.replace(/\?.*/s, "")) : undefined
   if (receive === undefined) return Page.send(response, "stranger")
-  receive(url, response)
+  receive(url, request, response)
 }
 
 const listenOnFirst = Effect.fnUntraced(function*(ports: ReadonlyArray<number>, listener: Http.RequestListener) {

@@ -42,6 +42,10 @@ const occupied = (host: string, port = 0) =>
     return typeof address === "object" && address !== null ? address.port : 0
   }))
 
+const iamPage = "https://iam.example/authorize?client_id=cli&state=s1"
+
+const cookieOf = ({ headers }: Answer) => (headers.get("set-cookie") ?? "").replace(/;.*/, "")
+
 const portOf = (uri: string) => Number(new URL(uri).port)
 
 describe("NodeCallbackServer", () => {
@@ -131,14 +135,135 @@ describe("NodeCallbackServer", () => {
     Effect.gen(function*() {
       const callback = yield* open()
       yield* Effect.forkChild(callback.receive("s1"), { startImmediately: true })
-      const raw = yield* socket(portOf(callback.redirectUri))
-      const answer = yield* Effect.callback<string>((resume) => {
-        let text = ""
-        raw.on("data", (chunk) => text += String(chunk))
-        raw.on("close", () => resume(Effect.succeed(text)))
-        raw.write("GET /callback?code=c&state=s1 HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+      const port = portOf(callback.redirectUri)
+      const asked = yield* callback.page({
+        url: iamPage,
+        confirmation: { title: "", text: "", facts: [], button: "Go on" }
       })
-      assert.match(answer, /^HTTP\/1\.1 404/)
+      const { pathname } = new URL(asked.url)
+      const lines = [`GET /callback?code=c&state=s1`, `GET ${pathname}`, `POST ${pathname}`]
+      const hosts = ["evil.example", `evil.example:${port}`, `127.0.0.1.evil.example:${port}`, `localhost.:${port}`, ""]
+      for (const line of lines) {
+        for (const host of hosts) {
+          const raw = yield* socket(port)
+          const answer = yield* Effect.callback<string>((resume) => {
+            let text = ""
+            raw.on("data", (chunk) => text += String(chunk))
+            raw.on("close", () => resume(Effect.succeed(text)))
+            raw.write(`${line} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`)
+          })
+          assert.match(answer, /^HTTP\/1\.1 404/, `${line} of ${host}`)
+          assert.notMatch(answer, /set-cookie|location|Go on/i)
+        }
+      }
+      assert.strictEqual((yield* get(asked.url)).status, 200, "nobody has opened the page yet")
+    }).pipe(Effect.scoped))
+
+  it.live("begins at a page of its own: the first browser gets a cookie and goes on, without which no callback is taken", () =>
+    Effect.gen(function*() {
+      const callback = yield* open()
+      const page = yield* callback.page({ url: iamPage })
+      const waiting = yield* Effect.forkChild(callback.receive("s1"), { startImmediately: true })
+      assert.strictEqual(new URL(page.url).origin, new URL(callback.redirectUri).origin)
+      assert.strictEqual(new URL(page.url).search, "")
+      const back = `${callback.redirectUri}?code=c&state=s1`
+      assert.strictEqual((yield* get(back)).status, 403, "before anybody has opened the page")
+
+      assert.strictEqual((yield* get(page.url, { method: "HEAD" })).status, 405)
+      assert.strictEqual((yield* get(page.url, { method: "POST" })).status, 405)
+      const first = yield* get(page.url)
+      assert.strictEqual(first.status, 303)
+      assert.strictEqual(first.headers.get("location"), iamPage)
+      assert.strictEqual(first.headers.get("cache-control"), "no-store")
+      assert.strictEqual(first.headers.get("referrer-policy"), "no-referrer")
+      assert.match(first.headers.get("set-cookie") ?? "", /^[\w-]+=[\w-]{36}; Path=\/; HttpOnly; SameSite=Lax$/)
+      const cookie = cookieOf(first)
+      const again = yield* get(page.url, { headers: { cookie: `other=1; ${cookie}` } })
+      assert.strictEqual(again.headers.get("location"), iamPage, "the same browser may come again")
+      assert.isNull(again.headers.get("set-cookie"))
+
+      for (const wrong of ["", `${cookie}x`, `x${cookie}`, cookie.replace(/=.*/, "="), cookie.toUpperCase()]) {
+        const refused = yield* get(back, { headers: { cookie: wrong } })
+        assert.strictEqual(refused.status, 403, wrong)
+        assert.include(refused.text, "did not begin the sign-in")
+      }
+      const browser = yield* Effect.forkChild(get(back, { headers: { cookie: `a=b; ${cookie}; c=d` } }))
+      yield* (yield* Fiber.join(waiting)).finish("success")
+      const done = yield* Fiber.join(browser)
+      assert.strictEqual(done.status, 200)
+      assert.include(done.headers.get("set-cookie") ?? "", "Max-Age=0", "the cookie is forgotten")
+    }).pipe(Effect.scoped))
+
+  it.live("a second browser at the page ends the sign-in, and neither of the two is let in any more", () =>
+    Effect.gen(function*() {
+      const callback = yield* open()
+      const page = yield* callback.page({ url: iamPage })
+      yield* Effect.forkChild(callback.receive("s1"), { startImmediately: true })
+      const shared = yield* Effect.forkChild(Effect.flip(page.shared), { startImmediately: true })
+      const cookie = cookieOf(yield* get(page.url))
+      assert.isUndefined(shared.pollUnsafe())
+      const second = yield* get(page.url)
+      assert.strictEqual(second.status, 403)
+      assert.include(second.text, "This sign-in was stopped")
+      assert.isNull(second.headers.get("location"))
+      assert.isNull(second.headers.get("set-cookie"))
+      assert.include((yield* Fiber.join(shared)).message, "opened a second time")
+      const headers = { cookie }
+      assert.strictEqual((yield* get(page.url, { headers })).status, 403)
+      assert.strictEqual((yield* get(`${callback.redirectUri}?code=c&state=s1`, { headers })).status, 403)
+    }).pipe(Effect.scoped))
+
+  it.live("a page that is printed instead, since no browser opened, asks for no cookie; the first one leads nowhere", () =>
+    Effect.gen(function*() {
+      const callback = yield* open()
+      const page = yield* callback.page({ url: iamPage })
+      assert.strictEqual(yield* page.printed, iamPage)
+      const waiting = yield* Effect.forkChild(callback.receive("s1"), { startImmediately: true })
+      const withdrawn = yield* get(page.url)
+      assert.strictEqual(withdrawn.status, 410)
+      assert.isNull(withdrawn.headers.get("set-cookie"))
+      const browser = yield* Effect.forkChild(get(`${callback.redirectUri}?code=c&state=s1`))
+      yield* (yield* Fiber.join(waiting)).finish("success")
+      assert.strictEqual((yield* Fiber.join(browser)).status, 200)
+      // It opened all the same.
+      const other = yield* callback.page({ url: iamPage })
+      const cookie = cookieOf(yield* get(other.url))
+      assert.strictEqual(yield* other.printed, other.url)
+      assert.strictEqual((yield* get(other.url, { headers: { cookie } })).status, 303)
+    }).pipe(Effect.scoped))
+
+  it.live("a page that asks first leads on by its button only, and by that of the browser with the cookie", () =>
+    Effect.gen(function*() {
+      const callback = yield* open()
+      const confirmation = {
+        title: "Sign in to a server?",
+        text: "A program wants to.",
+        facts: [["Server", "<img src=x onerror=alert(1)>\u202e"]] as const,
+        button: "Go on"
+      }
+      const page = yield* callback.page({ url: iamPage, confirmation })
+      assert.strictEqual((yield* get(page.url, { method: "POST" })).status, 405, "before anybody has read it")
+      const first = yield* get(page.url)
+      assert.strictEqual(first.status, 200)
+      assert.isNull(first.headers.get("location"))
+      assert.include(first.text, "&#60;img")
+      assert.notMatch(first.text, /<img|\u202e|iam\.example/)
+      assert.include(first.headers.get("content-security-policy") ?? "", "frame-ancestors 'none'")
+      assert.strictEqual(first.headers.get("cache-control"), "no-store")
+      const headers = { cookie: cookieOf(first) }
+      const pressed = yield* get(page.url, { method: "POST", headers })
+      assert.strictEqual(pressed.headers.get("location"), iamPage)
+      assert.strictEqual(pressed.headers.get("referrer-policy"), "no-referrer")
+      const shared = yield* Effect.forkChild(Effect.flip(page.shared), { startImmediately: true })
+      assert.strictEqual((yield* get(page.url, { method: "POST" })).status, 403)
+      yield* Fiber.join(shared)
+
+      const printed = yield* callback.page({ url: iamPage, confirmation })
+      const instead = yield* printed.printed
+      assert.notStrictEqual(instead, printed.url)
+      assert.strictEqual((yield* get(printed.url)).status, 410)
+      assert.include((yield* get(instead)).text, "Sign in to a server?")
+      assert.strictEqual((yield* get(instead, { method: "POST" })).headers.get("location"), iamPage)
     }).pipe(Effect.scoped))
 
   it.live("an IAM that appends a second question mark is understood", () =>

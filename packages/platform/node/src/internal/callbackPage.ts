@@ -4,7 +4,17 @@ import * as Effect from "effect/Effect"
 import { createHash } from "node:crypto"
 import type { ServerResponse } from "node:http"
 
-type Name = "success" | "failure" | "denied" | "again" | "stranger" | "method" | "unknown"
+type Name =
+  | "success"
+  | "failure"
+  | "denied"
+  | "again"
+  | "shared"
+  | "moved"
+  | "otherBrowser"
+  | "stranger"
+  | "method"
+  | "unknown"
 
 interface Page {
   readonly status: number
@@ -32,6 +42,23 @@ const pages: { readonly [name in Name]: Page } = {
     status: 409,
     title: "This sign-in is already being finished",
     text: "Look at the other page, or at the program that you started."
+  },
+  shared: {
+    status: 403,
+    title: "This sign-in was stopped",
+    text: "Its page was opened a second time, by a browser that had not opened it first. If that was not you, it was " +
+      "somebody else on this machine. Go back to the program that you started, and begin again."
+  },
+  moved: {
+    status: 410,
+    title: "This sign-in begins elsewhere",
+    text: "The program that you started shows another address by now. Open that one."
+  },
+  otherBrowser: {
+    status: 403,
+    title: "This browser did not begin the sign-in",
+    text:
+      "Go on in the browser that the program opened, or begin again. A browser that keeps no cookies cannot be used."
   },
   stranger: {
     status: 400,
@@ -111,9 +138,14 @@ export const send = (response: ServerResponse, name: Name): void => {
 }
 
 /** Answers with a page, and returns when it is on its way, or when there is nobody left to get it. */
-export const sent = (response: ServerResponse, name: Name): Effect.Effect<void> =>
+export const sent = (
+  response: ServerResponse,
+  name: Name,
+  more: { readonly [header: string]: string } = {}
+): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
     if (response.destroyed) return resume(Effect.void)
     response.once("close", () => resume(Effect.void))
+    for (const [header, value] of Object.entries(more)) response.setHeader(header, value)
     send(response, name)
   }).pipe(Effect.timeoutOption("2 seconds"), Effect.asVoid)
