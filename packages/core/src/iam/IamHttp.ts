@@ -45,6 +45,7 @@ export interface Call {
  * What the IAM said, when it could be asked.
  *
  * - `body` is there when the answer is a JSON object: only such an answer can be the IAM's own word.
+ * - `jwt` is the whole answer where it looks like a JWT, as userinfo may be.
  * - `isEmpty` tells an answer without a body, which some servers send, from one that is not theirs.
  * - `shape` describes the answer for a message: `status 200 with text/html`.
  * - `message` is what the server says about it, safe to show: one line of at most 200 characters, from the fields
@@ -59,6 +60,7 @@ export interface Call {
 export interface Answer {
   readonly status: number
   readonly body: Option.Option<Schema.JsonObject>
+  readonly jwt: Option.Option<Redacted.Redacted>
   readonly isEmpty: boolean
   readonly shape: string
   readonly message: Option.Option<string>
@@ -386,6 +388,9 @@ const read = (
     const { headers, status } = response
     const json = decodeJson(text)
     const body = Option.filter(json, isParsedObject)
+    const jwt = /^\s*eyJ[\w-]*(\.[\w-]*){2,4}\s*$/.test(text)
+      ? Option.some(Redacted.make(text.trim(), { label: "jwt" }))
+      : Option.none()
     const shape = `status ${status} with ${
       text === "" ? "an empty body" : Option.isSome(body)
         ? "JSON"
@@ -410,7 +415,18 @@ const read = (
       )
     }
     const challenge = headers["www-authenticate"] ?? ""
-    return { status, body, isEmpty: text === "", shape, message, challenge, retryAfter: waits, serverTime, receivedAt }
+    return {
+      status,
+      body,
+      jwt,
+      isEmpty: text === "",
+      shape,
+      message,
+      challenge,
+      retryAfter: waits,
+      serverTime,
+      receivedAt
+    }
   })
 
 const locationOf = (response: HttpClientResponse.HttpClientResponse, from: string | URL): Option.Option<URL> =>

@@ -54,8 +54,10 @@ export const local = (jwks: { readonly keys: ReadonlyArray<Jwk> }): Effect.Effec
  * fetched before the first token.
  *
  * - `maxAge`: after this the set is fetched again; 10 minutes. When that fails, the known keys serve for another day.
- * - `cooldown`: a token with an unknown `kid` makes the set be fetched again, but not within this span after the last
- *   time; 30 seconds. So whoever makes up key ids causes no load at the issuer.
+ * - `cooldown`: a token with an unknown `kid` makes the set be fetched again, so that a new key is found at once, but not
+ *   within this span after another one has; 30 seconds. So whoever makes up key ids causes no load at the issuer.
+ * - `pause`: how long nothing is fetched after a fetch that failed; one second while there is no key at all, else
+ *   `cooldown`. Meanwhile a token with an unknown `kid` fails with `JwksUnavailable`.
  * - `timeLimit`: how long one fetch may take; 5 seconds.
  *
  * Whoever needs the set while it is being fetched waits for that one fetch. Redirects are not followed.
@@ -81,12 +83,14 @@ export const local = (jwks: { readonly keys: ReadonlyArray<Jwk> }): Effect.Effec
 export const remote = Effect.fnUntraced(function*(url: string, options?: {
   readonly maxAge?: Duration.Input | undefined
   readonly cooldown?: Duration.Input | undefined
+  readonly pause?: Duration.Input | undefined
   readonly timeLimit?: Duration.Input | undefined
 }): Effect.fn.Return<KeySet, JwtError, HttpClient.HttpClient> {
   const client = yield* HttpClient.HttpClient
   const turn = yield* Semaphore.make(1)
   const maxAge = nanos(options?.maxAge ?? "10 minutes")
   const cooldown = nanos(options?.cooldown ?? "30 seconds")
+  const pause = options?.pause === undefined ? undefined : nanos(options.pause)
   const timeLimit = Duration.fromInputUnsafe(options?.timeLimit ?? "5 seconds")
   const shown = SecureUrl.shown(url)
   const unavailable = (detail: string) => new JwtError({ reason: { _tag: "JwksUnavailable", url: shown, detail } })
@@ -124,39 +128,50 @@ export const remote = Effect.fnUntraced(function*(url: string, options?: {
   )
 
   let known: { readonly keys: KeySet; readonly at: bigint } | undefined
-  let failure: JwtError = unavailable("it was not fetched yet")
+  let failure: JwtError | undefined
   let notBefore: bigint | undefined
+  let fetches = 0
 
-  const fetchOnce = turn.withPermit(Effect.gen(function*() {
-    if (notBefore !== undefined && (yield* Clock.monotonicTimeNanos) < notBefore) return
-    const outcome = yield* Effect.result(fetched)
-    const now = yield* Clock.monotonicTimeNanos
-    if (Result.isSuccess(outcome)) {
-      known = { keys: outcome.success, at: now }
-    } else {
+  const keys = Effect.suspend(() =>
+    known === undefined ? Effect.fail(failure ?? unavailable("not yet")) : Effect.succeed(known.keys)
+  )
+
+  /** Fetches the set, unless somebody did since there were `seen` fetches, or it is too early. */
+  const fetchOnce = (seen: number, isForKey: boolean) =>
+    turn.withPermit(Effect.gen(function*() {
+      if (fetches !== seen) return
+      if (notBefore !== undefined && (yield* Clock.monotonicTimeNanos) < notBefore) return
+      const outcome = yield* Effect.result(fetched)
+      const now = yield* Clock.monotonicTimeNanos
+      fetches++
+      if (Result.isSuccess(outcome)) {
+        known = { keys: outcome.success, at: now }
+        failure = undefined
+        if (isForKey) notBefore = now + cooldown
+        return
+      }
       failure = outcome.failure
+      // Without any key everybody waits.
+      notBefore = now + (pause ?? (known === undefined && cooldown > second ? second : cooldown))
       yield* Effect.logWarning(failure.message)
-    }
-    // Without any key everybody waits: then one second must do.
-    notBefore = now + (known === undefined && cooldown > second ? second : cooldown)
-  }))
+    }))
 
   return {
     find: Effect.fnUntraced(function*(header) {
+      const seen = fetches
       const isOlderThan = (age: bigint) =>
         Effect.map(Clock.monotonicTimeNanos, (now) => known === undefined || now - known.at >= age)
-      if (yield* isOlderThan(maxAge)) yield* fetchOnce
-      if (known === undefined || (yield* isOlderThan(maxAge + day))) return yield* failure
-      return yield* known.keys.find(header).pipe(
-        Effect.catchReason(
-          "JwtError",
-          "UnknownKey",
-          () =>
-            Effect.andThen(
-              fetchOnce,
-              Effect.suspend(() => known === undefined ? Effect.fail(failure) : known.keys.find(header))
-            )
-        )
+      if (yield* isOlderThan(maxAge)) yield* fetchOnce(seen, false)
+      if (yield* isOlderThan(maxAge + day)) return yield* failure ?? unavailable("it is too old")
+      return yield* keys.pipe(
+        Effect.flatMap((keys) => keys.find(header)),
+        Effect.catchReason("JwtError", "UnknownKey", () =>
+          Effect.gen(function*() {
+            yield* fetchOnce(seen, true)
+            // Where the issuer cannot be asked, nobody knows that the key is none of its own.
+            if (failure !== undefined) return yield* failure
+            return yield* (yield* keys).find(header)
+          }))
       )
     })
   }
@@ -170,15 +185,18 @@ const nanos = (duration: Duration.Input): bigint => Duration.toNanosUnsafe(Durat
 const second = nanos("1 second")
 const day = nanos("1 day")
 
-// One member that is no key must not hide the others, nor must what else a key may do: here it only verifies.
+// One member that is no key must not hide the others, nor must what a key says of itself and nobody needs: here it only
+// verifies, and a member that is null says nothing.
 const usable = (document: unknown): unknown => {
   if (!Predicate.hasProperty(document, "keys") || !Array.isArray(document.keys)) return document
   const keys = document.keys.filter(Predicate.isObject)
   return keys.length === 0 ? document : {
-    keys: keys.map((key) =>
-      Array.isArray(key["key_ops"]) && key["key_ops"].includes("verify")
-        ? Object.assign({}, key, { key_ops: ["verify"] })
-        : key
+    keys: keys.map(({ ext: _extractable, ...key }) =>
+      Object.fromEntries(
+        Object.entries(key).filter(([, value]) => value !== null).map(([name, value]) =>
+          name === "key_ops" && Array.isArray(value) && value.includes("verify") ? [name, ["verify"]] : [name, value]
+        )
+      )
     )
   }
 }

@@ -263,16 +263,10 @@ export const make: Effect.Effect<JwtCodec["Service"]> = Effect.gen(function*() {
     tryKey: (key: CryptoKey | Jwk) => Effect.Effect<A, JwtError>
   ): Effect.Effect<A, JwtError> => {
     if ("jwks" in options) {
-      return Effect.flatMap(options.jwks.find(header), ([key, ...others]) =>
-        others.reduce(
-          (tried, key) =>
-            // A key of the set that nobody can use says nothing about the others.
-            Effect.catchReasons(tried, "JwtError", {
-              BadSignature: () => tryKey(key),
-              KeyNotUsable: () => tryKey(key)
-            }),
-          tryKey(key)
-        ))
+      return Effect.flatMap(
+        options.jwks.find(header),
+        (keys) => keys.length === 1 ? tryKey(keys[0]) : each(keys, tryKey)
+      )
     }
     const { key } = options
     if (typeof key === "string") return Effect.flatMap(Cache.get(pems, `${algorithm} ${key}`), tryKey)
@@ -325,6 +319,22 @@ export const make: Effect.Effect<JwtCodec["Service"]> = Effect.gen(function*() {
  * @since 0.1.0
  */
 export const layer: Layer.Layer<JwtCodec> = Layer.effect(JwtCodec, make)
+
+// A key of the set that nobody can use says nothing about the others, wherever it stands.
+const each = Effect.fnUntraced(function*<A>(
+  keys: Arr.NonEmptyReadonlyArray<CryptoKey>,
+  tryKey: (key: CryptoKey) => Effect.Effect<A, JwtError>
+): Effect.fn.Return<A, JwtError> {
+  let failure: JwtError | undefined
+  for (const key of keys) {
+    const tried = yield* Effect.result(tryKey(key))
+    if (Result.isSuccess(tried)) return tried.success
+    const { _tag } = tried.failure.reason
+    if (_tag !== "BadSignature" && _tag !== "KeyNotUsable") return yield* tried.failure
+    if (failure === undefined || _tag === "BadSignature") failure = tried.failure
+  }
+  return yield* failure ?? fail({ _tag: "BadSignature" })
+})
 
 const decodeRegistered = Schema.decodeResult(Claims)
 

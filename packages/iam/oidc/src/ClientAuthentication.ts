@@ -17,7 +17,8 @@ import * as oauth from "oauth4webapi"
  * - `client_secret`: a secret, in the header or in the body: as the provider's metadata has it
  *   (`token_endpoint_auth_methods_supported`; the header where it says nothing), and where that is refused the other way.
  * - `private_key_jwt`: an assertion signed with a private key, of which the provider has the public one. A JWK needs its
- *   `alg`; its `kid` is sent.
+ *   `alg`; its `kid` is sent. `audience` is for whom the assertion is: the provider's `issuer`, which the standards ask for
+ *   now (RFC 7523 as it is being amended), or its `token_endpoint`, which some still want. `issuer` unless told.
  *
  * @category models
  * @since 0.1.0
@@ -32,6 +33,7 @@ export type ClientAuthentication =
     readonly method: "private_key_jwt"
     readonly key: Redacted.Redacted<JwtCodec.Jwk> | CryptoKey
     readonly kid?: string
+    readonly audience?: "issuer" | "token_endpoint" | undefined
   }
 
 /**
@@ -49,7 +51,12 @@ export const methods = (
   if (authentication.method === "private_key_jwt") {
     return Effect.map(privateKey(authentication.key, issuer), ({ key, kid }) => {
       const sent = authentication.kid ?? kid
-      const assertion = oauth.PrivateKeyJwt(sent === undefined ? key : { key, kid: sent })
+      const assertion: oauth.ClientAuth = (as, ...request) =>
+        oauth.PrivateKeyJwt(sent === undefined ? key : { key, kid: sent }, {
+          [oauth.modifyAssertion]: (_header, payload) => {
+            if (authentication.audience === "token_endpoint") payload["aud"] = as.token_endpoint
+          }
+        })(as, ...request)
       return () => [assertion]
     })
   }

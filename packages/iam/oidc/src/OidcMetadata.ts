@@ -43,10 +43,6 @@ const endpoints = [
   "jwks_uri"
 ] as const
 
-// Which of them a provider lists is often wrong; the signature is checked with the keys that it publishes.
-const signatures = ["RS", "PS", "ES"].flatMap((kind) => [`${kind}256`, `${kind}384`, `${kind}512`])
-  .concat("EdDSA", "Ed25519")
-
 /**
  * Asks the provider for its metadata, in the place of OpenID Connect and then in that of RFC 8414. The issuer in the answer
  * must be `issuer` to the letter; anything else, and an endpoint that is not https, is `Misconfigured`.
@@ -127,7 +123,6 @@ const checked = Effect.fnUntraced(function*(
   return {
     ...found,
     issuer,
-    id_token_signing_alg_values_supported: signatures,
     ...(Array.isArray(authMethods)
       ? { token_endpoint_auth_methods_supported: authMethods.filter(Predicate.isString) }
       : {}),

@@ -5,6 +5,7 @@
  */
 import { type IamError, Misconfigured, Unsupported } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
+import type * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
 import * as RefreshPolicy from "@effect-authn/core/session/RefreshPolicy"
 import type * as Selection from "@effect-authn/core/session/Selection"
 import * as Config from "effect/Config"
@@ -21,6 +22,11 @@ import type { OidcMetadata } from "./OidcMetadata.ts"
  * - `prompt`: how insistent the provider's page is. By default `consent` where `offline_access` is asked for, since
  *   providers may not grant it without; an empty text sends none.
  * - `parameters`: what else the provider's page, or its device codes, are asked with.
+ * - `tokenType`: the word that this provider writes as the `token_type` of its bearer tokens, to the letter, where that is
+ *   not `Bearer` (`BearerToken`, `JWT`). APIs are shown `Bearer` all the same (RFC 6750).
+ * - `idTokenAlgorithm`: what the client is registered with for its id_tokens (`id_token_signed_response_alg`): then no other
+ *   is taken. By default every one with a public key. `HS256`, `HS384` and `HS512` are checked with the client's secret,
+ *   and taken only where they are named here.
  * - `metadata`: the endpoints of a provider that publishes none; then nothing is discovered.
  * - `environment`: the variables that may hold an access token; none unless told.
  * - `policy`: what differs from the standard policy. `timeLimit` bounds every request.
@@ -37,6 +43,8 @@ export interface OidcOptions {
   readonly resource?: string | undefined
   readonly prompt?: string | undefined
   readonly parameters?: { readonly [name: string]: string } | undefined
+  readonly tokenType?: string | undefined
+  readonly idTokenAlgorithm?: JwtCodec.Algorithm | undefined
   readonly metadata?: OidcMetadata | undefined
   readonly environment?: ReadonlyArray<string> | undefined
   readonly policy?: Partial<RefreshPolicy.RefreshPolicy> | undefined
@@ -82,6 +90,8 @@ export interface Settings {
   readonly resource: string | undefined
   readonly prompt: string | undefined
   readonly parameters: { readonly [name: string]: string }
+  readonly tokenType: string | undefined
+  readonly idTokenAlgorithm: JwtCodec.Algorithm | undefined
   readonly metadata: OidcMetadata | undefined
   readonly environment: ReadonlyArray<string>
   readonly policy: RefreshPolicy.RefreshPolicy
@@ -105,6 +115,8 @@ export const complete = Effect.fnUntraced(function*(options: OidcOptions): Effec
     resource: options.resource,
     prompt: options.prompt,
     parameters: options.parameters ?? {},
+    tokenType: options.tokenType,
+    idTokenAlgorithm: options.idTokenAlgorithm,
     metadata: options.metadata,
     environment: options.environment ?? [],
     policy: { ...RefreshPolicy.standard, ...options.policy }

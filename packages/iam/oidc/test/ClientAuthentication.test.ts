@@ -1,10 +1,10 @@
 /** How a client shows its secret: by the metadata, and then by what the answers say. */
-import { IamClient, Selection } from "@effect-authn/core"
+import { IamClient, JwtCodec, Selection } from "@effect-authn/core"
 import { OidcIam, OidcOptions } from "@effect-authn/iam-oidc"
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigProvider, Effect, Layer, Redacted } from "effect"
+import { ConfigProvider, Effect, Layer, Redacted, Result } from "effect"
 import { FetchHttpClient } from "effect/http"
-import { type Asked, type Reply, serve, sessionOf } from "./rawProvider.ts"
+import { type Asked, keys, type Reply, serve, sessionOf } from "./rawProvider.ts"
 
 const tokens = { access_token: "at-1", token_type: "Bearer", expires_in: 300, refresh_token: "rt-1" }
 const wayOf = ({ form, headers }: Asked) =>
@@ -124,3 +124,29 @@ it.live("a token that userinfo refuses is shown once", () =>
     assert.strictEqual(reason._tag, "CredentialsRefused")
     assert.strictEqual(server.asked.filter(({ path }) => path === "/userinfo").length, 1)
   }))
+
+describe("an assertion is for", () => {
+  const key = Redacted.make({ ...keys.privateKey.export({ format: "jwk" }), kty: "EC", alg: "ES256" })
+  const audiences = {
+    "the issuer, unless told": [undefined, (issuer: string) => issuer],
+    "the issuer": ["issuer", (issuer: string) => issuer],
+    "the token endpoint, where the client says so": ["token_endpoint", (issuer: string) => `${issuer}/token`]
+  } as const
+  for (const [name, [audience, expected]] of Object.entries(audiences)) {
+    it.live(name, () =>
+      Effect.gen(function*() {
+        const server = yield* serve({ routes: { "/token": { body: tokens } } })
+        yield* Effect.provide(
+          renew(server.issuer),
+          OidcIam.layer({
+            issuer: server.issuer,
+            clientId: "cli",
+            clientAuthentication: { method: "private_key_jwt", key, audience }
+          }).pipe(Layer.provide(FetchHttpClient.layer))
+        )
+        const assertion = server.asked.at(-1)?.form.get("client_assertion") ?? ""
+        const { claims } = Result.getOrThrow(JwtCodec.decodeUnverified(assertion))
+        assert.strictEqual(claims["aud"], expected(server.issuer))
+      }))
+  }
+})

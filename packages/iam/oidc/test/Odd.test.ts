@@ -3,7 +3,19 @@ import { OidcIam, type OidcOptions } from "@effect-authn/iam-oidc"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, DateTime, Effect, Exit, Layer, Option, Redacted } from "effect"
 import { FetchHttpClient } from "effect/http"
-import { type Asked, barejwks, type Reply, type Script, seconds, serve, sessionOf, sign } from "./rawProvider.ts"
+import { createHmac } from "node:crypto"
+import {
+  type Asked,
+  barejwks,
+  otherKeys,
+  type Reply,
+  type Script,
+  seconds,
+  serve,
+  sessionOf,
+  sign,
+  unsigned
+} from "./rawProvider.ts"
 
 const redirectUri = "http://localhost:8400/cb"
 
@@ -333,11 +345,27 @@ describe("what a renewal's answer may be like", () => {
           }))
     ))
 
-  it.live("a token of another type than bearer is refused", () =>
-    against(answering({ ...tokens, token_type: "DPoP" }), ({ issuer }) =>
+  for (const type of ["DPoP", "BearerToken", "JWT", "mac", "N_A"]) {
+    it.live(`a token of the type ${type} is refused, and it is said how to take it`, () =>
+      against(answering({ ...tokens, token_type: type }), ({ issuer }) =>
+        Effect.gen(function*() {
+          const { message, reason } = yield* Effect.flip(renew(issuer))
+          assert.strictEqual(reason._tag, "Malformed")
+          assert.include(message, `"${type}"`)
+          assert.include(message, "`tokenType`")
+        })))
+
+    it.live(`a token of the type ${type} is taken where the option says that word, to the letter`, () =>
       Effect.gen(function*() {
-        assert.strictEqual((yield* Effect.flip(renew(issuer))).reason._tag, "Malformed")
-      })))
+        const taken = (tokenType: string, sent: string) =>
+          against(answering({ ...tokens, token_type: sent }), ({ issuer }) => renew(issuer), { tokenType })
+        for (const sent of [type, "bearer", "Bearer"]) {
+          const { tokens } = yield* taken(type, sent)
+          assert.strictEqual(Redacted.value(TokenSet.authorization(tokens)), "Bearer at-1")
+        }
+        assert.strictEqual((yield* Effect.flip(taken(type.toLowerCase() + "x", type))).reason._tag, "Malformed")
+      }))
+  }
 })
 
 describe("the characters of tokens", () => {
@@ -671,6 +699,74 @@ describe("who somebody is", () => {
         ]
       )
     }))
+
+  describe("in a signed answer (application/jwt)", () => {
+    const claims = (issuer: string) => ({ iss: issuer, aud: "cli", sub: "ada", name: "Ada" })
+    const signed = (jwt: (issuer: string) => string, headers = { "content-type": "application/jwt" }): Script => ({
+      routes: { "/userinfo": (_asked, base) => ({ headers, body: jwt(base) }) }
+    })
+    const secret = Redacted.make("a secret of the client")
+
+    const good: Record<string, (issuer: string) => string> = {
+      "for this client": (issuer) => sign(claims(issuer)),
+      "for several clients": (issuer) => sign({ ...claims(issuer), aud: ["other", "cli"] }),
+      "that names neither issuer nor client": () => sign({ sub: "ada", name: "Ada" }),
+      "with an end": (issuer) => sign({ ...claims(issuer), exp: seconds() + 60 }),
+      "with a line break behind it": (issuer) => `${sign(claims(issuer))}\n`
+    }
+    for (const [name, jwt] of Object.entries(good)) {
+      it.live(`is told, ${name}`, () =>
+        Effect.gen(function*() {
+          assert.deepStrictEqual((yield* whoami(signed(jwt))).displayName, Option.some("Ada"))
+        }))
+    }
+
+    it.live("is told, also where it comes under another content type, and asks for both", () =>
+      against(
+        signed((issuer) => sign(claims(issuer)), { "content-type": "text/plain; charset=utf-8" }),
+        ({ asked, issuer }) =>
+          Effect.gen(function*() {
+            const iam = yield* IamClient.IamClient
+            assert.strictEqual((yield* iam.whoami(yield* sessionOf(issuer))).id, "ada")
+            assert.include(asked.at(-2)?.headers.accept, "application/jwt")
+          })
+      ))
+
+    const bad: Record<string, readonly [(issuer: string) => string, string]> = {
+      "signed with another key": [(issuer) => sign(claims(issuer), {}, otherKeys.privateKey), "signature"],
+      "that is not signed": [(issuer) => unsigned(claims(issuer)), "none"],
+      "signed with HS256": [(issuer) => sign(claims(issuer), { alg: "HS256" }), "HS256"],
+      "of another issuer": [(issuer) => sign({ ...claims(issuer), iss: "https://other.example" }), "issuer"],
+      "for another client": [(issuer) => sign({ ...claims(issuer), aud: "other" }), "client"],
+      "that has expired": [(issuer) => sign({ ...claims(issuer), exp: seconds() - 120 }), "expired"],
+      "about another person": [(issuer) => sign({ ...claims(issuer), sub: "eve" }), "another person"],
+      "that is encrypted": [(issuer) => `${sign(claims(issuer))}.x.y`, "encrypted"]
+    }
+    for (const [name, [jwt, words]] of Object.entries(bad)) {
+      it.live(`is not believed ${name}`, () =>
+        Effect.gen(function*() {
+          const error = yield* Effect.flip(whoami(signed(jwt)))
+          assert.strictEqual(error.reason._tag, "Malformed")
+          assert.include(error.message, words)
+          assert.notMatch(error.message, /eyJ/)
+        }))
+    }
+
+    it.live("is told by HS256 where the client says so", () =>
+      against(
+        signed((issuer) => {
+          const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url")
+          const text = `${part({ alg: "HS256" })}.${part(claims(issuer))}`
+          return `${text}.${createHmac("sha256", Redacted.value(secret)).update(text).digest("base64url")}`
+        }),
+        ({ issuer }) =>
+          Effect.gen(function*() {
+            const iam = yield* IamClient.IamClient
+            assert.strictEqual((yield* iam.whoami(yield* sessionOf(issuer))).id, "ada")
+          }),
+        { clientAuthentication: { method: "client_secret", secret }, idTokenAlgorithm: "HS256" }
+      ))
+  })
 
   it.live("is not believed of another person", () =>
     Effect.gen(function*() {

@@ -102,15 +102,15 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
   const complete = Effect.fn("OidcBrowserLogin.complete")(function*(pending: PendingLogin, callbackUrl: string) {
     const nonce = Option.getOrUndefined(pending.nonce)
     const codeVerifier = Option.getOrElse(pending.codeVerifier, () => Redacted.make(""))
-    const call = provider.call("login", codeVerifier, ...(nonce === undefined ? [] : [nonce]))
-    const parameters = yield* validated(pending, callbackUrl, call)
+    const begun = provider.call("login", codeVerifier, ...(nonce === undefined ? [] : [nonce]))
+    const parameters = yield* validated(pending, callbackUrl, begun)
+    const call = { ...begun, secrets: [...begun.secrets, Redacted.make(parameters.get("code") ?? "")] }
     const { resource, scope } = yield* OidcOptions.target(settings, pending.selection, "login", scopes)
     if (completed.size >= remembered) completed.clear()
     completed.add(pending.state)
 
-    const secrets = [...call.secrets, Redacted.make(parameters.get("code") ?? "")]
     const answer = yield* provider.request(
-      { ...call, secrets },
+      call,
       ({ as, auth, client, options }) =>
         oauth.authorizationCodeGrantRequest(
           as,

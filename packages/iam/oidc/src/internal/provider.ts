@@ -20,6 +20,7 @@ import * as ClientAuthentication from "../ClientAuthentication.ts"
 import * as OidcMetadata from "../OidcMetadata.ts"
 import type { Settings } from "../OidcOptions.ts"
 import * as Refusal from "./refusal.ts"
+import * as Signature from "./signature.ts"
 
 interface Init {
   readonly method: string
@@ -45,7 +46,7 @@ export interface Answered extends IamHttp.Answer {
   readonly as: oauth.AuthorizationServer
 }
 
-export const isIamError = Schema.is(IamError)
+const isIamError = Schema.is(IamError)
 
 export interface Provider extends Effect.Success<ReturnType<typeof make>> {}
 
@@ -53,6 +54,10 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
   const http = yield* HttpClient.HttpClient
   const { clientId, issuer } = settings
   const authsFor = yield* ClientAuthentication.methods(settings.clientAuthentication, issuer, clientId)
+  const verify = yield* Signature.make(
+    settings,
+    (detail) => IamHttp.error({ issuer, method: "configure" }, new Misconfigured({ detail }))
+  )
   const isLoopback = new URL(issuer).protocol === "http:"
   const own = settings.clientAuthentication
   const ownSecrets = "secret" in own ? [own.secret, ...ClientAuthentication.basic(clientId, own.secret)] : []
@@ -94,6 +99,9 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
   const clientAt = (offset: Duration.Duration): Effect.Effect<oauth.Client> =>
     Effect.map(Clock.currentTimeMillis, (now) => ({
       client_id: clientId,
+      ...(settings.idTokenAlgorithm === undefined
+        ? {}
+        : { id_token_signed_response_alg: settings.idTokenAlgorithm }),
       [oauth.clockTolerance]: Duration.toSeconds(TokenSet.clockTolerance),
       [oauth.clockSkew]: Math.round(
         (now - Clock.Clock.defaultValue().currentTimeMillisUnsafe() + Duration.toMillis(offset)) / 1000
@@ -181,17 +189,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
     return answer
   })
 
-  /** What oauth4webapi judges an answer with: the client by a clock that is `offset` ahead of ours, and how keys are got. */
-  const judging = (call: IamHttp.Call, offset: Duration.Duration) =>
-    Effect.all({
-      client: clientAt(offset),
-      options: Effect.map(fetchVia(call, () => {}), (fetch) => ({
-        [oauth.allowInsecureRequests]: isLoopback,
-        [oauth.customFetch]: fetch
-      }))
-    })
-
-  return { settings, call, metadata, endpoint, request, judging }
+  return { settings, call, metadata, endpoint, request, clientAt, verify }
 })
 
 const toRequest = (url: string, { body, headers, method }: Init): HttpClientRequest.HttpClientRequest => {
@@ -200,7 +198,7 @@ const toRequest = (url: string, { body, headers, method }: Init): HttpClientRequ
   return body instanceof URLSearchParams ? HttpClientRequest.bodyUrlParams(described, body) : described
 }
 
-export const toResponse = (status: number, body: Option.Option<Schema.JsonObject>): Response =>
+const toResponse = (status: number, body: Option.Option<Schema.JsonObject>): Response =>
   Option.isSome(body) ? Response.json(body.value, { status }) : new Response(null, { status })
 
 // The messages of oauth4webapi hold no values of what they are about. Those of a platform do: `Headers` quotes the value.

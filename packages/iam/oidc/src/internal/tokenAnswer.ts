@@ -1,6 +1,7 @@
 /** What an answer with tokens amounts to: whether it is believed, and the session's tokens that are made of it. */
-import { type IamError, Malformed } from "@effect-authn/core/iam/IamError"
+import { type IamError, Malformed, Unavailable } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
+import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
 import type { TokenResponse } from "@effect-authn/core/session/Session"
 import * as Session from "@effect-authn/core/session/Session"
 import * as TokenSet from "@effect-authn/core/session/TokenSet"
@@ -13,10 +14,13 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import * as oauth from "oauth4webapi"
-import { type Answered, isIamError, messageOf, type Provider, toResponse } from "./provider.ts"
+import { type Answered, messageOf, type Provider } from "./provider.ts"
 import * as Refusal from "./refusal.ts"
+import { asymmetric } from "./signature.ts"
 
 /** What an id_token said, after it was checked. */
 export type Claims = oauth.IDToken
@@ -47,23 +51,37 @@ const believe = Effect.fnUntraced(function*(
   call: IamHttp.Call,
   process: Process,
   offset: Duration.Duration
-): Effect.fn.Return<Accepted, IamError | Disbelieved> {
-  const { as } = answer
-  const { client, options } = yield* provider.judging(call, offset)
-  const response = toResponse(200, Option.map(answer.body, normalised))
-  const judge = <A>(evaluate: (signal: AbortSignal) => Promise<A>) =>
-    Effect.tryPromise({
-      try: evaluate,
-      catch: (cause) =>
-        isIamError(cause) ? cause : new Disbelieved({
-          detail: messageOf(cause),
-          isTime: Predicate.hasProperty(cause, "code") && cause.code === oauth.JWT_TIMESTAMP_CHECK
-        })
+): Effect.fn.Return<Accepted, Disbelieved> {
+  const as = { ...answer.as, id_token_signing_alg_values_supported: [...asymmetric] }
+  const { idTokenAlgorithm, tokenType } = provider.settings
+  const client = yield* provider.clientAt(offset)
+  const body = normalised(Option.getOrElse(answer.body, (): Schema.JsonObject => ({})), tokenType)
+  const type = body.token_type
+  if (type.toLowerCase() !== "bearer") {
+    // Whatever is no word may be an echo.
+    const word = /^[\w.-]{1,40}$/.test(type) ? `"${IamHttp.quote(type, call.secrets)}", ` : ""
+    return yield* new Disbelieved({
+      detail: `their type is ${word}not Bearer: if this provider means bearer tokens by it, say so with the option ` +
+        "`tokenType`",
+      isTime: false
     })
-  const tokens = yield* judge(() => process(as, client, response))
-  if (tokens.token_type !== "bearer") {
-    return yield* new Disbelieved({ detail: `their type is ${tokens.token_type}, not bearer`, isTime: false })
   }
+  if (idTokenAlgorithm === undefined && /^HS\d+$/.test(algorithmOf(body.id_token))) {
+    return yield* new Disbelieved({
+      detail:
+        `the id_token is signed with ${algorithmOf(body.id_token)}: if the client is registered so, say it with ` +
+        "the option `idTokenAlgorithm`",
+      isTime: false
+    })
+  }
+  const tokens = yield* Effect.tryPromise({
+    try: () => process(as, client, Response.json(body)),
+    catch: (cause) =>
+      new Disbelieved({
+        detail: messageOf(cause),
+        isTime: Predicate.hasProperty(cause, "code") && cause.code === oauth.JWT_TIMESTAMP_CHECK
+      })
+  })
   const read = yield* readable(tokens)
   const claims = oauth.getValidatedIdTokenClaims(tokens)
   if (claims !== undefined) {
@@ -71,10 +89,41 @@ const believe = Effect.fnUntraced(function*(
     if (claims.iat * 1000 > now + Duration.toMillis(TokenSet.clockTolerance)) {
       return yield* new Disbelieved({ detail: "the id_token was issued in the future", isTime: true })
     }
-    yield* judge((signal) => oauth.validateApplicationLevelSignature(as, response, { signal, ...options }))
   }
   return { answer, ...read, scope: tokens.scope, claims }
 })
+
+/** How the signature of an id_token is verified: how long that may take, and whether keys that are away are asked for again. */
+interface Verification {
+  readonly timeLimit: Duration.Duration
+  readonly isRepeated: boolean
+}
+
+const verified = (
+  provider: Provider,
+  { answer, idToken }: Accepted,
+  call: IamHttp.Call,
+  { isRepeated, timeLimit }: Verification
+): Effect.Effect<void, IamError | Disbelieved> => {
+  if (idToken === undefined) return Effect.void
+  let away = `the provider's keys did not come within ${Duration.format(timeLimit)}`
+  const once = Effect.tapError(provider.verify(idToken, answer.as.jwks_uri), (error) =>
+    Effect.sync(() => {
+      away = error.message
+    }))
+  const unavailable = () => IamHttp.error(call, new Unavailable({ sent: "maybe", detail: away }))
+  return Effect.retry(once, {
+    while: ({ reason }) => isRepeated && reason._tag === "JwksUnavailable",
+    schedule: Schedule.spaced("1 second")
+  }).pipe(
+    Effect.mapError(({ message, reason }) =>
+      reason._tag === "JwksUnavailable"
+        ? unavailable()
+        : new Disbelieved({ detail: `the id_token is not the provider's: ${message}`, isTime: false })
+    ),
+    IamHttp.inTime(timeLimit, unavailable)
+  )
+}
 
 /**
  * Checks an answer with tokens whole: its id_token, too, for which the provider's keys may have to be fetched. It is
@@ -84,12 +133,14 @@ export const accept = (
   provider: Provider,
   answer: Answered,
   call: IamHttp.Call,
-  process: Process
+  process: Process,
+  // A code is spent by now: keys that are away for a moment may not cost the tokens.
+  how: Verification = { timeLimit: provider.settings.policy.timeLimit, isRepeated: true }
 ): Effect.Effect<Accepted, IamError> => {
   const offset = TokenSet.clockOffset(answer.serverTime, answer.receivedAt)
   return believe(provider, answer, call, process, Duration.zero).pipe(
     Effect.catchIf(
-      (error) => error._tag === "Disbelieved" && error.isTime && !Duration.isZero(offset),
+      (error) => error.isTime && !Duration.isZero(offset),
       () =>
         Effect.tap(
           believe(provider, answer, call, process, offset),
@@ -99,6 +150,7 @@ export const accept = (
             )
         )
     ),
+    Effect.tap((accepted) => verified(provider, accepted, call, how)),
     Effect.catchTag(
       "Disbelieved",
       ({ detail }) => Effect.fail(IamHttp.error(call, new Malformed({ detail: `the tokens are refused: ${detail}` })))
@@ -126,7 +178,7 @@ export const acceptRenewal = Effect.fnUntraced(function*(
     oauth.processRefreshTokenResponse
   )
   const checked = (timeLimit: Duration.Duration) =>
-    accept(provider, answer, { ...call, timeLimit }, oauth.processRefreshTokenResponse)
+    accept(provider, answer, call, oauth.processRefreshTokenResponse, { timeLimit, isRepeated: false })
   return { tokens, checked }
 })
 
@@ -170,14 +222,14 @@ const grantOf = ({ answer, refreshToken }: Accepted, old: Session.Grant): Sessio
     : grant
 }
 
-/** The fields of a token answer, without the liberties that providers take with their types. */
-const normalised = (body: Schema.JsonObject): Schema.JsonObject => {
+/** The fields of a token answer, without the liberties that providers take with their types and words. */
+const normalised = (body: Schema.JsonObject, tokenType: string | undefined) => {
   const { access_token = null, scope = null, token_type = null } = body
-  const scopes = Array.isArray(scope) ? scope.join(" ") : scope
+  const scopes = Array.isArray(scope) ? scope.filter(Predicate.isString).join(" ") : scope
   const { id_token = null, refresh_token = null } = body
   return {
     access_token,
-    token_type: isText(token_type) ? token_type : "bearer",
+    token_type: isText(token_type) && token_type !== tokenType ? token_type : "bearer",
     ...(isText(refresh_token) ? { refresh_token } : {}),
     ...(isText(id_token) ? { id_token } : {}),
     ...(isText(scopes) ? { scope: scopes } : {})
@@ -185,6 +237,11 @@ const normalised = (body: Schema.JsonObject): Schema.JsonObject => {
 }
 
 const isText = (value: Schema.Json): value is string => typeof value === "string" && value !== ""
+
+const algorithmOf = (idToken: string | undefined): string => {
+  const decoded = idToken === undefined ? undefined : JwtCodec.decodeUnverified(idToken)
+  return decoded !== undefined && Result.isSuccess(decoded) ? String(decoded.success.header["alg"]) : ""
+}
 
 /** The tokens of an answer, if they hold nothing but the characters of such tokens. */
 const readable = Effect.fnUntraced(function*(tokens: oauth.TokenEndpointResponse) {

@@ -1,13 +1,16 @@
 /** Who somebody is, by the id_token and by the userinfo endpoint (OpenID Connect Core 1.0, section 5.3). */
-import { CredentialsRefused, type IamError, Malformed, Unsupported } from "@effect-authn/core/iam/IamError"
+import { CredentialsRefused, type IamError, Malformed, Unavailable, Unsupported } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
+import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import type * as User from "@effect-authn/core/session/User"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as oauth from "oauth4webapi"
 import * as OidcClaims from "../OidcClaims.ts"
-import type { Provider } from "./provider.ts"
+import type { Answered, Provider } from "./provider.ts"
 import type { Accepted } from "./tokenAnswer.ts"
 
 /** Asks the provider who an access token belongs to. An answer about another `subject` is not believed. */
@@ -40,12 +43,48 @@ export const ask = Effect.fnUntraced(function*(
     default:
       return yield* IamHttp.unexpected(answer, call)
   }
-  const user = Option.flatMap(answer.body, OidcClaims.toUser)
+  const claims = yield* Option.match(answer.jwt, {
+    onNone: () => Effect.succeed(answer.body),
+    onSome: (jwt) => Effect.asSome(signed(provider, answer, jwt, call))
+  })
+  const user = Option.flatMap(claims, OidcClaims.toUser)
   if (Option.isNone(user)) return yield* IamHttp.unexpected(answer, call)
   if (subject !== undefined && user.value.id !== subject) {
     return yield* IamHttp.error(call, new Malformed({ detail: "the provider tells of another person than signed in" }))
   }
   return user.value
+})
+
+/** The claims of a signed answer, if it is the provider's own, and for this client (section 5.3.2). */
+const signed = Effect.fnUntraced(function*(
+  { settings, verify }: Provider,
+  { as, receivedAt, serverTime }: Answered,
+  jwt: Redacted.Redacted,
+  call: IamHttp.Call
+): Effect.fn.Return<JwtCodec.JsonObject, IamError> {
+  const refuse = (why: string) =>
+    IamHttp.error(call, new Malformed({ detail: `what the provider says of the person is not believed: ${why}` }))
+  const { claims } = yield* Effect.mapError(
+    Effect.fromResult(JwtCodec.decodeUnverified(Redacted.value(jwt))),
+    ({ message }) => refuse(message)
+  )
+  yield* Effect.mapError(
+    verify(jwt, as.jwks_uri),
+    ({ message, reason }) =>
+      reason._tag === "JwksUnavailable"
+        ? IamHttp.error(call, new Unavailable({ sent: "maybe", detail: message }))
+        : refuse(message)
+  )
+  const { aud = settings.clientId, iss = settings.issuer } = claims
+  if (iss !== settings.issuer) return yield* refuse("it is from another issuer")
+  if (aud !== settings.clientId && !(Array.isArray(aud) && aud.includes(settings.clientId))) {
+    return yield* refuse("it is meant for another client")
+  }
+  const end = Option.map(TokenSet.timeClaim(jwt, "exp"), (exp) => DateTime.addDuration(exp, TokenSet.clockTolerance))
+  // By the provider's clock, where it tells it: it has just answered.
+  const now = Option.getOrElse(serverTime, () => receivedAt)
+  if (Option.exists(end, (end) => DateTime.isLessThanOrEqualTo(end, now))) return yield* refuse("it has expired")
+  return claims
 })
 
 /** Who signed in: by the id_token, and by asking, where that names nobody and the token is for the provider itself. */

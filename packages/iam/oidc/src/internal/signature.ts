@@ -1,0 +1,73 @@
+/** Whether what a provider signed is its own: by the keys that it publishes, chosen as `JwtCodec` does, or by the client's secret. */
+import type { IamError } from "@effect-authn/core/iam/IamError"
+import * as Jwks from "@effect-authn/core/jwt/Jwks"
+import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
+import { JwtError } from "@effect-authn/core/jwt/JwtError"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Base64Url from "effect/encoding/Base64Url"
+import * as HttpClient from "effect/http/HttpClient"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import type { Settings } from "../OidcOptions.ts"
+
+/** Those with a public key. Which of them a provider lists is often wrong; the keys that it publishes tell. */
+export const asymmetric: ReadonlyArray<JwtCodec.Algorithm> = JwtCodec.Algorithm.literals.filter((name) =>
+  !name.startsWith("HS")
+)
+
+// The times of what is verified were judged before, by both clocks.
+const judged = Duration.days(100 * 365)
+
+export const make = Effect.fnUntraced(function*(settings: Settings, refuse: (detail: string) => IamError) {
+  const http = yield* HttpClient.HttpClient
+  const codec = yield* JwtCodec.make
+  const secret = yield* secretOf(settings, refuse)
+  let known: { readonly address: string; readonly keys: JwtCodec.KeySet } | undefined
+
+  const keysAt = Effect.fnUntraced(function*(address: string): Effect.fn.Return<JwtCodec.KeySet, JwtError> {
+    if (known?.address === address) return known.keys
+    // Whoever waits for the keys has spent a code for what they verify.
+    const keys = yield* Effect.provideService(
+      Jwks.remote(address, { pause: Duration.zero }),
+      HttpClient.HttpClient,
+      http
+    )
+    known = { address, keys }
+    return keys
+  })
+
+  /** Verifies the signature, and nothing else, with the keys at an address. */
+  return Effect.fnUntraced(function*(
+    token: Redacted.Redacted,
+    jwksUri: string | undefined
+  ): Effect.fn.Return<void, JwtError> {
+    const { header } = yield* Effect.fromResult(JwtCodec.decodeUnverified(Redacted.value(token)))
+    const checks = { clockTolerance: judged, claims: Schema.Unknown }
+    if (secret !== undefined && header["alg"] === secret.algorithm) {
+      yield* codec.verify(token, { ...checks, algorithms: [secret.algorithm], key: secret.key })
+    } else if (jwksUri === undefined) {
+      return yield* new JwtError({
+        reason: { _tag: "KeyNotUsable", detail: "the provider's metadata names no jwks_uri" }
+      })
+    } else {
+      yield* codec.verify(token, { ...checks, algorithms: asymmetric, jwks: yield* keysAt(jwksUri) })
+    }
+  })
+})
+
+/** The client's secret as the key of an HMAC (OpenID Connect Core 1.0, section 10.1), where the settings ask for it. */
+const secretOf = (
+  { clientAuthentication, idTokenAlgorithm: algorithm }: Settings,
+  refuse: (detail: string) => IamError
+) => {
+  if (algorithm === undefined || !algorithm.startsWith("HS")) return Effect.undefined
+  if (!("secret" in clientAuthentication)) {
+    const detail =
+      `an id_token signed with ${algorithm} is checked with the client's secret: give the client one, or ` +
+      "leave `idTokenAlgorithm` out"
+    return Effect.fail(refuse(detail))
+  }
+  const k = Base64Url.encode(Redacted.value(clientAuthentication.secret))
+  return Effect.succeed({ algorithm, key: Redacted.make<JwtCodec.Jwk>({ kty: "oct", alg: algorithm, k }) })
+}
