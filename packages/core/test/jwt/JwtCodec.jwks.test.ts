@@ -297,7 +297,7 @@ describe("a key that cannot be used", () => {
       const odd: ReadonlyArray<unknown> = [short, null, "key", { ...key, n: "!" }, { kty: "RSA" }, { kty: "odd" }, key]
       const asGood = [{ key_ops: ["sign", "verify"] }, { key_ops: ["verify", "verify"] }, { use: null, alg: null }, {
         ext: "true"
-      }].map((fields) => ({ ...key, ...fields }))
+      }].map((fields) => Object.assign({}, key, fields))
       for (const one of odd) {
         for (const keys of [[one, key], [key, one], ...asGood.map((good) => [one, good])]) {
           const document: { readonly keys: ReadonlyArray<JwtCodec.Jwk> } = JSON.parse(JSON.stringify({ keys }))
