@@ -14,3 +14,13 @@ export * as Sweeper from "./Sweeper.ts"
  * @since 0.1.0
  */
 export * as Vault from "./Vault.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as VaultApi from "./VaultApi.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as VaultServer from "./VaultServer.ts"

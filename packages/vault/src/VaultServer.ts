@@ -1,0 +1,511 @@
+/**
+ * Serves a vault over HTTP: who may ask for whose token, what they get, and a note of it.
+ *
+ * @since 0.1.0
+ */
+import type { AuthError } from "@effect-authn/core/AuthError"
+import * as BearerAuth from "@effect-authn/core/BearerAuth"
+import * as IamHttp from "@effect-authn/core/iam/IamHttp"
+import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
+import * as Selection from "@effect-authn/core/session/Selection"
+import * as Session from "@effect-authn/core/session/Session"
+import { SessionKey } from "@effect-authn/core/session/SessionKey"
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
+import * as ServiceTokens from "@effect-authn/core/storage/ServiceTokens"
+import * as ByteSize from "effect/ByteSize"
+import * as Digest from "effect/crypto/Digest"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type { FileSystem } from "effect/FileSystem"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
+import type * as Etag from "effect/http/Etag"
+import * as HttpEffect from "effect/http/HttpEffect"
+import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
+import type { HttpPlatform } from "effect/http/HttpPlatform"
+import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type { Path } from "effect/Path"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Vault from "./Vault.ts"
+import * as Api from "./VaultApi.ts"
+
+/**
+ * What a caller with a JWT wants to do, for the program's rule: with the right `token` it wants a token of `key`'s session;
+ * a list has no key.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Ask {
+  readonly caller: BearerAuth.Caller<JwtCodec.Claims>
+  readonly right: ServiceTokens.Right
+  readonly key: Option.Option<SessionKey>
+}
+
+/**
+ * Somebody was given a token: who, of which session, for which selection, and whether it replaces a refused one. It never
+ * has the token.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface HandedOut {
+  readonly at: DateTime.Utc
+  /** `service NAME` for a service token, `bearer SUBJECT` for a JWT. */
+  readonly caller: string
+  readonly key: SessionKey
+  readonly selection: Selection.Selection
+  readonly isReplacement: boolean
+}
+
+/**
+ * Who is served.
+ *
+ * - `bearer`: which JWTs are taken besides service tokens, as `JwtCodec.verify` has it, and `allow`, the program's rule of who
+ *   may do what. Without it nobody passes but service tokens, each within its rights.
+ * - `audit`: what happens with the note of each token that was handed out. It comes before the answer. Default: a line of the
+ *   log, at `Info`.
+ * - `patience`: how long a caller waits before `Retry-After`; what was begun goes on behind it. Default: 8 seconds.
+ * - `openapiPath`: where the OpenAPI document is. Default: nowhere.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options<R = never> {
+  readonly bearer?:
+    | (JwtCodec.VerifyOptions & { readonly allow: (ask: Ask) => Effect.Effect<boolean, never, R> })
+    | undefined
+  readonly audit?: ((event: HandedOut) => Effect.Effect<void, never, R>) | undefined
+  readonly patience?: Duration.Input | undefined
+  readonly openapiPath?: `/${string}` | undefined
+}
+
+// Three tokens of the largest kind that are known fit into it.
+const mostBytes = ByteSize.kibibytes(256)
+
+const realm = "vault"
+
+// A storage that is away, and a lock that another process holds, are back in a moment.
+const soon = 1
+
+const unavailable = (description: string, retryAfter = soon) =>
+  new Api.Unavailable({ error: "unavailable", error_description: description, retry_after: retryAfter })
+
+/** The log of who was given which token. */
+const log = ({ caller, isReplacement, key, selection }: HandedOut) =>
+  Effect.annotateLogs(Effect.logInfo("a token was handed out"), {
+    caller,
+    issuer: key.issuer,
+    client: key.clientId,
+    account: key.account,
+    selection: Selection.id(selection),
+    replacement: isReplacement
+  })
+
+const secondsOf = (duration: Duration.Duration | undefined): number =>
+  duration === undefined ? soon : Math.max(soon, Math.ceil(Duration.toSeconds(duration)))
+
+/** What a caller is told of a failure; whose cause is on this side is in the log, too. */
+const answerTo = (error: AuthError | Vault.ProviderUnknown) => {
+  const error_description = error.message
+  switch (error._tag) {
+    case "NotAuthenticated":
+      return new Api.NotFound({ error: "no_session", error_description })
+    case "ProviderUnknown":
+      return new Api.NotFound({ error: "provider_unknown", error_description })
+    case "ReauthenticationRequired":
+      return new Api.Ended({ error: "reauthentication_required", error_description })
+    case "IamError":
+      switch (error.reason._tag) {
+        case "Unavailable":
+          return unavailable(error_description, secondsOf(error.reason.retryAfter))
+        case "SelectionRefused":
+        case "Unsupported":
+          return new Api.SelectionRefused({ error: "selection_refused", error_description })
+        default:
+          return new Api.IamFailed({ error: "iam_failed", error_description })
+      }
+    case "TokenStorageError":
+    case "SessionLockError":
+      return unavailable(error_description)
+    default:
+      return new Api.IamFailed({ error: "iam_failed", error_description })
+  }
+}
+
+const answered = <A, R>(effect: Effect.Effect<A, AuthError | Vault.ProviderUnknown, R>) =>
+  Effect.catch(effect, (error) => {
+    const answer = answerTo(error)
+    return Effect.andThen(
+      answer.error === "iam_failed" ? Effect.logWarning(error.message) : Effect.void,
+      Effect.fail(answer)
+    )
+  })
+
+const keyOf = (asked: { readonly issuer: string; readonly client: string; readonly account: string }): SessionKey =>
+  SessionKey.make({ issuer: asked.issuer, clientId: asked.client, account: asked.account })
+
+const nameOf = (caller: Api.Identity): string => {
+  if (caller._tag === "Service") return `service ${caller.token.name}`
+  const subject = caller.bearer.payload["sub"]
+  return `bearer ${typeof subject === "string" ? subject : "without a subject"}`
+}
+
+/** Whether a service token is for a session, or for a list, which shows only what it is for. */
+const isFor = (token: ServiceTokens.ServiceToken, right: ServiceTokens.Right, key: SessionKey | undefined): boolean =>
+  token.rights.includes(right) && (key === undefined || key.account.startsWith(token.accounts ?? ""))
+
+const summaryOf = (summary: Vault.Summary): typeof Api.SessionSummary.Type => ({
+  issuer: summary.key.issuer,
+  client: summary.key.clientId,
+  account: summary.key.account,
+  state: summary.state,
+  detail: summary.detail,
+  expires_at: summary.expiresAt,
+  renewed_at: summary.renewedAt
+})
+
+// How many sessions are looked at for one page of a list that is filtered.
+const mostLooks = 1_000
+
+/** What was put in, in the words of a session, or what of it cannot be one. */
+const responseOf = Effect.fnUntraced(function*(vault: Vault.Vault["Service"], asked: typeof Api.SessionRequest.Type) {
+  const receivedAt = yield* DateTime.now
+  const refuse = (error_description: string) => new Api.InvalidRequest({ error: "invalid_request", error_description })
+  const read = (
+    name: string,
+    text: Redacted.Redacted | undefined,
+    from: (text: string) => Option.Option<Redacted.Redacted>
+  ) =>
+    text === undefined || Redacted.value(text) === ""
+      ? Effect.succeedNone
+      : Effect.asSome(
+        Effect.fromOption(from(Redacted.value(text)), () => refuse(`${name} has a character that no such token has`))
+      )
+  const accessToken = yield* read("access_token", asked.access_token, TokenSet.accessTokenFrom)
+  const refreshToken = yield* read("refresh_token", asked.refresh_token, TokenSet.refreshTokenFrom)
+  const idToken = yield* read("id_token", asked.id_token, TokenSet.idTokenFrom)
+  if (Option.isNone(accessToken)) return yield* refuse("access_token is empty")
+  const tokenType = asked.token_type ?? "Bearer"
+  if (!TokenSet.isTokenType(tokenType)) return yield* refuse("token_type is not a word")
+
+  const grant = Option.isSome(refreshToken)
+    ? Session.Grant.cases.RefreshToken.make({
+      refreshToken: refreshToken.value,
+      ...Option.match(
+        Option.orElse(
+          TokenSet.lifetimeFrom(asked.refresh_expires_in),
+          () => TokenSet.lifetimeFrom(asked.refresh_token_expires_in)
+        ),
+        { onNone: () => ({}), onSome: (life) => ({ expiresAt: DateTime.addDuration(receivedAt, life) }) }
+      )
+    })
+    : (yield* Effect.catchTag(
+      vault.adopt(keyOf(asked), accessToken.value),
+      "IamError",
+      ({ reason }) => Effect.fail(refuse(reason.message))
+    )).grant
+  // Without a life of its own, a token that has expired is one: its refresh token makes the next.
+  const tokens = Option.isSome(TokenSet.lifetimeFrom(asked.expires_in))
+    ? TokenSet.fromAnswer({
+      accessToken: accessToken.value,
+      tokenType,
+      scope: asked.scope,
+      expiresIn: asked.expires_in,
+      idToken: Option.getOrUndefined(idToken),
+      receivedAt,
+      serverTime: Option.none(),
+      defaultLifetime: Duration.infinity
+    })
+    : TokenSet.TokenSet.make({
+      accessToken: accessToken.value,
+      tokenType,
+      issuedAt: receivedAt,
+      expiresAt: TokenSet.timeClaim(accessToken.value, "exp"),
+      idToken,
+      scope: Option.fromUndefinedOr(asked.scope)
+    })
+  return { tokens, grant, user: Option.none() } satisfies Session.TokenResponse
+})
+
+const make = <R>(options: Options<R>) =>
+  Effect.gen(function*() {
+    const vault = yield* Vault.Vault
+    const serviceTokens = yield* ServiceTokens.ServiceTokens
+    const codec = yield* JwtCodec.JwtCodec
+    const digest = yield* Digest.Digest
+    const services = yield* Effect.context<R>()
+    const patience = Duration.fromInputUnsafe(options.patience ?? "8 seconds")
+    const audit = (event: HandedOut) => Effect.provideContext((options.audit ?? log)(event), services)
+    const healthNow = yield* Effect.cachedWithTTL(vault.health, "1 second")
+
+    const inTime = Effect.timeoutOrElse({
+      duration: patience,
+      orElse: () =>
+        Effect.fail(unavailable(`no answer within ${Duration.format(patience)}; what was begun goes on: ask again`))
+    })
+
+    const identify = Effect.fnUntraced(function*(token: Redacted.Redacted): Effect.fn.Return<
+      Api.Identity,
+      BearerAuth.Unauthorized | Api.Unavailable
+    > {
+      const text = Redacted.value(token)
+      if (text === "") return yield* new BearerAuth.Unauthorized({ realm })
+      if (ServiceTokens.isServiceToken(text)) {
+        const found = yield* Effect.mapError(serviceTokens.find(token), ({ message }) => unavailable(message))
+        return Option.isSome(found)
+          ? { _tag: "Service", token: found.value }
+          : yield* new BearerAuth.Unauthorized({
+            realm,
+            description: "the service token is unknown, ended, or revoked"
+          })
+      }
+      if (options.bearer === undefined) {
+        return yield* new BearerAuth.Unauthorized({ realm, description: "the token is no service token of this vault" })
+      }
+      const jwt = yield* Effect.mapError(codec.verify(token, options.bearer), ({ message, reason }) =>
+        reason._tag === "JwksUnavailable" || reason._tag === "KeyNotUsable"
+          ? unavailable("tokens cannot be checked at the moment")
+          : new BearerAuth.Unauthorized({ realm, description: message }))
+      const scope = jwt.payload["scope"] ?? jwt.payload["scp"]
+      const words = Array.isArray(scope) ? scope.map(String) : typeof scope === "string" ? scope.split(" ") : []
+      return {
+        _tag: "Bearer",
+        bearer: {
+          ...jwt,
+          token,
+          scopes: words.filter((word) =>
+            word !== ""
+          )
+        }
+      }
+    })
+
+    const mayDo = (caller: Api.Identity, right: ServiceTokens.Right, key?: SessionKey): Effect.Effect<boolean> =>
+      caller._tag === "Service"
+        ? Effect.succeed(isFor(caller.token, right, key))
+        : options.bearer === undefined
+        ? Effect.succeed(false)
+        : Effect.provideContext(
+          options.bearer.allow({ caller: caller.bearer, right, key: Option.fromUndefinedOr(key) }),
+          services
+        )
+
+    const authorized = Effect.fnUntraced(function*(right: ServiceTokens.Right, key?: SessionKey) {
+      const caller = yield* Api.Caller
+      if (yield* mayDo(caller, right, key)) return caller
+      return yield* new BearerAuth.InsufficientScope({
+        realm,
+        scope: right,
+        description: caller._tag === "Service" && caller.token.rights.includes(right)
+          ? `the service token is for accounts that begin with "${caller.token.accounts}"`
+          : `the caller has not the right ${right}`
+      })
+    })
+
+    const handedOut = Effect.fnUntraced(function*(asked: typeof Api.TokenRequest.Type) {
+      const key = keyOf(asked)
+      const selection = asked.selection !== undefined && Object.keys(asked.selection).length > 0
+        ? asked.selection
+        : undefined
+      const caller = yield* authorized("token", key)
+      const { isReplacement, tokens } = yield* answered(Effect.gen(function*() {
+        const bearer = yield* vault.bearer(key, selection)
+        const held = asked.refused === undefined
+          ? undefined
+          : yield* Effect.provideService(Api.digestOf(bearer.tokens.accessToken), Digest.Digest, digest)
+        return held === undefined || held !== asked.refused
+          ? { tokens: bearer.tokens, isReplacement: false }
+          : { tokens: (yield* vault.rejected(key, bearer, selection)).tokens, isReplacement: true }
+      })).pipe(inTime)
+      const at = yield* DateTime.now
+      yield* audit({ at, caller: nameOf(caller), key, selection: Selection.make(selection ?? {}), isReplacement })
+      return {
+        access_token: tokens.accessToken,
+        token_type: tokens.tokenType,
+        // less than a second is no life, and to none of a token's readers is 0
+        expires_in: Option.map(
+          tokens.expiresAt,
+          (end) => Math.max(1, Math.floor(Duration.toSeconds(DateTime.distance(at, end))))
+        ),
+        expires_at: tokens.expiresAt,
+        scope: tokens.scope
+      }
+    })
+
+    const sessions = HttpApiBuilder.group(Api.VaultApi, "sessions", (handlers) =>
+      handlers.handleAll({
+        token: ({ payload }) => handedOut(payload),
+
+        put: Effect.fnUntraced(function*({ payload }) {
+          const key = keyOf(payload)
+          yield* authorized("sessions:write", key)
+          const session = yield* Effect.flatMap(
+            responseOf(vault, payload),
+            (response) => vault.put(key, response, payload.selection)
+          ).pipe(
+            Effect.catchTag(["ProviderUnknown", "TokenStorageError", "SessionLockError"], (error) =>
+              Effect.fail(
+                error._tag === "ProviderUnknown"
+                  ? new Api.NotFound({ error: "provider_unknown", error_description: error.message })
+                  : unavailable(error.message)
+              )),
+            inTime
+          )
+          const current = Session.currentToken(session)
+          return summaryOf({
+            key,
+            state: "alive",
+            detail: Option.none(),
+            expiresAt: Option.flatMap(current, ({ expiresAt }) => expiresAt),
+            renewedAt: Option.map(current, ({ issuedAt }) => issuedAt)
+          })
+        }),
+
+        remove: Effect.fnUntraced(function*({ query }) {
+          const key = keyOf(query)
+          yield* authorized("sessions:write", key)
+          const revocation = yield* vault.revoke(key).pipe(
+            Effect.mapError((error) =>
+              error._tag === "ProviderUnknown"
+                ? new Api.NotFound({ error: "provider_unknown", error_description: error.message })
+                : unavailable(error.message)
+            ),
+            inTime
+          )
+          return revocation._tag === "Revoked"
+            ? { revoked: true, reason: Option.none() }
+            : { revoked: false, reason: Option.some(revocation.reason) }
+        }),
+
+        list: Effect.fnUntraced(function*({ query }) {
+          const caller = yield* authorized("sessions:read")
+          const limit = query.limit ?? 100
+          const isListed = ({ key, state }: Vault.Summary): boolean =>
+            (query.issuer === undefined || key.issuer === query.issuer) &&
+            (query.client === undefined || key.clientId === query.client) &&
+            (query.state === undefined || state === query.state) &&
+            key.account.startsWith(query.accounts ?? "") &&
+            (caller._tag === "Bearer" || isFor(caller.token, "sessions:read", key))
+          const pages = Effect.gen(function*() {
+            let after = query.after
+            for (let looks = 0; looks < mostLooks; looks += limit) {
+              const page = yield* vault.page({ after, limit })
+              const found = page.sessions.filter(isListed)
+              if (found.length > 0 || Option.isNone(page.next)) {
+                return { sessions: found.map(summaryOf), next: page.next }
+              }
+              after = page.next.value
+            }
+            return { sessions: [], next: Option.fromUndefinedOr(after) }
+          })
+          return yield* Effect.mapError(pages, ({ message }) => unavailable(message)).pipe(inTime)
+        })
+      }))
+
+    const state = HttpApiBuilder.group(Api.VaultApi, "state", (handlers) =>
+      handlers.handle("health", () =>
+        Effect.gen(function*() {
+          const { headers } = yield* HttpServerRequest.HttpServerRequest
+          const { due, oldest, open } = yield* Effect.mapError(healthNow, () =>
+            "unavailable" as const)
+          const [, given = ""] = /^bearer +(\S+)$/i.exec(headers["authorization"] ?? "") ?? []
+          const caller = yield* Effect.result(identify(Redacted.make(given)))
+          const isTold = Result.isSuccess(caller) && (yield* mayDo(caller.success, "sessions:read"))
+          return isTold ? { status: "ok" as const, open, due, oldest_due: oldest } : "ok" as const
+        })))
+
+    const auth = Layer.succeed(
+      Api.VaultAuth,
+      Api.VaultAuth.of({
+        bearer: (handler, { credential }) =>
+          Effect.flatMap(identify(credential), (caller) =>
+            Effect.provideService(handler, Api.Caller, caller))
+      })
+    )
+
+    return HttpApiBuilder.layer(Api.VaultApi, { openapiPath: options.openapiPath }).pipe(
+      Layer.provide([sessions, state]),
+      Layer.provide([auth, readable]),
+      Layer.provide(guarded)
+    )
+  })
+
+const readable = HttpApiMiddleware.layerSchemaErrorTransform(
+  Api.Readable,
+  (error) =>
+    error.kind === "Body" || error.kind === "ResponseHeaders"
+      ? Effect.fail(error)
+      : Effect.fail(
+        new Api.InvalidRequest({
+          error: "invalid_request",
+          error_description: IamHttp.quote(`${error.kind.toLowerCase()}: ${error.cause.message}`)
+        })
+      )
+)
+
+// What the router says of a body in a status alone.
+const unread: { readonly [status: number]: string } = {
+  400: "the body is no JSON",
+  413: `the body is larger than ${ByteSize.format(mostBytes)}`,
+  415: "the body is sent as something else than JSON: say content-type: application/json"
+}
+
+const explained = (response: HttpServerResponse.HttpServerResponse): HttpServerResponse.HttpServerResponse => {
+  const error_description = unread[response.status]
+  return error_description === undefined || response.headers["content-type"]?.startsWith("application/json") === true
+    ? response
+    : HttpServerResponse.jsonUnsafe({ error: "invalid_request", error_description }, { status: response.status })
+}
+
+/** Nothing of this is for a cache, and no body is larger than a session. */
+const guarded = HttpRouter.middleware((answer) =>
+  Effect.andThen(
+    HttpEffect.appendPreResponseHandler((_request, response) =>
+      Effect.succeed(HttpServerResponse.setHeader(explained(response), "cache-control", "no-store"))
+    ),
+    Effect.provideService(answer, HttpIncomingMessage.MaxBodySize, mostBytes)
+  )
+).layer
+
+/**
+ * The routes of `VaultApi` on the program's router: `POST /token`, `PUT`, `DELETE` and `GET /sessions`, `GET /health`.
+ *
+ * Every answer is `no-store`, none has a header that lets another origin read it, and a body is 256 KiB at most. A caller
+ * waits for 8 seconds, and is then told when to ask again. Serve it by https, or on loopback.
+ *
+ * **Example** (A vault on a port of this machine)
+ *
+ * ```ts
+ * import { Vault, VaultServer } from "@effect-authn/vault"
+ * import { NodeHttpServer } from "@effect/platform-node"
+ * import { Layer } from "effect"
+ * import { HttpRouter } from "effect/http"
+ * import { createServer } from "node:http"
+ *
+ * export const server = HttpRouter.serve(VaultServer.layer()).pipe(
+ *   Layer.provide(NodeHttpServer.layer(createServer, { host: "127.0.0.1", port: 4701 }))
+ * )
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = <R = never>(options?: Options<R>): Layer.Layer<
+  never,
+  never,
+  | Vault.Vault
+  | ServiceTokens.ServiceTokens
+  | HttpRouter.HttpRouter
+  | Etag.Generator
+  | FileSystem
+  | HttpPlatform
+  | Path
+  | R
+> => Layer.unwrap(make<R>(options ?? {})).pipe(Layer.provide([JwtCodec.layer, Digest.layerWebCrypto]))
