@@ -2,16 +2,14 @@
  * What the command remembers of each login, without a secret: where, as whom, and how to renew.
  */
 import * as StoragePolicy from "@effect-authn/core/storage/StoragePolicy"
+import * as PrivateFile from "@effect-authn/platform-node/PrivateFile"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import * as UserDirectories from "effect/persistence/UserDirectories"
 import type * as PlatformError from "effect/PlatformError"
-import * as Predicate from "effect/Predicate"
-import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import * as Path from "node:path"
-import * as Util from "node:util"
 import { failed, type Failure, usage } from "./Failure.ts"
 
 /**
@@ -80,13 +78,7 @@ export const checkName = (name: string): Effect.Effect<string, Failure> =>
     ? Effect.succeed(name)
     : Effect.fail(usage(`"${name}" cannot be the name of an account: use letters, digits and . _ @ + - (at most 64)`))
 
-const problem = (path: string) => ({ reason }: PlatformError.PlatformError): Failure => {
-  const { cause } = reason
-  const what = Predicate.hasProperty(cause, "errno") && Predicate.isNumber(cause.errno)
-    ? Util.getSystemErrorMessage(cause.errno)
-    : reason._tag
-  return failed(`${path}: ${what}; make it yours to write, free some space, or set XDG_DATA_HOME to another directory`)
-}
+const problem = ({ detail }: PrivateFile.PrivateFileError): Failure => failed(detail)
 
 const below = (...names: ReadonlyArray<string>) =>
   Effect.map(directory, (data) => Path.join(data, "accounts", ...names))
@@ -95,13 +87,8 @@ const below = (...names: ReadonlyArray<string>) =>
  * The account of that name, if there was such a login.
  */
 export const get = Effect.fnUntraced(function*(name: string) {
-  const fs = yield* FileSystem.FileSystem
   const path = yield* below(`${name}.json`)
-  const text = yield* fs.readFileString(path).pipe(
-    Effect.asSome,
-    Effect.catchReason("PlatformError", "NotFound", () => Effect.succeedNone),
-    Effect.mapError(problem(path))
-  )
+  const text = yield* Effect.mapError(PrivateFile.read(path), problem)
   if (Option.isNone(text)) return Option.none<Account>()
   return yield* Effect.asSome(Effect.mapError(
     decode(text.value),
@@ -109,18 +96,12 @@ export const get = Effect.fnUntraced(function*(name: string) {
   ))
 })
 
-const replace = Effect.fnUntraced(function*(path: string, text: string) {
-  const fs = yield* FileSystem.FileSystem
-  // Two logins at once must not write into one temporary file.
-  const temporary = `${path}.${yield* Random.nextInt}.tmp`
-  yield* fs.makeDirectory(Path.dirname(path), { recursive: true, mode: 0o700 }).pipe(
-    Effect.andThen(fs.writeFileString(temporary, text, { mode: 0o600 })),
-    Effect.andThen(fs.rename(temporary, path)),
-    Effect.onError(() => Effect.ignore(fs.remove(temporary, { force: true }))),
-    Effect.uninterruptible,
-    Effect.mapError(problem(path))
+// Two logins can be at once.
+const replace = (path: string, text: string) =>
+  PrivateFile.makeDirectory(Path.dirname(path)).pipe(
+    Effect.andThen(PrivateFile.replace(path, text, { isLocked: false })),
+    Effect.mapError(problem)
   )
-})
 
 /**
  * Remembers an account. The first one becomes current.
@@ -130,16 +111,18 @@ export const put = Effect.fnUntraced(function*(account: Account) {
   if (Option.isNone(yield* current)) yield* use(account.name)
 })
 
+const removal = (path: string) => (error: PlatformError.PlatformError) => problem(PrivateFile.fromPlatform(path)(error))
+
 /**
  * Forgets an account, and that it is current.
  */
 export const remove = Effect.fnUntraced(function*(name: string) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* below(`${name}.json`)
-  yield* Effect.mapError(fs.remove(path, { force: true }), problem(path))
+  yield* Effect.mapError(fs.remove(path, { force: true }), removal(path))
   if (Option.contains(yield* current, name)) {
     const mark = yield* below("current")
-    yield* Effect.mapError(fs.remove(mark, { force: true }), problem(mark))
+    yield* Effect.mapError(fs.remove(mark, { force: true }), removal(mark))
   }
 })
 
@@ -149,9 +132,11 @@ export const remove = Effect.fnUntraced(function*(name: string) {
 export const names = Effect.gen(function*() {
   const fs = yield* FileSystem.FileSystem
   const path = yield* below()
-  const files = yield* fs.readDirectory(path).pipe(
+  const files = yield* PrivateFile.checkDirectory(path).pipe(
+    Effect.andThen(fs.readDirectory(path)),
     Effect.catchReason("PlatformError", "NotFound", () => Effect.succeed([])),
-    Effect.mapError(problem(path))
+    Effect.catchTag("PlatformError", (error) => Effect.fail(PrivateFile.fromPlatform(path)(error))),
+    Effect.mapError(problem)
   )
   return files.filter((file) => file.endsWith(".json")).map((file) => file.slice(0, -5)).sort()
 })
@@ -160,8 +145,7 @@ export const names = Effect.gen(function*() {
  * The account that `authn accounts use`, or the first login, made current.
  */
 export const current = Effect.gen(function*() {
-  const fs = yield* FileSystem.FileSystem
-  const text = yield* Effect.option(Effect.flatMap(below("current"), (path) => fs.readFileString(path)))
+  const text = Option.flatten(yield* Effect.option(Effect.flatMap(below("current"), PrivateFile.read)))
   return Option.filter(Option.map(text, (name) => name.trim()), (name) => name !== "")
 })
 

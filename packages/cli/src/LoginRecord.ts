@@ -6,6 +6,7 @@ import { IamClient } from "@effect-authn/core/iam/IamClient"
 import type * as SessionKey from "@effect-authn/core/session/SessionKey"
 import { StoragePolicy } from "@effect-authn/core/storage/StoragePolicy"
 import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
+import * as PrivateFile from "@effect-authn/platform-node/PrivateFile"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -24,7 +25,8 @@ const plainFile = Effect.fnUntraced(function*(key: SessionKey.SessionKey) {
   const files = yield* Effect.orElseSucceed(fs.readDirectory(directory), () => [])
   for (const file of files.filter((file) => file.endsWith(".json"))) {
     const path = Path.join(directory, file)
-    const found = TokenStorage.decode(yield* Effect.orElseSucceed(fs.readFileString(path), () => ""), path)
+    const text = Option.flatten(yield* Effect.option(PrivateFile.read(path)))
+    const found = TokenStorage.decode(Option.getOrElse(text, () => ""), path)
     if (Result.isSuccess(found) && found.success.key.id === key.id) return path
   }
   return undefined

@@ -34,7 +34,7 @@ export const dataDirectory = (environment: Environment, platform: string): strin
 
 const isSet = (environment: Environment, name: string): boolean => (environment[name] ?? "") !== ""
 
-const read = (argv: ReadonlyArray<string>): Asked | undefined => {
+const parse = (argv: ReadonlyArray<string>): Asked | undefined => {
   if (argv[0] !== "token") return undefined
   let account: string | undefined
   let header = false
@@ -56,6 +56,22 @@ const read = (argv: ReadonlyArray<string>): Asked | undefined => {
   return { account, header, minTtl }
 }
 
+// more than a session with hundreds of tokens
+const mostBytes = 1024 * 1024
+
+/** Whether something is a file or a directory of this user, no link, and not for others to write. */
+const isOwn = (place: string, kind: "file" | "directory"): boolean => {
+  const stats = fs.lstatSync(place)
+  const user = process.geteuid?.()
+  return (user === undefined || (stats.uid === user && (stats.mode & 0o022) === 0)) &&
+    (kind === "file" ? stats.isFile() && stats.size <= mostBytes : stats.isDirectory())
+}
+
+const read = (file: string): string => {
+  if (!isOwn(path.dirname(file), "directory") || !isOwn(file, "file")) throw new Error("that is not simple")
+  return fs.readFileSync(file, "utf8")
+}
+
 const members = ["organization", "project", "resource", "scope"]
 
 /**
@@ -67,21 +83,22 @@ export const find = (
   platform: string,
   now: number
 ): string | undefined => {
-  const asked = read(argv)
+  const asked = parse(argv)
   const data = asked && dataDirectory(environment, platform)
   if (data === undefined || special.some((name) => isSet(environment, name))) return undefined
   try {
+    if (!isOwn(data, "directory")) return undefined
     const name = asked?.account || environment["AUTHN_ACCOUNT"] ||
-      fs.readFileSync(path.join(data, "accounts", "current"), "utf8").trim()
+      read(path.join(data, "accounts", "current")).trim()
     if (!/^[\w.@+-]+$/.test(name)) return undefined
-    const account = JSON.parse(fs.readFileSync(path.join(data, "accounts", `${name}.json`), "utf8"))
+    const account = JSON.parse(read(path.join(data, "accounts", `${name}.json`)))
     if (account.version !== 1 || account.place !== "plain-file" || typeof account.file !== "string") return undefined
     if (typeof account.window !== "number" || typeof account.shortLivedFraction !== "number") return undefined
     if (
       account.dialect === "datalayer" && asked?.account === undefined &&
       datalayer.some((variable) => isSet(environment, variable))
     ) return undefined
-    const { session, version } = JSON.parse(fs.readFileSync(account.file, "utf8"))
+    const { session, version } = JSON.parse(read(account.file))
     const { client, issuer } = session.key
     if (version !== 1 || issuer !== account.issuer || client !== account.client || session.key.account !== name) {
       return undefined

@@ -3,6 +3,7 @@
  */
 import * as SecureUrl from "@effect-authn/core/SecureUrl"
 import * as StoragePolicy from "@effect-authn/core/storage/StoragePolicy"
+import * as ByteSize from "effect/ByteSize"
 import * as Flag from "effect/cli/Flag"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
 import * as Effect from "effect/Effect"
@@ -85,9 +86,14 @@ const readFile = Effect.gen(function*() {
   const place = yield* Effect.option(filePath)
   if (Option.isNone(place)) return {}
   const path = place.value
-  const text = yield* fs.readFileString(path).pipe(
+  const text = yield* fs.stat(path).pipe(
+    Effect.filterOrFail(
+      ({ size, type }) => type === "File" && ByteSize.isLessThan(size, ByteSize.mebibytes(1)),
+      () => failed(`${path} is no file of settings (it is larger than 1 MiB, or no file at all): move it away`)
+    ),
+    Effect.andThen(fs.readFileString(path)),
     Effect.catchReason("PlatformError", "NotFound", () => Effect.succeed("")),
-    Effect.mapError(({ reason }) => failed(`${path} cannot be read (${reason._tag})`))
+    Effect.catchTag("PlatformError", ({ reason }) => Effect.fail(failed(`${path} cannot be read (${reason._tag})`)))
   )
   const parsed = Toml.parse(text)
   if (Result.isFailure(parsed)) return yield* usage(`${path} is not TOML: ${parsed.failure.message}`)

@@ -10,6 +10,7 @@ import type { TokenStorageError } from "@effect-authn/core/storage/TokenStorageE
 import * as NodeAuth from "@effect-authn/platform-node/NodeAuth"
 import * as NodeBrowser from "@effect-authn/platform-node/NodeBrowser"
 import * as NodeCallbackServer from "@effect-authn/platform-node/NodeCallbackServer"
+import * as PrivateFile from "@effect-authn/platform-node/PrivateFile"
 import * as Command from "effect/cli/Command"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
@@ -100,25 +101,37 @@ const files = Effect.gen(function*() {
       )
   ]
   if (platform === "win32") return found
-  const open: Array<string> = []
+  const readable: Array<string> = []
+  const refused = new Set<string>()
   for (const name of ["accounts", "sessions", "encrypted", "keychain"]) {
     const directory = Path.join(data, name)
     const entries = yield* Effect.orElseSucceed(fs.readDirectory(directory), () => [])
-    for (const path of [directory, ...entries.map((entry) => Path.join(directory, entry))]) {
+    const files = entries.filter((entry) => entry !== "locks").map((entry) => Path.join(directory, entry))
+    const directories = [directory, Path.join(directory, "locks")]
+    for (const check of [...directories.map(PrivateFile.checkDirectory), ...files.map(PrivateFile.read)]) {
+      const checked = yield* Effect.result(check)
+      if (Result.isFailure(checked)) refused.add(checked.failure.detail)
+    }
+    for (const path of [directory, ...files]) {
       const info = yield* Effect.option(fs.stat(path))
-      if (Option.isSome(info) && (info.value.mode & 0o077) !== 0) open.push(path)
+      if (Option.isSome(info) && (info.value.mode & 0o077) !== 0) readable.push(path)
     }
   }
-  const [first] = open
-  found.push(
-    first === undefined
-      ? finding("permissions", "good", "only you can read what is there")
-      : finding(
-        "permissions",
-        "bad",
-        `others can read ${first}${open.length > 1 ? ` and ${open.length - 1} more` : ""}: chmod -R go= ${data}`
-      )
-  )
+  const [first] = readable
+  for (const detail of [...refused].slice(0, 5)) found.push(finding("permissions", "bad", detail))
+  if (refused.size === 0) {
+    found.push(
+      first === undefined
+        ? finding("permissions", "good", "only you can read what is there")
+        : finding(
+          "permissions",
+          "bad",
+          `others can read ${first}${
+            readable.length > 1 ? ` and ${readable.length - 1} more` : ""
+          }: chmod -R go= ${data}`
+        )
+    )
+  }
   return found
 })
 

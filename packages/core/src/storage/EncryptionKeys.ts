@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as ByteSize from "effect/ByteSize"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Digest from "effect/crypto/Digest"
@@ -216,8 +217,16 @@ export const layerFile = (path: string): Layer.Layer<EncryptionKeys, never, File
       fromText(
         `a key from ${path}`,
         path,
-        Effect.map(fs.readFileString(path), (text) => Redacted.make(text)).pipe(
-          Effect.mapError(({ reason }) => new StorageKeyUnavailable({ detail: `${path}: ${reason._tag}` }))
+        Effect.option(fs.stat(path)).pipe(
+          Effect.filterOrFail(
+            (info) => Option.isNone(info) || ByteSize.isLessThan(info.value.size, ByteSize.mebibytes(1)),
+            () => new StorageKeyUnavailable({ detail: `${path} is larger than 1 MiB, and no file of keys` })
+          ),
+          Effect.andThen(Effect.map(fs.readFileString(path), (text) => Redacted.make(text))),
+          Effect.catchTag(
+            "PlatformError",
+            ({ reason }) => Effect.fail(new StorageKeyUnavailable({ detail: `${path}: ${reason._tag}` }))
+          )
         )
       ))
   ).pipe(Layer.provide(Digest.layerWebCrypto))

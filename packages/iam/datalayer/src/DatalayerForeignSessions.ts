@@ -5,6 +5,7 @@
  */
 import type { IamError } from "@effect-authn/core/iam/IamError"
 import * as TokenSet from "@effect-authn/core/session/TokenSet"
+import * as ByteSize from "effect/ByteSize"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
@@ -63,7 +64,14 @@ export const find = Effect.fnUntraced(function*(options: {
     Effect.map((home) => `${home.replace(/[\\/]+$/, "")}/.datalayer/auth.json`),
     Effect.flatMap((path) =>
       Effect.map(
-        fs.readFileString(path),
+        Effect.option(fs.stat(path)).pipe(
+          // what is no file, or far too large for one, is none of that client's
+          Effect.filterOrFail((info) =>
+            Option.isNone(info) ||
+            (info.value.type === "File" && ByteSize.isLessThan(info.value.size, ByteSize.mebibytes(1)))
+          ),
+          Effect.andThen(fs.readFileString(path))
+        ),
         (text) =>
           Option.map(decodeFile(text), ({ access_token }) => ({ place: path, token: access_token, isOfIssuer: false }))
       )

@@ -17,6 +17,7 @@ import * as Scope from "effect/Scope"
 import * as Os from "node:os"
 import * as KernelLock from "./internal/kernelLock.ts"
 import * as SessionFiles from "./internal/sessionFiles.ts"
+import * as PrivateFile from "./PrivateFile.ts"
 
 /**
  * Where the locks are.
@@ -64,13 +65,19 @@ export const make = Effect.fnUntraced(function*(options?: Options) {
       since: yield* DateTime.now
     })
     yield* Effect.acquireRelease(
-      fs.writeFileString(fileOf(lock), text, { mode: 0o600 }),
+      // whatever was there: what a link leads to is not written
+      Effect.andThen(
+        fs.remove(fileOf(lock), { force: true }),
+        fs.writeFileString(fileOf(lock), text, { flag: "wx", mode: 0o600 })
+      ),
       () => Effect.ignore(fs.remove(fileOf(lock), { force: true }))
     )
   }, Effect.ignore())
 
   const holderOf = (lock: string) =>
-    fs.readFileString(fileOf(lock)).pipe(
+    PrivateFile.read(fileOf(lock)).pipe(
+      Effect.provideService(FileSystem.FileSystem, fs),
+      Effect.flatMap(Effect.fromOption),
       Effect.flatMap(decodeHolder),
       Effect.map(({ host, name, pid, since }) =>
         `${name === undefined ? "" : `${name}, `}process ${pid} on ${host}, since ${DateTime.formatIso(since)}`
@@ -82,7 +89,7 @@ export const make = Effect.fnUntraced(function*(options?: Options) {
     locks.acquire(`${SessionFiles.nameOf(key)}.${purpose}`, SessionLock.patience[purpose]).pipe(
       Effect.tap(sign),
       Effect.catchTags({
-        FileFailure: ({ detail }) => Effect.fail(new SessionLockError({ key, purpose, detail })),
+        PrivateFileError: ({ detail }) => Effect.fail(new SessionLockError({ key, purpose, detail })),
         LockBusy: ({ path }) =>
           Effect.flatMap(holderOf(path), (holder) =>
             Effect.fail(

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import type { Session } from "@effect-authn/core/session/Session"
 import type { SessionKey } from "@effect-authn/core/session/SessionKey"
 import type * as SessionLock from "@effect-authn/core/storage/SessionLock"
 import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
@@ -22,24 +23,23 @@ import * as Exit from "effect/Exit"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type * as PlatformError from "effect/PlatformError"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Path from "node:path"
 import * as FileSessionLock from "./FileSessionLock.ts"
-import { type FileFailure, fromPlatform } from "./internal/fileFailure.ts"
 import * as KernelLock from "./internal/kernelLock.ts"
 import * as SessionFiles from "./internal/sessionFiles.ts"
 import { watchDirectory } from "./internal/watchDirectory.ts"
+import * as PrivateFile from "./PrivateFile.ts"
 
 const ending = ".json"
 
 // a writer has it for milliseconds, unless its disk is very slow or it was stopped
 const patience = Duration.seconds(30)
 
-type Failure = FileFailure | KernelLock.LockBusy | TokenStorageError["reason"]
+type Failure = PrivateFile.PrivateFileError | KernelLock.LockBusy | TokenStorageError["reason"]
 
 /**
  * Makes the storage, with no file touched before its first use.
@@ -57,30 +57,24 @@ export const make = Effect.fnUntraced(function*(options?: FileSessionLock.Option
   // the keys of the files that this program has met, since a removed file cannot tell its own
   const known = new Map<string, SessionKey>()
 
-  const readFile = Effect.fnUntraced(function*(path: string) {
-    const text = yield* SessionFiles.patiently(fs.readFileString(path))
-    const session = yield* codec.decode(text, path)
+  const read = Effect.fnUntraced(function*(path: string) {
+    const text = yield* PrivateFile.read(path)
+    if (Option.isNone(text)) return Option.none<Session>()
+    const session = yield* codec.decode(text.value, path)
     const name = fileOf(session.key)
     if (name !== Path.basename(path)) {
       return yield* new StorageCorrupt({ detail: `${path} holds the session of another key` })
     }
     known.set(name, session.key)
-    return session
-  })
-
-  const read = (path: string) =>
-    readFile(path).pipe(
-      Effect.asSome,
-      Effect.catchReason("PlatformError", "NotFound", () => Effect.succeedNone)
-    )
+    return Option.some(session)
+  }, Effect.provideService(FileSystem.FileSystem, fs))
 
   // Only under the lock: without it, a good session that somebody has just written could be moved.
   const readOrMoveAside = (path: string) =>
     read(path).pipe(
       Effect.catchTag("StorageCorrupt", ({ detail }) =>
         Effect.gen(function*() {
-          const quarantine = `${path}.corrupt-${yield* Clock.currentTimeMillis}`
-          yield* SessionFiles.patiently(fs.rename(path, quarantine))
+          const quarantine = yield* PrivateFile.putAside(path, yield* Clock.currentTimeMillis)
           return yield* new StorageCorrupt({ detail, quarantine })
         }))
     )
@@ -107,27 +101,30 @@ export const make = Effect.fnUntraced(function*(options?: FileSessionLock.Option
   const operate = <A>(
     method: string,
     key: SessionKey,
-    use: (path: string) => Effect.Effect<A, Failure | PlatformError.PlatformError>
+    use: (path: string) => Effect.Effect<A, Failure, FileSystem.FileSystem>
   ) =>
     Effect.gen(function*() {
       const name = fileOf(key)
       known.set(name, key)
-      const path = Path.join(yield* directory, name)
-      return yield* Effect.mapError(
-        use(path),
-        (failure) => failure._tag === "PlatformError" ? fromPlatform(path)(failure) : failure
-      )
-    }).pipe(Effect.mapError(failed(method)), Effect.withSpan(`FileTokenStorage.${method}`))
+      return yield* use(Path.join(yield* directory, name))
+    }).pipe(
+      Effect.provideService(FileSystem.FileSystem, fs),
+      Effect.mapError(failed(method)),
+      Effect.withSpan(`FileTokenStorage.${method}`)
+    )
 
   const changes = Effect.gen(function*() {
     const sessions = yield* directory
-    yield* Effect.ignore(SessionFiles.makePrivateDirectory(sessions))
+    yield* Effect.ignore(PrivateFile.makeDirectory(sessions))
     return watchDirectory(sessions, () => known.keys()).pipe(
       Stream.filter((name) => name.endsWith(ending)),
       Stream.mapEffect((name) => {
         const key = known.get(name)
         return key === undefined
-          ? Effect.option(Effect.map(readFile(Path.join(sessions, name)), (session) => session.key))
+          ? Effect.map(
+            Effect.option(read(Path.join(sessions, name))),
+            (found) => Option.map(Option.flatten(found), (session) => session.key)
+          )
           : Effect.succeedSome(key)
       }),
       Stream.map(Option.toArray),
@@ -151,7 +148,7 @@ export const make = Effect.fnUntraced(function*(options?: FileSessionLock.Option
           Effect.catchTag("StorageCorrupt", (corrupt) =>
             readOrMoveAside(path).pipe(
               exclusively(key),
-              Effect.catchTag(["PlatformError", "FileFailure", "LockBusy"], () => Effect.fail(corrupt))
+              Effect.catchTag(["PrivateFileError", "LockBusy"], () => Effect.fail(corrupt))
             ))
         )),
 
@@ -159,33 +156,37 @@ export const make = Effect.fnUntraced(function*(options?: FileSessionLock.Option
       operate("put", key, (path) =>
         exclusively(key)(Effect.gen(function*() {
           yield* compare(yield* current(path), expected)
-          yield* SessionFiles.replace(path, yield* codec.encode(next))
+          yield* PrivateFile.replace(path, yield* codec.encode(next))
         }))),
 
-    // Nothing to remove is a success, also where nothing can be locked.
+    // Nothing to remove is a success, also where nothing can be locked. What was put aside can hold tokens, too.
     remove: (key, expected) =>
       operate("remove", key, (path) =>
         Effect.gen(function*() {
-          if (!(yield* fs.exists(path)) && !(yield* fs.exists(SessionFiles.temporaryOf(path)))) return
+          if (!(yield* PrivateFile.exists(path)) && (yield* PrivateFile.asides(path)).length === 0) return
           yield* exclusively(key)(Effect.gen(function*() {
             const found = yield* current(path)
+            yield* PrivateFile.removeAsides(path)
             if (found !== 0) yield* compare(found, expected)
-            yield* SessionFiles.remove(path)
+            yield* PrivateFile.remove(path)
           }))
         })),
 
     keys: Effect.gen(function*() {
       const sessions = yield* directory
+      yield* Effect.provideService(PrivateFile.checkDirectory(sessions), FileSystem.FileSystem, fs)
       const names = yield* fs.readDirectory(sessions).pipe(
         Effect.catchReason("PlatformError", "NotFound", () => Effect.succeed([])),
-        Effect.mapError(fromPlatform(sessions))
+        Effect.mapError(PrivateFile.fromPlatform(sessions))
       )
       const found = yield* Effect.forEach(
         names.filter((name) => name.endsWith(ending)),
-        (name) => Effect.result(readFile(Path.join(sessions, name))),
+        (name) => Effect.result(read(Path.join(sessions, name))),
         { concurrency: 16 }
       )
-      const keys = found.flatMap((read) => Result.isSuccess(read) ? [read.success.key] : [])
+      const keys = found.flatMap((read) =>
+        Result.isSuccess(read) && Option.isSome(read.success) ? [read.success.value.key] : []
+      )
       // Nothing to be read without the right key is not the same as nothing.
       const refused = found.flatMap((read) =>
         Result.isFailure(read) && isAboutTheKey(read.failure) ? [read.failure] : []
@@ -208,7 +209,7 @@ const isAboutTheKey = Schema.is(Schema.Union([StorageKeyUnavailable, StorageKeyM
 
 const reasonOf = (failure: Failure): TokenStorageError["reason"] => {
   switch (failure._tag) {
-    case "FileFailure":
+    case "PrivateFileError":
       return new StorageUnavailable({ detail: failure.detail, written: failure.isDoubtful === true ? "maybe" : "no" })
     case "LockBusy":
       return new StorageUnavailable({

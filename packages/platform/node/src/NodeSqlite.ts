@@ -22,7 +22,7 @@ import * as Stream from "effect/Stream"
 import * as Path from "node:path"
 import type { DatabaseSync } from "node:sqlite"
 import { loadSqlite } from "./internal/kernelLock.ts"
-import { makePrivateDirectory } from "./internal/sessionFiles.ts"
+import * as PrivateFile from "./PrivateFile.ts"
 
 /**
  * Where the database is.
@@ -31,7 +31,10 @@ import { makePrivateDirectory } from "./internal/sessionFiles.ts"
  * @since 0.1.0
  */
 export interface Options {
-  /** The file. It is made if it is missing, for this user alone (0600), and so is its directory (0700). */
+  /**
+   * The file. It is made if it is missing, for this user alone (0600), and so is its directory (0700). What others can write,
+   * or what is no file, is refused (`PrivateFile.locate`).
+   */
   readonly filename: string
 }
 
@@ -131,23 +134,21 @@ export const make = Effect.fnUntraced(function*(
   Scope.Scope | Reactivity.Reactivity | FileSystem.FileSystem
 > {
   const fs = yield* FileSystem.FileSystem
-  const filename = Path.resolve(options.filename)
   const failed = (detail: string) =>
     new SqlError({ reason: new ConnectionError({ cause: undefined, message: detail, operation: "connect" }) })
   const { DatabaseSync } = yield* Effect.mapError(loadSqlite, ({ detail }) => failed(detail))
 
   // SQLite gives the log and the index beside the file its mode.
-  yield* makePrivateDirectory(Path.dirname(filename)).pipe(
-    Effect.andThen(
-      Effect.catchReason(
-        Effect.scoped(Effect.andThen(fs.open(filename, { flag: "wx", mode: 0o600 }), fs.chmod(filename, 0o600))),
-        "PlatformError",
-        "AlreadyExists",
-        () => Effect.void
-      )
-    ),
-    Effect.mapError(({ message }) => failed(`${filename}: ${message}`))
-  )
+  const filename = yield* Effect.gen(function*() {
+    const path = Path.resolve(options.filename)
+    yield* PrivateFile.makeDirectory(Path.dirname(path))
+    const place = yield* PrivateFile.locate(path)
+    yield* Effect.scoped(Effect.andThen(fs.open(place, { flag: "wx", mode: 0o600 }), fs.chmod(place, 0o600))).pipe(
+      Effect.catchReason("PlatformError", "AlreadyExists", () => Effect.void),
+      Effect.mapError(PrivateFile.fromPlatform(place))
+    )
+    return place
+  }).pipe(Effect.mapError(({ detail }) => failed(`unable to open database file: ${detail}`)))
 
   const open = Effect.acquireRelease(
     Effect.try({ try: () => new DatabaseSync(filename), catch: (cause) => errorOf(cause, "connect") }),

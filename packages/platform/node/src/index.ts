@@ -48,4 +48,9 @@ export * as NodeStorage from "./NodeStorage.ts"
 /**
  * @since 0.1.0
  */
+export * as PrivateFile from "./PrivateFile.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as TerminalLoginPrompt from "./TerminalLoginPrompt.ts"

@@ -70,16 +70,25 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("FileTokenStorage, fa
       }))
   }
 
-  it.effect("put and remove keep what is damaged, and count it as absent", () =>
+  it.effect("put keeps what is damaged and counts it as absent, remove takes it along", () =>
     Effect.gen(function*() {
       const directory = yield* temporary
-      yield* withContent(directory, "damaged")
+      yield* use(directory, put(1, 0, keyOf("another")))
+      const others = `${sessionFile(directory, keyOf("another"))}.corrupt-1700000000000`
+      Fs.writeFileSync(others, "another's")
+      const path = yield* withContent(directory, "damaged")
       yield* use(directory, put(5, 0))
       assert.strictEqual(generationOf(yield* use(directory, get())), 5)
-      Fs.writeFileSync(sessionFile(directory), "damaged again")
+      const kept = filesIn(directory).find((name) => name.startsWith(`${Path.basename(path)}.corrupt-`))
+      assert.strictEqual(Fs.readFileSync(Path.join(directory, kept!), "utf8"), "damaged")
+      Fs.writeFileSync(path, "damaged again")
       yield* use(directory, remove(5))
-      const kept = filesIn(directory).map((name) => Fs.readFileSync(Path.join(directory, name), "utf8")).sort()
-      assert.deepStrictEqual(kept, ["damaged", "damaged again"])
+      assert.isFalse(filesIn(directory).some((name) => name.startsWith(Path.basename(path))))
+      // also where nothing else is left
+      Fs.writeFileSync(`${path}.corrupt-1700000000000`, "damaged")
+      yield* use(directory, remove(0))
+      assert.isFalse(Fs.existsSync(`${path}.corrupt-1700000000000`))
+      assert.isTrue(Fs.existsSync(others))
     }).pipe(Effect.provideService(References.MinimumLogLevel, "None")))
 
   it.effect("a session of a newer version is not read, moved, overwritten or removed", () =>

@@ -20,5 +20,5 @@ export const generationOf = (found: Option.Option<Session.Session>) =>
 export const reason = (error: TokenStorageError.TokenStorageError) => error.reason._tag
 export const modeOf = (path: string) => (Fs.statSync(path).mode & 0o777).toString(8)
 export const filesIn = (directory: string) => Fs.readdirSync(directory).filter((name) => name !== "locks")
-export const sessionFile = (directory: string) =>
-  Path.join(directory, filesIn(directory).find((name) => name.endsWith(".json"))!)
+export const sessionFile = (directory: string, of = key) =>
+  Path.join(directory, filesIn(directory).find((name) => name.endsWith(".json") && name.includes(`-${of.account}-`))!)

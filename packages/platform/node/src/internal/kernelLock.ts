@@ -10,8 +10,7 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Path from "node:path"
-import { FileFailure, fromPlatform } from "./fileFailure.ts"
-import { makePrivateDirectory } from "./sessionFiles.ts"
+import * as PrivateFile from "../PrivateFile.ts"
 
 /** Somebody else had the lock for as long as one was willing to wait. */
 export class LockBusy extends Data.TaggedError("LockBusy")<{ readonly path: string }> {}
@@ -22,7 +21,7 @@ export interface KernelLocks {
   readonly acquire: (
     name: string,
     patience: Duration.Duration
-  ) => Effect.Effect<string, LockBusy | FileFailure, Scope.Scope>
+  ) => Effect.Effect<string, LockBusy | PrivateFile.PrivateFileError, Scope.Scope>
 }
 
 /**
@@ -32,7 +31,7 @@ export interface KernelLocks {
  * POSIX drops such a lock when *any* descriptor of the file is closed in the process, and a deleted file is no longer the
  * file that others lock. So nothing here ever opens, reads, copies or deletes a lock file; its mode is set by its path.
  */
-export const make = Effect.fnUntraced(function*(directory: Exit.Exit<string, FileFailure>) {
+export const make = Effect.fnUntraced(function*(directory: Exit.Exit<string, PrivateFile.PrivateFileError>) {
   const fs = yield* FileSystem.FileSystem
   const sqlite = yield* Effect.cached(loadSqlite)
   // in front of the kernel's lock, so that each process has one poller per lock
@@ -40,10 +39,15 @@ export const make = Effect.fnUntraced(function*(directory: Exit.Exit<string, Fil
 
   const prepare = (path: string) => {
     const locks = Path.dirname(path)
-    return Effect.forEach([Path.dirname(locks), locks], makePrivateDirectory, { discard: true }).pipe(
-      Effect.andThen(fs.access(locks, { writable: true })),
-      Effect.provideService(FileSystem.FileSystem, fs),
-      Effect.mapError(fromPlatform(locks))
+    return Effect.forEach([Path.dirname(locks), locks], PrivateFile.makeDirectory, { discard: true }).pipe(
+      Effect.andThen(Effect.mapError(fs.access(locks, { writable: true }), PrivateFile.fromPlatform(locks))),
+      // SQLite opens whatever is there, and its mode is set: a link would hand that on to another file.
+      Effect.andThen(Effect.filterOrFail(
+        PrivateFile.locate(path),
+        (place) => place === path,
+        () => new PrivateFile.PrivateFileError({ detail: `${path}: a link is in the way of a lock; remove it` })
+      )),
+      Effect.provideService(FileSystem.FileSystem, fs)
     )
   }
 
@@ -53,7 +57,7 @@ export const make = Effect.fnUntraced(function*(directory: Exit.Exit<string, Fil
     yield* prepare(path)
     const { DatabaseSync } = yield* sqlite
     // On a file that it may only read, SQLite would "begin exclusive" without excluding anybody.
-    const writable = Effect.mapError(fs.access(path, { writable: true }), fromPlatform(path))
+    const writable = Effect.mapError(fs.access(path, { writable: true }), PrivateFile.fromPlatform(path))
     if (yield* Effect.orElseSucceed(fs.exists(path), () => true)) yield* writable
     const connection = yield* Effect.acquireRelease(
       attempt(path, () => new DatabaseSync(path)),
@@ -89,13 +93,13 @@ const isBusy = (cause: unknown): boolean =>
     ? cause.errcode === 5
     : Predicate.isError(cause) && cause.message === "database is locked"
 
-const attempt = <A>(path: string, evaluate: () => A): Effect.Effect<A, LockBusy | FileFailure> =>
+const attempt = <A>(path: string, evaluate: () => A): Effect.Effect<A, LockBusy | PrivateFile.PrivateFileError> =>
   Effect.try({
     try: evaluate,
     catch: (cause) =>
       isBusy(cause)
         ? new LockBusy({ path })
-        : new FileFailure({
+        : new PrivateFile.PrivateFileError({
           detail: `${path}: no lock on this file (${Predicate.isError(cause) ? cause.message : "unknown error"}); ` +
             "remove it if it is not empty, or put the directory on a disk of this machine"
         })
@@ -119,7 +123,10 @@ export const loadSqlite = Effect.acquireUseRelease(
   () =>
     Effect.mapError(
       Effect.fromNullishOr(process.getBuiltinModule("node:sqlite")),
-      () => new FileFailure({ detail: "this Node has no node:sqlite: start it without --no-experimental-sqlite" })
+      () =>
+        new PrivateFile.PrivateFileError({
+          detail: "this Node has no node:sqlite: start it without --no-experimental-sqlite"
+        })
     ),
   (emitWarning) =>
     Effect.sync(() => {

@@ -1,0 +1,128 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as ChildProcess from "node:child_process"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { data, expire, type Home, home, login, simulated, stored, storedToken } from "./authn.ts"
+
+const isRoot = process.geteuid?.() === 0
+const nobody = 65_534
+
+interface Finding {
+  readonly check: string
+  readonly verdict: string
+  readonly detail: string
+}
+
+/** Nothing that goes wrong ends in a stack trace. */
+const plain = ({ stderr }: { readonly stderr: string }) => assert.notMatch(stderr, /\n\s+at /)
+
+describe.skipIf(process.platform === "win32")("files of the command", () => {
+  it.live("a session file that is a link is renewed where it is", () =>
+    simulated({ rotation: "strict" }, (simulator, home) =>
+      Effect.gen(function*() {
+        yield* login(home, simulator.issuer, "genomcore")
+        const { file } = stored(home)
+        const target = path.join(home.directory, "dotfiles.json")
+        fs.renameSync(file, target)
+        fs.symlinkSync(target, file)
+        const before = storedToken(home)
+        expire(home, Date.now() + 1000)
+        const renewed = yield* home.spawn(["token"])
+        assert.strictEqual(renewed.code, 0, renewed.stderr)
+        assert.isTrue(fs.lstatSync(file).isSymbolicLink())
+        assert.notStrictEqual(storedToken(home), before)
+        assert.strictEqual(storedToken(home), renewed.stdout.trim())
+        // logout leaves no token behind
+        assert.strictEqual((yield* home.spawn(["logout"])).code, 0)
+        assert.isFalse(fs.existsSync(target))
+      })))
+
+  for (
+    const [what, says, spoil] of [
+      [
+        "its directory is open to all",
+        /others can write there \(mode 777\).*chmod/s,
+        (home: Home) => fs.chmodSync(path.dirname(stored(home).file), 0o777)
+      ],
+      [
+        "its group can write in its directory",
+        /others can write there \(mode 770\).*chmod/s,
+        (home: Home) => fs.chmodSync(path.dirname(stored(home).file), 0o770)
+      ],
+      [
+        "the directory of the program is open",
+        /others can write there \(mode 777\).*chmod/s,
+        (home: Home) => fs.chmodSync(data(home), 0o777)
+      ],
+      [
+        "accounts are open to all",
+        /accounts: others can write there \(mode 777\).*chmod/s,
+        (home: Home) => fs.chmodSync(data(home, "accounts"), 0o777)
+      ],
+      ["it is a pipe", /a pipe is in the way of a file/, (home: Home) => {
+        const { file } = stored(home)
+        fs.rmSync(file)
+        ChildProcess.spawnSync("mkfifo", [file])
+      }],
+      ["its account is a pipe", /a pipe is in the way of a file/, (home: Home) => {
+        fs.rmSync(data(home, "accounts/default.json"))
+        ChildProcess.spawnSync("mkfifo", [data(home, "accounts/default.json")])
+      }],
+      ["it has 700 MB", /larger than 16 MiB/, (home: Home) => fs.truncateSync(stored(home).file, 700 * 1024 * 1024)],
+      [
+        "its account has 700 MB",
+        /larger than 16 MiB/,
+        (home: Home) => fs.truncateSync(data(home, "accounts/default.json"), 700 * 1024 * 1024)
+      ],
+      [
+        "it is another user's",
+        /belongs to another user \(uid 65534\)/,
+        (home: Home) => fs.chownSync(stored(home).file, nobody, nobody)
+      ],
+      [
+        "its directory is another user's",
+        /belongs to another user \(uid 65534\)/,
+        (home: Home) => fs.chownSync(path.dirname(stored(home).file), nobody, nobody)
+      ]
+    ] as const
+  ) {
+    it.live.skipIf(!isRoot && what.includes("another user"))(
+      `a session is not used where ${what}`,
+      () =>
+        simulated({}, (simulator, home) =>
+          Effect.gen(function*() {
+            yield* login(home, simulator.issuer, "datalayer")
+            spoil(home)
+            const requests = (yield* simulator.ledger).length
+            for (const args of [["token"], ["whoami"], ["logout"]]) {
+              const ended = yield* home.spawn(args)
+              assert.deepStrictEqual([ended.code, ended.stdout], [1, ""], `${args}: ${ended.stderr}`)
+              assert.match(ended.stderr, says, `${args}`)
+              plain(ended)
+            }
+            assert.lengthOf(yield* simulator.ledger, requests)
+            const doctor = yield* home.spawn(["doctor", "--json"])
+            const found: ReadonlyArray<Finding> = JSON.parse(doctor.stdout)
+            assert.match(found.filter(({ verdict }) => verdict === "bad").map(({ detail }) => detail).join("\n"), says)
+            assert.isTrue(found.some(({ check }) => check === "callback"))
+          }))
+    )
+  }
+
+  it.live("a file of settings that is none is said, and hangs nobody", () =>
+    Effect.gen(function*() {
+      const there = yield* home
+      const file = path.join(there.directory, ".config/effect-authn/config.toml")
+      fs.mkdirSync(path.dirname(file), { recursive: true })
+      ChildProcess.spawnSync("mkfifo", [file])
+      const ended = yield* there.spawn(["status"])
+      assert.match((yield* there.spawn(["doctor", "--json"])).stdout, /no file of settings/)
+      plain(ended)
+      // one that is a link to a file of the person's own is as good as a file
+      fs.rmSync(file)
+      fs.writeFileSync(`${file}.mine`, "dialect = \"oidc\"\n", { mode: 0o664 })
+      fs.symlinkSync(`${file}.mine`, file)
+      assert.include((yield* there.spawn(["config"])).stdout, "oidc")
+    }).pipe(Effect.scoped))
+})
