@@ -229,11 +229,11 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("PrivateFile", (it) =
         const { directory } = yield* signedIn
         yield* use(directory, lock)
         const locks = Path.join(directory, "locks")
-        const [file] = Fs.readdirSync(locks).filter((name) => name.endsWith(".renew.lock"))
+        const file = Fs.readdirSync(locks).find((name) => name.endsWith(".renew.lock"))!
         assert.isTrue(make("mkfifo", Path.join(locks, `${file}.holder`)))
         yield* use(directory, lock)
-        Fs.rmSync(Path.join(locks, file!))
-        assert.isTrue(make("mkfifo", Path.join(locks, file!)))
+        Fs.rmSync(Path.join(locks, file))
+        assert.isTrue(make("mkfifo", Path.join(locks, file)))
         assert.match(yield* messageOf(use(directory, lock)), /a pipe is in the way of a file/)
       })
   )
