@@ -82,6 +82,14 @@ const serviceErrors = {
   ServiceTokenExists: [{ name: "reports" }, "Choose another name, or revoke the token of that name first."]
 }
 
+const workload = (reason) => new Core.WorkloadIdentity.WorkloadError({ source: "Kubernetes", reason })
+
+const workloadReasons = {
+  WorkloadAbsent: [{ detail: "/var/run/secrets/idp/token is not there" }, "Run the program where its platform is, or sign in in another way. `AuthStrategy.firstOf` goes on by itself."],
+  WorkloadUnavailable: [{ detail: "status 503" }, "Try again later: the platform is there, and does not answer now."],
+  WorkloadBroken: [{ detail: "its token expired at 2026-01-01T00:00:00.000Z: whatever renews it has stopped" }, "Mend what the message names. Nobody else is asked in its place."]
+}
+
 const loginErrors = {
   BrowserNotOpened: [{ detail: "xdg-open is not installed" }, "`InteractiveStrategy.interactive` goes on with another way by itself. Otherwise open the address by hand."],
   CallbackUnavailable: [{ detail: "port 8400 is in use" }, "Give other `ports`, or end what uses this one."],
@@ -125,6 +133,13 @@ const sections = [
     ends: false
   },
   {
+    title: "WorkloadError",
+    text: "A platform gave no token for the program that it runs. `source` says which. A login turns it into `NoCredentials` where nothing is there, and else into `IamError`.",
+    errors: workloadReasons,
+    wrap: workload,
+    ends: false
+  },
+  {
     title: "Service tokens",
     text: "`ServiceTokens` of a vault fail with these, or with `TokenStorageError`.",
     errors: serviceErrors,
@@ -165,7 +180,7 @@ const describe = ({ errors, wrap }) =>
 
 /** Every error that core exports must be here, and nothing else. */
 const missing = () => {
-  const wrappers = ["IamError", "TokenStorageError", "JwtError"]
+  const wrappers = ["IamError", "TokenStorageError", "JwtError", "WorkloadError"]
   const here = new Set([...wrappers, ...sections.flatMap(({ errors, wrap }) => wrap === jwt ? [] : Object.keys(errors))])
   const reasons = Object.keys(Core.JwtError.JwtErrorReason.cases)
   return [

@@ -209,3 +209,8 @@ export * as TokenStorageError from "./storage/TokenStorageError.ts"
  * @since 0.1.0
  */
 export * as User from "./session/User.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as WorkloadIdentity from "./login/WorkloadIdentity.ts"

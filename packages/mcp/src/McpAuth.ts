@@ -374,9 +374,7 @@ export const make = Effect.fnUntraced(function*(
     const { metadataDocument, registered } = clients
     const bound = registered?.issuer ?? Option.getOrUndefined(Option.map(server.signIn, ({ as }) => as.issuer))
     if (registered !== undefined && (bound ?? as.issuer) === as.issuer) {
-      const secret = registered.authentication !== undefined && "secret" in registered.authentication
-        ? Option.some(registered.authentication.secret)
-        : Option.none()
+      const secret = Clients.constantSecret(registered.authentication)
       return {
         isDynamic: false,
         client: {

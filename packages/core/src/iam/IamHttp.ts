@@ -483,6 +483,12 @@ const transportReason = (failure: HttpClientError.HttpClientError): IamErrorReas
       detail: "the address of the proxy is none: write HTTPS_PROXY and HTTP_PROXY as http://host:port, or unset them"
     })
   }
+  if (code === "ERR_CLIENT_CERTIFICATE") {
+    const own = causes.find(({ code }) => code === "ERR_CLIENT_CERTIFICATE")?.message
+    return new Misconfigured({
+      detail: typeof own === "string" ? quote(own) : "the client's certificate cannot be used"
+    })
+  }
   if (typeof code !== "string") return new Unavailable({ sent: "maybe", detail: "the connection failed" })
   if (untrusted.test(code)) {
     return new Misconfigured({
@@ -502,6 +508,7 @@ const transportReason = (failure: HttpClientError.HttpClientError): IamErrorReas
 
 interface Cause {
   readonly name?: unknown
+  readonly message?: unknown
   readonly code?: unknown
   readonly syscall?: unknown
   readonly cause?: unknown

@@ -16,7 +16,7 @@ import type * as oauth from "oauth4webapi"
 /**
  * The endpoints of a provider, under the names of RFC 8414. `authorization_response_iss_parameter_supported` says that
  * callbacks name their issuer (RFC 9207), and then they must. `token_endpoint_auth_methods_supported` says how clients
- * authenticate.
+ * authenticate, and `mtls_endpoint_aliases` where those do who have a certificate (RFC 8705, section 5).
  *
  * @category models
  * @since 0.1.0
@@ -31,6 +31,7 @@ export interface OidcMetadata {
   readonly jwks_uri?: string
   readonly authorization_response_iss_parameter_supported?: boolean
   readonly token_endpoint_auth_methods_supported?: ReadonlyArray<string>
+  readonly mtls_endpoint_aliases?: { readonly [endpoint: string]: string }
 }
 
 const endpoints = [
@@ -110,18 +111,25 @@ const checked = Effect.fnUntraced(function*(
     )
   }
   const authMethods = document["token_endpoint_auth_methods_supported"]
-  const found: { [name in typeof endpoints[number]]?: string } = {}
-  for (const name of endpoints) {
-    const address = document[name]
-    if (typeof address !== "string" || address === "") continue
-    const url = URL.parse(address)
-    if (url === null || !isSafe(url, issuer)) {
-      return yield* refuse(`the provider's metadata names a ${name} that is not https: nothing secret is sent there`)
+  const named = Effect.fnUntraced(function*(
+    document: Schema.JsonObject
+  ): Effect.fn.Return<{ [name in typeof endpoints[number]]?: string }, IamError> {
+    const found: { [name in typeof endpoints[number]]?: string } = {}
+    for (const name of endpoints) {
+      const address = document[name]
+      if (typeof address !== "string" || address === "") continue
+      const url = URL.parse(address)
+      if (url === null || !isSafe(url, issuer)) {
+        return yield* refuse(`the provider's metadata names a ${name} that is not https: nothing secret is sent there`)
+      }
+      found[name] = address
     }
-    found[name] = address
-  }
+    return found
+  })
+  const aliases = document["mtls_endpoint_aliases"]
   return {
-    ...found,
+    ...yield* named(document),
+    ...(isObject(aliases) ? { mtls_endpoint_aliases: yield* named(aliases) } : {}),
     issuer,
     ...(Array.isArray(authMethods)
       ? { token_endpoint_auth_methods_supported: authMethods.filter(Predicate.isString) }
@@ -129,6 +137,9 @@ const checked = Effect.fnUntraced(function*(
     authorization_response_iss_parameter_supported: document["authorization_response_iss_parameter_supported"] === true
   }
 })
+
+const isObject = (value: Schema.Json | undefined): value is Schema.JsonObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
 
 // Only a provider on this machine may have endpoints in plain http, and only on this machine.
 const isSafe = (url: URL, issuer: string): boolean =>

@@ -30,7 +30,8 @@ const authentications = {
   private_key_jwt: {
     method: "private_key_jwt",
     key: Redacted.make({ ...keys.privateKey.export({ format: "jwk" }), alg: "ES256", kid: "1" })
-  }
+  },
+  assertion: { method: "assertion", token: Effect.sync(() => Redacted.make(sign({ sub: "canary-workload" }))) }
 } as const satisfies Record<string, ClientAuthentication.ClientAuthentication>
 
 const clients = { fetch: FetchHttpClient.layer, undici: NodeHttpClient.layerUndici }

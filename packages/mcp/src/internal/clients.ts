@@ -1,5 +1,8 @@
 /** As which client: what the program says, else what a person has told and a sign-in has kept. */
+import type { ClientAuthentication } from "@effect-authn/iam-oidc/ClientAuthentication"
+import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type * as Redacted from "effect/Redacted"
 import * as ClientRegistration from "../ClientRegistration.ts"
 import type * as Server from "./server.ts"
 
@@ -40,15 +43,13 @@ export const settings = (
   return {
     client: registered === undefined
       ? Option.map(settings.client, (client) => ({ ...client, issuer: client.issuer ?? issuer }))
-      : registered.authentication?.method === "private_key_jwt"
-      ? Option.none()
-      : Option.some({
+      : isKept(registered.authentication)
+      ? Option.some({
         issuer: registered.issuer ?? issuer,
         clientId: registered.clientId,
-        secret: registered.authentication !== undefined && "secret" in registered.authentication
-          ? Option.some(registered.authentication.secret)
-          : Option.none()
-      }),
+        secret: constantSecret(registered.authentication)
+      })
+      : Option.none(),
     metadataDocument: Option.orElse(
       Option.fromUndefinedOr(told.clients?.metadataDocument),
       () => settings.metadataDocument
@@ -56,3 +57,15 @@ export const settings = (
     scopes: told.scopes ?? settings.scopes
   }
 }
+
+type Authentication = ClientAuthentication | undefined
+
+/** The secret that a client has for good; none of one that is read for each request. */
+export const constantSecret = (authentication: Authentication): Option.Option<Redacted.Redacted> => {
+  const secret = authentication !== undefined && "secret" in authentication ? authentication.secret : undefined
+  return secret === undefined || Effect.isEffect(secret) ? Option.none() : Option.some(secret)
+}
+
+/** Whether other programs could authenticate as this client with what can be remembered of it. */
+const isKept = (authentication: Authentication): boolean =>
+  authentication === undefined || authentication.method === "none" || Option.isSome(constantSecret(authentication))

@@ -3,6 +3,11 @@
 /**
  * @since 0.1.0
  */
+export * as ClientCertificate from "./ClientCertificate.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as FileSessionLock from "./FileSessionLock.ts"
 
 /**
@@ -48,7 +53,17 @@ export * as NodeStorage from "./NodeStorage.ts"
 /**
  * @since 0.1.0
  */
+export * as NodeWorkloadIdentity from "./NodeWorkloadIdentity.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as PrivateFile from "./PrivateFile.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as SecretFile from "./SecretFile.ts"
 
 /**
  * @since 0.1.0

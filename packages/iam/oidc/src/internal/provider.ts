@@ -53,19 +53,22 @@ export interface Provider extends Effect.Success<ReturnType<typeof make>> {}
 export const make = Effect.fnUntraced(function*(settings: Settings) {
   const http = yield* HttpClient.HttpClient
   const { clientId, issuer } = settings
-  const authsFor = yield* ClientAuthentication.methods(settings.clientAuthentication, issuer, clientId)
+  const authentication = yield* ClientAuthentication.make(settings.clientAuthentication, {
+    issuer,
+    clientId,
+    timeLimit: settings.policy.timeLimit
+  })
   const verify = yield* Signature.make(
     settings,
     (detail) => IamHttp.error({ issuer, method: "configure" }, new Misconfigured({ detail }))
   )
   const isLoopback = new URL(issuer).protocol === "http:"
-  const own = settings.clientAuthentication
-  const ownSecrets = "secret" in own ? [own.secret, ...ClientAuthentication.basic(clientId, own.secret)] : []
+  const hasCertificate = settings.clientAuthentication.method === "tls_client_auth"
 
   const call = (method: string, ...secrets: ReadonlyArray<Redacted.Redacted>): IamHttp.Call => ({
     issuer,
     method,
-    secrets: [...secrets, ...ownSecrets],
+    secrets,
     timeLimit: settings.policy.timeLimit
   })
 
@@ -99,6 +102,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
   const clientAt = (offset: Duration.Duration): Effect.Effect<oauth.Client> =>
     Effect.map(Clock.currentTimeMillis, (now) => ({
       client_id: clientId,
+      use_mtls_endpoint_aliases: hasCertificate,
       ...(settings.idTokenAlgorithm === undefined
         ? {}
         : { id_token_signed_response_alg: settings.idTokenAlgorithm }),
@@ -157,39 +161,41 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
     return { ...answer, as }
   })
 
-  // What the provider took last.
-  let taken: oauth.ClientAuth | undefined
+  // The way that the provider took last.
+  let taken: string | undefined
 
-  /** Sends one request of oauth4webapi, and reads the whole answer. `heard` is told the status also where that fails. */
+  /**
+   * Sends one request of oauth4webapi, authenticated as the client, and reads the whole answer. `heard` is told the status
+   * also where that fails.
+   */
   const request = Effect.fnUntraced(function*(
-    call: IamHttp.Call,
+    asked: IamHttp.Call,
     start: (context: RequestContext) => Promise<Response>,
     heard?: (status: number) => void
   ): Effect.fn.Return<Answered, IamError> {
-    const auths = authsFor((yield* metadata).token_endpoint_auth_methods_supported ?? [])
-    const [first, ...others] = auths.toSorted((self, that) => Number(that === taken) - Number(self === taken))
-    // The userinfo endpoint is shown a token, and no client.
-    let isShown = false
-    const shown = (auth: oauth.ClientAuth): oauth.ClientAuth => (...request) => {
-      isShown = true
-      return auth(...request)
-    }
-    const answer = yield* attempt(call, shown(first ?? oauth.None()), start, heard)
-    if (!isShown) return answer
+    const { secrets, ways } = yield* authentication.show
+    const call = { ...asked, secrets: [...asked.secrets, ...secrets] }
+    const [best, ...rest] = ways((yield* metadata).token_endpoint_auth_methods_supported ?? [])
+    const first = [best, ...rest].find(({ name }) => name === taken) ?? best
+    const answer = yield* attempt(call, first.auth, start, heard)
     if (!Refusal.isOfClient(answer)) {
-      taken = first
+      taken = first.name
       return answer
     }
-    for (const other of taken === undefined ? others : []) {
-      const next = yield* attempt(call, other, start, heard)
+    for (const other of taken === undefined ? rest : []) {
+      const next = yield* attempt(call, other.auth, start, heard)
       if (Refusal.isOfClient(next)) continue
-      taken = other
+      taken = other.name
       return next
     }
     return answer
   })
 
-  return { settings, call, metadata, endpoint, request, clientAt, verify }
+  /** The same for an endpoint that is shown a token, and no client. */
+  const present = (call: IamHttp.Call, start: (context: RequestContext) => Promise<Response>) =>
+    attempt(call, oauth.None(), start)
+
+  return { settings, call, metadata, endpoint, request, present, clientAt, verify }
 })
 
 const toRequest = (url: string, { body, headers, method }: Init): HttpClientRequest.HttpClientRequest => {

@@ -1,5 +1,6 @@
 /** Whether what a provider signed is its own: by the keys that it publishes, chosen as `JwtCodec` does, or by the client's secret. */
 import type { IamError } from "@effect-authn/core/iam/IamError"
+import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as Jwks from "@effect-authn/core/jwt/Jwks"
 import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
 import { JwtError } from "@effect-authn/core/jwt/JwtError"
@@ -45,7 +46,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings, refuse: (det
     const { header } = yield* Effect.fromResult(JwtCodec.decodeUnverified(Redacted.value(token)))
     const checks = { clockTolerance: judged, claims: Schema.Unknown }
     if (secret !== undefined && header["alg"] === secret.algorithm) {
-      yield* codec.verify(token, { ...checks, algorithms: [secret.algorithm], key: secret.key })
+      yield* codec.verify(token, { ...checks, algorithms: [secret.algorithm], key: yield* secret.key })
     } else if (jwksUri === undefined) {
       return yield* new JwtError({
         reason: { _tag: "KeyNotUsable", detail: "the provider's metadata names no jwks_uri" }
@@ -68,6 +69,17 @@ const secretOf = (
       "leave `idTokenAlgorithm` out"
     return Effect.fail(refuse(detail))
   }
-  const k = Base64Url.encode(Redacted.value(clientAuthentication.secret))
-  return Effect.succeed({ algorithm, key: Redacted.make<JwtCodec.Jwk>({ kty: "oct", alg: algorithm, k }) })
+  const { secret } = clientAuthentication
+  const keyOf = (secret: Redacted.Redacted) =>
+    Redacted.make<JwtCodec.Jwk>({ kty: "oct", alg: algorithm, k: Base64Url.encode(Redacted.value(secret)) })
+  const key = Effect.isEffect(secret)
+    ? Effect.mapBoth(secret, {
+      onSuccess: keyOf,
+      onFailure: ({ message }) =>
+        new JwtError({
+          reason: { _tag: "KeyNotUsable", detail: `the client's secret cannot be had: ${IamHttp.quote(message)}` }
+        })
+    })
+    : Effect.succeed(keyOf(secret))
+  return Effect.succeed({ algorithm, key })
 }

@@ -21,7 +21,7 @@ export const ask = Effect.fnUntraced(function*(
 ): Effect.fn.Return<User.User, IamError> {
   const call = provider.call("whoami", accessToken)
   yield* provider.endpoint("userinfo_endpoint", "whoami")
-  const answer = yield* provider.request(
+  const answer = yield* provider.present(
     call,
     ({ as, client, options }) => oauth.userInfoRequest(as, client, Redacted.value(accessToken), options)
   )

@@ -22,10 +22,17 @@ const told = (name: string) =>
     Option.firstSomeOf
   )
 
-/** Makes the dispatcher, which resolves names by `lookup` where no proxy does. An address that is none fails the requests, with the code `ERR_INVALID_PROXY`. */
+/**
+ * Makes the dispatcher, which resolves names by `lookup` where no proxy does, and shows the certificate to the server, not
+ * to the proxy. An address that is none fails the requests, with the code `ERR_INVALID_PROXY`.
+ */
 export const make = Effect.fnUntraced(function*(
   { Dispatcher, EnvHttpProxyAgent }: typeof Undici,
-  lookup?: LookupFunction
+  connecting: {
+    readonly lookup?: LookupFunction
+    readonly cert?: string
+    readonly key?: string
+  }
 ): Effect.fn.Return<Undici.Dispatcher> {
   /** Refuses each request, and nothing before: who needs no network needs no proxy. */
   class Refusing extends Dispatcher {
@@ -43,7 +50,8 @@ export const make = Effect.fnUntraced(function*(
   return yield* Effect.orElseSucceed(
     Effect.try(() =>
       new EnvHttpProxyAgent({
-        ...(lookup === undefined ? {} : { connect: { lookup } }),
+        connect: connecting,
+        requestTls: { cert: connecting.cert, key: connecting.key },
         ...(Option.isSome(httpProxy) ? { httpProxy: httpProxy.value } : {}),
         ...(Option.isSome(httpsProxy) ? { httpsProxy: httpsProxy.value } : {})
       })

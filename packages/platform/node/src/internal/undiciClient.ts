@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
 import type { LookupFunction } from "node:net"
 import * as ContentCoding from "./contentCoding.ts"
 import * as Proxy from "./proxy.ts"
@@ -40,18 +41,27 @@ const inTime =
     return dispatch(options, timely)
   }
 
-const layerDispatcher = (lookup?: LookupFunction) =>
-  Layer.effect(
-    NodeHttpClient.Dispatcher,
-    Effect.gen(function*() {
-      const undici = yield* Effect.promise(() => import("@effect/platform-node/Undici"))
-      const agent = yield* Effect.acquireRelease(
-        Proxy.make(undici, lookup),
-        (agent) => Effect.promise(() => agent.destroy())
-      )
-      return agent.compose(inTime(undici))
-    })
+/** What connections are made with: how names are resolved, and the certificate of this side. */
+export interface Connecting {
+  readonly lookup?: LookupFunction
+  readonly cert?: string
+  readonly key?: string
+}
+
+const dispatcher = Effect.fnUntraced(function*(connecting: Connecting) {
+  const undici = yield* Effect.promise(() => import("@effect/platform-node/Undici"))
+  const agent = yield* Effect.acquireRelease(
+    Proxy.make(undici, connecting),
+    (agent) => Effect.promise(() => agent.destroy())
   )
+  return agent.compose(inTime(undici))
+})
+
+const undiciClient = Effect.map(NodeHttpClient.makeUndici, HttpClient.transformResponse(ContentCoding.decode))
+
+/** A client with connections of its own, as long as its scope lives. */
+export const make = (connecting: Connecting): Effect.Effect<HttpClient.HttpClient, never, Scope.Scope> =>
+  Effect.provideServiceEffect(undiciClient, NodeHttpClient.Dispatcher, dispatcher(connecting))
 
 /**
  * Honours the variables for proxies, decodes what a server compressed, follows no redirects, and sends nothing after the
@@ -62,8 +72,6 @@ export const layer: Layer.Layer<HttpClient.HttpClient> = Layer.suspend(() => lay
 /** The same, with names resolved by `lookup`. */
 export const layerResolving = (lookup?: LookupFunction): Layer.Layer<HttpClient.HttpClient> =>
   Layer.provide(
-    HttpClient.layerMergedContext(
-      Effect.map(NodeHttpClient.makeUndici, HttpClient.transformResponse(ContentCoding.decode))
-    ),
-    layerDispatcher(lookup)
+    HttpClient.layerMergedContext(undiciClient),
+    Layer.effect(NodeHttpClient.Dispatcher, dispatcher(lookup === undefined ? {} : { lookup }))
   )
