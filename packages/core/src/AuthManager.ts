@@ -16,7 +16,7 @@ import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import { type AuthError, InvalidCredentials, NotAuthenticated, ReauthenticationRequired } from "./AuthError.ts"
 import { IamClient, type Revocation } from "./iam/IamClient.ts"
-import type { IamError } from "./iam/IamError.ts"
+import { IamError, Unsupported } from "./iam/IamError.ts"
 import * as JwtCodec from "./jwt/JwtCodec.ts"
 import * as SessionKeeper from "./keeper/SessionKeeper.ts"
 import * as AuthStrategy from "./login/AuthStrategy.ts"
@@ -139,8 +139,8 @@ export class AuthManager extends Context.Service<AuthManager, {
   readonly changes: Stream.Stream<SessionState>
   /** Whether there is a valid token or a grant that can renew. No request. */
   readonly isAuthenticated: Effect.Effect<boolean, TokenStorageError>
-  /** The session as the plain document of its dialect. It shows the tokens. */
-  readonly export: Effect.Effect<Schema.JsonObject, NotAuthenticated | TokenStorageError>
+  /** The session as the plain document of its dialect, where that has one. It shows the tokens. */
+  readonly export: Effect.Effect<Schema.JsonObject, NotAuthenticated | IamError | TokenStorageError>
   /**
    * Puts the session of such a document in the place of the earlier one, without a request, under this manager's
    * account. The same document imported again is the same login, and changes nothing where a session of it is stored.
@@ -327,7 +327,14 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
     session: kept.session,
     changes: kept.changes,
     isAuthenticated: kept.isAlive,
-    export: Effect.map(currentSession, iam.document.encode),
+    export: Effect.flatMap(currentSession, (session) => {
+      const { encode, unsupported } = iam.document
+      return unsupported === undefined
+        ? Effect.succeed(encode(session))
+        : Effect.fail(
+          new IamError({ issuer: iam.issuer, method: "export", reason: new Unsupported({ detail: unsupported }) })
+        )
+    }),
     import: Effect.fn("AuthManager.import")(function*(document, options) {
       const imported = yield* iam.document.decode(document)
       const session = Session.fromResponse(key, imported, {

@@ -23,4 +23,9 @@ export * as VaultApi from "./VaultApi.ts"
 /**
  * @since 0.1.0
  */
+export * as VaultClient from "./VaultClient.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as VaultServer from "./VaultServer.ts"

@@ -37,6 +37,8 @@ export interface Imported extends TokenResponse {
 export interface ExportDocument {
   readonly encode: (session: Session.Session) => Schema.JsonObject
   readonly decode: (document: unknown) => Effect.Effect<Imported, IamError>
+  /** Why sessions of this IAM do not travel, where they do not: `AuthManager.export` then fails with `Unsupported`. */
+  readonly unsupported?: string
 }
 
 const text = Schema.optional(Schema.NullOr(Schema.String))

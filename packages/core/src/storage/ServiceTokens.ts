@@ -215,10 +215,10 @@ export const make = Effect.fnUntraced(function*(
  * const program = Effect.gen(function*() {
  *   const tokens = yield* ServiceTokens.ServiceTokens
  *   const token = yield* tokens.create({ name: "reports", rights: ["sessions:read"] })
- *   return Option.map(yield* tokens.find(token), ({ rights }) => rights)
+ *   return Option.map(yield* tokens.find(token), ({ rights }) => rights.join(" "))
  * })
  *
- * await Effect.runPromise(Effect.provide(program, ServiceTokens.layerMemory)) // => Option.some(["sessions:read"])
+ * await Effect.runPromise(Effect.provide(program, ServiceTokens.layerMemory)) // => Option.some("sessions:read")
  * ```
  *
  * @category layers
