@@ -2,7 +2,7 @@
 // where it listens.
 import { BearerAuth, Jwks, JwtCodec } from "@effect-authn/core"
 import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
-import { Config, Effect, Layer, Option, Schema } from "effect"
+import { Config, Effect, Layer, Schema } from "effect"
 import { FetchHttpClient, HttpRouter } from "effect/http"
 import { HttpApi, HttpApiBuilder, HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
 import { createServer } from "node:http"
@@ -28,8 +28,8 @@ const auth = Layer.unwrap(Effect.gen(function*() {
     issuer: yield* Config.String("AUTH_ISSUER"),
     jwks: yield* Jwks.remote(yield* Config.String("AUTH_JWKS_URI")),
     algorithms: ["RS256", "ES256"],
-    audience: Option.getOrUndefined(yield* Config.option(Config.String("AUTH_AUDIENCE"))),
-    requiredClaims: ["exp", "sub"]
+    audience: yield* Config.String("AUTH_AUDIENCE"),
+    requiredClaims: ["sub"]
   })
 }))
 

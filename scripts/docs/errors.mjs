@@ -63,6 +63,7 @@ const jwtReasons = {
   BadSignature: [{}, "Refuse the token."],
   Expired: [{ at: 1_767_225_600 }, "Get a new token: `auth.token` hands out valid ones."],
   NotYetValid: [{ at: 1_767_225_600 }, "Compare the clocks, or set `clockTolerance`."],
+  WrongType: [{ expected: ["at+jwt"] }, "Refuse the token: an ID token is no access token."],
   WrongIssuer: [{ expected: ["https://id.example.com"] }, "Refuse the token. If it is a good one, `issuer` is not what the issuer calls itself."],
   WrongAudience: [{ expected: ["https://api.example.com"] }, "Refuse the token: it is for another service."],
   MissingClaim: [{ claim: "exp" }, "Refuse the token, or ask the issuer to put the claim in."],
@@ -75,7 +76,7 @@ const jwtReasons = {
 const serverErrors = {
   Unauthorized: [{ description: "the token expired" }, "Answers 401 with `WWW-Authenticate`. The client gets a new token and tries once more."],
   InsufficientScope: [{ scope: "records:write", description: "the token's scope is too small" }, "Answers 403. The client asks for the scope that is named."],
-  KeysUnavailable: [{}, "Answers 503. Look at the log for the key set that cannot be read."]
+  KeysUnavailable: [{ retryAfter: 5 }, "Answers 503, with `Retry-After`. Look at the log for what cannot be read or asked."]
 }
 
 const serviceErrors = {

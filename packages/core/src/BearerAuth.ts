@@ -1,8 +1,10 @@
 /**
- * The other side of the wire: an `HttpApi` that takes bearer tokens (RFC 6750) which are JWTs.
+ * The other side of the wire: an `HttpApi` that takes bearer tokens (RFC 6750).
  *
  * Put `BearerAuth` on an API, a group or an endpoint, read the `Identity` in the handlers, and provide `layer`. For an
  * identity of your own, declare a middleware with `security` and `errors`, and provide `layerFor` it.
+ *
+ * Tokens are JWTs unless you bring a `TokenVerifier` for others.
  *
  * @since 0.1.0
  */
@@ -61,7 +63,8 @@ export class InsufficientScope
 }
 
 /**
- * This server has no key to check tokens with at the moment: 503. The token may be a good one.
+ * This server cannot check tokens at the moment, since its keys, or whom it asks, are away: 503. The token may be a good one.
+ * `retryAfter` says in how many seconds to try again, where that is known, and travels as `Retry-After`.
  *
  * @category errors
  * @since 0.1.0
@@ -69,8 +72,7 @@ export class InsufficientScope
 export class KeysUnavailable
   extends Schema.TaggedError<KeysUnavailable>("@effect-authn/core/BearerAuth/KeysUnavailable")(
     "KeysUnavailable",
-    {},
-    { httpApiStatus: 503 }
+    { retryAfter: Schema.optional(Schema.Finite) }
   )
 {
   override get message(): string {
@@ -130,7 +132,16 @@ export const errors = [
     decode: ({ body }) => new InsufficientScope(body),
     encode: (error) => ({ body: error, headers: { "www-authenticate": challenge(error) } })
   })),
-  KeysUnavailable
+  KeysUnavailable.pipe(HttpApiSchema.encodeToWithHeaders({
+    body: Schema.TaggedStruct("KeysUnavailable", {}).pipe(HttpApiSchema.status(503)),
+    headers: { "retry-after": Schema.optionalKey(Schema.FiniteFromString) }
+  }, {
+    decode: ({ headers }) => new KeysUnavailable({ retryAfter: headers["retry-after"] }),
+    encode: ({ retryAfter }) => ({
+      body: { _tag: "KeysUnavailable" as const },
+      headers: retryAfter === undefined ? {} : { "retry-after": retryAfter }
+    })
+  }))
 ] as const
 
 /**
@@ -142,15 +153,154 @@ export const errors = [
 export const security = { bearer: HttpApiSecurity.bearer }
 
 /**
+ * What is known of a token that was verified: its `claims` as their schema decodes them, and all that was said about it as
+ * it stands, `payload`. `header` is that of a JWT, and empty for any other token.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Verified<out Claims = JwtCodec.Claims> extends JwtCodec.Jwt<Claims> {}
+
+/**
+ * Says whether a bearer token is a good one, and what is known of it. It fails with `Unauthorized` and a `description` where
+ * the token is not, which reaches its holder and so must not tell what only the server may know; and with
+ * `KeysUnavailable` where it cannot tell.
+ *
+ * The scopes of the token are the words of `scope` or `scp` in the `payload`. What the token may do is not its business:
+ * scopes are compared, and `validate` and `identify` are called, by the middleware.
+ *
+ * `jwt` makes the one that is used unless you bring another.
+ *
+ * **Example** (Tokens that stand in a table)
+ *
+ * ```ts
+ * import { BearerAuth } from "@effect-authn/core"
+ * import { Effect, Redacted } from "effect"
+ *
+ * const holders = new Map([["robot-1", { sub: "robot", scope: "notes:read" }]])
+ *
+ * const verifier: BearerAuth.TokenVerifier = {
+ *   verify: (token) => {
+ *     const payload = holders.get(Redacted.value(token))
+ *     return payload === undefined
+ *       ? Effect.fail(new BearerAuth.Unauthorized({ description: "the token is unknown" }))
+ *       : Effect.succeed({ header: {}, claims: payload, payload })
+ *   }
+ * }
+ *
+ * export const layer = BearerAuth.layer({ realm: "notes", verifier })
+ * ```
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TokenVerifier<out Claims = JwtCodec.Claims> {
+  /** Answers with what is known of a good token; it is never asked about an empty one. */
+  readonly verify: (token: Redacted.Redacted) => Effect.Effect<Verified<Claims>, Unauthorized | KeysUnavailable>
+}
+
+/**
+ * What a JWT must be to pass: the options of `JwtCodec.verify`, stricter where they say nothing.
+ *
+ * - `audience`: the name of this server, which must be among the token's. It has to be given. `anyAudience: true` in its place
+ *   takes tokens that were made for somebody else, who then can use them here.
+ * - `typ`: the kinds of token that are taken; `JWT` and `at+jwt` unless told, and a header without `typ` counts as `JWT`.
+ *   `anyTyp: true` in its place takes all kinds.
+ * - `endless: true` takes tokens without `exp`. Else each has to end.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type JwtOptions<S extends Schema.ConstraintDecoder<unknown> = typeof JwtCodec.Claims> =
+  & JwtCodec.VerifyOptions<S>
+  & ({ readonly audience: string | ReadonlyArray<string> } | { readonly anyAudience: true })
+  & {
+    readonly anyTyp?: true | undefined
+    readonly endless?: true | undefined
+  }
+
+/**
+ * What RFC 9068 asks of an access token, besides `issuer` and `audience`: `typ` is `at+jwt`, and its claims are all there.
+ *
+ * **Example** (Tokens by RFC 9068 and no others)
+ *
+ * ```ts
+ * import { BearerAuth, Jwks } from "@effect-authn/core"
+ * import { Effect, Layer } from "effect"
+ *
+ * export const layer = Layer.unwrap(
+ *   Effect.map(Jwks.remote("https://idp.example.com/jwks"), (jwks) =>
+ *     BearerAuth.layer({
+ *       ...BearerAuth.rfc9068,
+ *       realm: "notes",
+ *       jwks,
+ *       algorithms: ["RS256"],
+ *       issuer: "https://idp.example.com",
+ *       audience: "https://api.example.com"
+ *     }))
+ * )
+ * ```
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const rfc9068 = {
+  typ: "at+jwt",
+  requiredClaims: ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"]
+} as const
+
+/**
+ * The verifier of JWTs. It is what `layer` and `layerFor` make of `JwtOptions`, for use elsewhere or in a verifier of your own.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const jwt = <S extends Schema.ConstraintDecoder<unknown> = typeof JwtCodec.Claims>(
+  options: JwtOptions<S>
+): Effect.Effect<TokenVerifier<S["Type"]>, never, JwtCodec.JwtCodec> =>
+  Effect.map(JwtCodec.JwtCodec, (codec) => {
+    const { anyTyp = false, audience, endless = false, requiredClaims = [], typ = ["JWT", "at+jwt"] } = options
+    const strict = {
+      ...options,
+      typ: anyTyp ? undefined : typ,
+      requiredClaims: endless ? requiredClaims : [...new Set(["exp", ...requiredClaims])]
+    }
+    // A server without a name is meant by no token that names somebody.
+    const isNameless = audience === undefined && !("anyAudience" in options)
+    return {
+      verify: (token) =>
+        codec.verify(token, strict).pipe(
+          Effect.catch(refuse),
+          Effect.filterOrFail(
+            ({ payload }) => !isNameless || payload["aud"] === undefined,
+            () => new Unauthorized({ description: "the token is meant for an audience, and this server has no name" })
+          )
+        )
+    }
+  })
+
+/**
  * Who calls, by a token that was verified. `scopes` are the words of its `scope` (RFC 8693, section 4.2) or `scp`.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Caller<out Claims> extends JwtCodec.Jwt<Claims> {
+export interface Caller<out Claims> extends Verified<Claims> {
   readonly token: Redacted.Redacted
   readonly scopes: ReadonlyArray<string>
 }
+
+/**
+ * Who calls, by what a verifier knows of the token that was sent.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const caller = <Claims>(token: Redacted.Redacted, verified: Verified<Claims>): Caller<Claims> => ({
+  ...verified,
+  token,
+  scopes: scope.words(verified.payload["scope"] ?? verified.payload["scp"])
+})
 
 /**
  * Who calls the handler.
@@ -251,6 +401,35 @@ export interface Implementation<Provides> {
 }
 
 /**
+ * What a middleware makes of a token that was verified. `realm` names what is protected, in challenges.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Identify<in Claims, out A, out R> {
+  readonly realm: string
+  readonly identify: (
+    caller: Caller<Claims>,
+    route: Route
+  ) => Effect.Effect<A, Unauthorized | InsufficientScope, R>
+}
+
+/**
+ * What more a token must be for `BearerAuth`. `realm` names what is protected, in challenges; `validate` may refuse a token
+ * that was verified.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Validate<out R> {
+  readonly realm: string
+  readonly validate?: (
+    caller: Caller<JwtCodec.Claims>,
+    route: Route
+  ) => Effect.Effect<void, Unauthorized | InsufficientScope, R>
+}
+
+/**
  * Implements a middleware of your own: `identify` makes its identity of a token that was verified. It is the place to
  * refuse a token that was revoked (`Unauthorized` with a `description`) or is for another project (`InsufficientScope`).
  *
@@ -275,6 +454,7 @@ export interface Implementation<Provides> {
  *       jwks,
  *       algorithms: ["RS256"],
  *       issuer: "https://idp.example.com",
+ *       audience: "https://api.example.com",
  *       identify: ({ payload }) =>
  *         typeof payload["tenant"] === "string"
  *           ? Effect.succeed({ name: payload["tenant"] })
@@ -286,45 +466,51 @@ export interface Implementation<Provides> {
  * @category layers
  * @since 0.1.0
  */
-export const layerFor = <Id, IdentityId, A, R, S extends Schema.ConstraintDecoder<unknown> = typeof JwtCodec.Claims>(
+export const layerFor: {
+  <Id, IdentityId, A, R, Claims>(
+    middleware: Context.Service<Id, Implementation<IdentityId>>,
+    identity: Context.Key<IdentityId, A>,
+    options: { readonly verifier: TokenVerifier<Claims> } & Identify<Claims, A, R>
+  ): Layer.Layer<Id, never, R>
+  <Id, IdentityId, A, R, S extends Schema.ConstraintDecoder<unknown> = typeof JwtCodec.Claims>(
+    middleware: Context.Service<Id, Implementation<IdentityId>>,
+    identity: Context.Key<IdentityId, A>,
+    options: JwtOptions<S> & Identify<S["Type"], A, R>
+  ): Layer.Layer<Id, never, JwtCodec.JwtCodec | R>
+} = <Id, IdentityId, A, R, S extends Schema.ConstraintDecoder<unknown> = typeof JwtCodec.Claims>(
   middleware: Context.Service<Id, Implementation<IdentityId>>,
   identity: Context.Key<IdentityId, A>,
-  options: JwtCodec.VerifyOptions<S> & {
-    readonly realm: string
-    readonly identify: (
-      caller: Caller<S["Type"]>,
-      route: Route
-    ) => Effect.Effect<A, Unauthorized | InsufficientScope, R>
-  }
+  options: (JwtOptions<S> | { readonly verifier: TokenVerifier<S["Type"]> }) & Identify<S["Type"], A, R>
 ): Layer.Layer<Id, never, JwtCodec.JwtCodec | R> =>
   Layer.effect(
     middleware,
     Effect.gen(function*() {
-      const codec = yield* JwtCodec.JwtCodec
+      const verifier = "verifier" in options ? options.verifier : yield* jwt(options)
       const services = yield* Effect.context<R>()
       const { realm } = options
       const scheme = schemeOf(middleware)
+      const inRealm = {
+        Unauthorized: ({ description }: Unauthorized) => Effect.fail(new Unauthorized({ realm, description })),
+        InsufficientScope: ({ description, scope }: InsufficientScope) =>
+          Effect.fail(new InsufficientScope({ realm, description, scope }))
+      }
 
       const identify = Effect.fnUntraced(function*(token: Redacted.Redacted, { endpoint, group }: Route) {
         if (!scope.keepsScopes(group) || !scope.keepsScopes(endpoint)) return yield* Effect.die(new Error(otherEffect))
         if (Redacted.value(token) === "") return yield* new Unauthorized({ realm })
-        const jwt = yield* Effect.catch(codec.verify(token, options), (error) => refuse(error, realm))
-        const scopes = scope.words(jwt.payload["scope"] ?? jwt.payload["scp"])
+        const verified = yield* Effect.catchTag(verifier.verify(token), "Unauthorized", inRealm.Unauthorized)
+        const who = caller(token, verified)
         const required = scope.required(scheme, group.annotations, endpoint.annotations)
-        if (!required.every((word) => scopes.includes(word))) {
+        if (!required.every((word) => who.scopes.includes(word))) {
           return yield* new InsufficientScope({
             realm,
             scope: required.join(" "),
             description: "the token's scope is too small"
           })
         }
-        return yield* options.identify({ ...jwt, token, scopes }, { endpoint, group }).pipe(
+        return yield* options.identify(who, { endpoint, group }).pipe(
           Effect.provideContext(services),
-          Effect.catchTags({
-            Unauthorized: ({ description }) => Effect.fail(new Unauthorized({ realm, description })),
-            InsufficientScope: ({ description, scope }) =>
-              Effect.fail(new InsufficientScope({ realm, description, scope }))
-          })
+          Effect.catchTags(inRealm)
         )
       })
 
@@ -353,7 +539,7 @@ export const layerFor = <Id, IdentityId, A, R, S extends Schema.ConstraintDecode
  *       algorithms: ["RS256", "ES256"],
  *       issuer: "https://idp.example.com",
  *       audience: "https://api.example.com",
- *       requiredClaims: ["exp", "sub"]
+ *       requiredClaims: ["sub"]
  *     }))
  * ).pipe(Layer.provide([JwtCodec.layer, FetchHttpClient.layer]))
  * ```
@@ -361,19 +547,18 @@ export const layerFor = <Id, IdentityId, A, R, S extends Schema.ConstraintDecode
  * @category layers
  * @since 0.1.0
  */
-export const layer = <R = never>(
-  options: JwtCodec.VerifyOptions & {
-    readonly realm: string
-    readonly validate?: (
-      caller: Caller<JwtCodec.Claims>,
-      route: Route
-    ) => Effect.Effect<void, Unauthorized | InsufficientScope, R>
-  }
-): Layer.Layer<BearerAuth, never, JwtCodec.JwtCodec | R> =>
-  layerFor(BearerAuth, Identity, {
-    ...options,
-    identify: (caller, route) => Effect.as(options.validate?.(caller, route) ?? Effect.void, caller)
-  })
+export const layer: {
+  <R = never>(options: { readonly verifier: TokenVerifier } & Validate<R>): Layer.Layer<BearerAuth, never, R>
+  <R = never>(options: JwtOptions & Validate<R>): Layer.Layer<BearerAuth, never, JwtCodec.JwtCodec | R>
+} = <R = never>(
+  options: (JwtOptions | { readonly verifier: TokenVerifier }) & Validate<R>
+): Layer.Layer<BearerAuth, never, JwtCodec.JwtCodec | R> => {
+  const identify = (caller: Caller<JwtCodec.Claims>, route: Route) =>
+    Effect.as(options.validate?.(caller, route) ?? Effect.void, caller)
+  return "verifier" in options
+    ? layerFor(BearerAuth, Identity, { ...options, identify })
+    : layerFor(BearerAuth, Identity, { ...options, identify })
+}
 
 const schemeOf = (middleware: object): Context.Context<never> =>
   Predicate.hasProperty(middleware, "security") && Predicate.hasProperty(middleware.security, "bearer") &&
@@ -386,7 +571,7 @@ const otherEffect =
   "This HttpApi was made by another copy of effect than BearerAuth's, so scopes that it requires may be missing: let your package manager install one copy"
 
 // A server without keys knows nothing about the token: a 401 would make its holder throw a good one away.
-const refuse = (error: JwtError.JwtError, realm: string): Effect.Effect<never, Unauthorized | KeysUnavailable> =>
+const refuse = (error: JwtError.JwtError): Effect.Effect<never, Unauthorized | KeysUnavailable> =>
   error.reason._tag === "JwksUnavailable" || error.reason._tag === "KeyNotUsable"
     ? Effect.andThen(Effect.logError(error.message), new KeysUnavailable({}))
-    : Effect.fail(new Unauthorized({ realm, description: error.message }))
+    : Effect.fail(new Unauthorized({ description: error.message }))

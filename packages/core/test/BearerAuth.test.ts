@@ -64,6 +64,7 @@ const auth = Layer.unwrap(Effect.map(Effect.promise(() => keys), ({ publicKey })
     key: publicKey,
     algorithms: ["ES256"],
     issuer: "https://iam.example",
+    anyAudience: true,
     realm: "records \"of\" Ada",
     validate: ({ claims }) =>
       revoked.has(claims.jti)
@@ -177,13 +178,152 @@ describe("BearerAuth", () => {
           Layer.provide(Layer.unwrap(Effect.map(
             // Nobody listens there.
             Jwks.remote("http://127.0.0.1:9/jwks"),
-            (jwks) => BearerAuth.layer({ jwks, algorithms: ["ES256"], realm: "records" })
+            (jwks) => BearerAuth.layer({ jwks, algorithms: ["ES256"], audience: "records", realm: "records" })
           ))),
           Layer.provide(NodeHttpServer.layerTest),
           Layer.orDie
         )
       ))
     ))
+})
+
+// What a token gets, in memory, from a server with these options.
+const ask = Effect.fnUntraced(function*(
+  options: (key: CryptoKey) => Layer.Layer<BearerAuth.BearerAuth, never, JwtCodec.JwtCodec>,
+  tokens: ReadonlyArray<string>
+) {
+  const { publicKey } = yield* Effect.promise(() => keys)
+  return yield* Effect.forEach(tokens, (token) => call("/who", `Bearer ${token}`)).pipe(
+    Effect.provide(serve(
+      HttpApiBuilder.layer(Api).pipe(
+        Layer.provide(handlers),
+        Layer.provide(options(publicKey)),
+        Layer.orDie
+      )
+    ))
+  )
+})
+
+const typed = (typ: string | undefined, claims: jose.JWTPayload) =>
+  Effect.promise(async () => {
+    const { privateKey } = await keys
+    return new jose.SignJWT(claims).setProtectedHeader({ alg: "ES256", ...(typ === undefined ? {} : { typ }) })
+      .sign(privateKey)
+  })
+
+const whole = { iss: "https://iam.example", aud: "records", exp: 3600 }
+const base = { algorithms: ["ES256"], realm: "records" } as const
+
+describe("A JWT that is not strict enough", () => {
+  const told = (answers: ReadonlyArray<{ readonly status: number; readonly challenge: string | undefined }>) =>
+    answers.map(({ challenge = "", status }) =>
+      status === 401 ? /error_description="([^"]*)"/.exec(challenge)?.[1] : status
+    )
+
+  it.effect("is refused: without an end, for nobody, or of another kind", () =>
+    Effect.gen(function*() {
+      const { exp: _exp, ...endless } = whole
+      const { aud: _aud, ...forNobody } = whole
+      const tokens = [
+        yield* typed("JWT", whole),
+        yield* typed(undefined, { ...whole, aud: ["others", "records"] }),
+        yield* typed("application/AT+jwt", whole),
+        yield* typed("JWT", endless),
+        yield* typed("JWT", forNobody),
+        yield* typed("JWT", { ...whole, aud: "others" }),
+        yield* typed("logout+jwt", whole),
+        yield* typed("", whole)
+      ]
+      const answers = yield* ask((key) => BearerAuth.layer({ ...base, key, audience: "records" }), tokens)
+      assert.deepStrictEqual(told(answers), [
+        200,
+        200,
+        200,
+        "the token has no 'exp' claim",
+        "the token has no 'aud' claim",
+        "the token is meant for another audience than records",
+        "the token is of another kind (typ) than JWT or at+jwt",
+        "the token is of another kind (typ) than JWT or at+jwt"
+      ])
+      const open = yield* ask(
+        (key) => BearerAuth.layer({ ...base, key, anyAudience: true, anyTyp: true, endless: true }),
+        tokens
+      )
+      assert.deepStrictEqual(told(open), tokens.map(() => 200))
+    }))
+
+  it.effect("is refused by a server that has no name, where it names somebody", () =>
+    Effect.gen(function*() {
+      const nameless = { ...base, audience: undefined }
+      const answers = yield* ask(
+        // @ts-expect-error -- the types demand a name
+        (key) => BearerAuth.layer({ ...nameless, key }),
+        [yield* typed("JWT", whole)]
+      )
+      assert.deepStrictEqual(told(answers), ["the token is meant for an audience, and this server has no name"])
+    }))
+
+  it.effect("is refused by RFC 9068, where that is asked for", () =>
+    Effect.gen(function*() {
+      const claims = { ...whole, sub: "ada", client_id: "app", iat: 0, jti: "1" }
+      const { client_id: _, ...without } = claims
+      const answers = yield* ask(
+        (key) => BearerAuth.layer({ ...base, ...BearerAuth.rfc9068, key, issuer: whole.iss, audience: "records" }),
+        [yield* typed("at+jwt", claims), yield* typed("JWT", claims), yield* typed("at+jwt", without)]
+      )
+      assert.deepStrictEqual(told(answers), [
+        200,
+        "the token is of another kind (typ) than at+jwt",
+        "the token has no 'client_id' claim"
+      ])
+    }))
+})
+
+describe("A verifier of one's own", () => {
+  const verifier: BearerAuth.TokenVerifier = {
+    verify: (token) => {
+      const payload = { sub: "robot", scope: "records:read" }
+      switch (Redacted.value(token)) {
+        case "good":
+          return Effect.succeed({ header: {}, claims: payload, payload })
+        case "away":
+          return Effect.fail(new BearerAuth.KeysUnavailable({ retryAfter: 7 }))
+        default:
+          return Effect.fail(new BearerAuth.Unauthorized({ description: "the token is unknown" }))
+      }
+    }
+  }
+  const served = serve(
+    HttpApiBuilder.layer(Api).pipe(
+      Layer.provide(handlers),
+      Layer.provide(BearerAuth.layer({ realm: "records", verifier })),
+      Layer.orDie
+    )
+  )
+
+  it.effect("decides who calls; scopes are compared as ever", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual((yield* call("/who", "Bearer good")).body, { sub: "robot", scopes: ["records:read"] })
+      assert.strictEqual((yield* call("/write", "Bearer good")).status, 403)
+      const { challenge } = yield* call("/who", "Bearer bad")
+      assert.include(
+        challenge,
+        "realm=\"records\", error=\"invalid_token\", error_description=\"the token is unknown\""
+      )
+      assert.strictEqual((yield* call("/who")).challenge, "Bearer realm=\"records\"")
+    }).pipe(Effect.provide(served)))
+
+  it.effect("that cannot tell is a 503 with Retry-After, and no 401", () =>
+    Effect.gen(function*() {
+      const response = yield* HttpClient.execute(
+        HttpClientRequest.get("/who").pipe(HttpClientRequest.bearerToken("away"))
+      )
+      assert.deepStrictEqual([response.status, response.headers["retry-after"]], [503, "7"])
+      const bearer = HttpClient.mapRequest(HttpClientRequest.bearerToken("away"))
+      const client = yield* HttpApiClient.make(Api, { transformClient: bearer })
+      const error = yield* Effect.flip(client.records.who())
+      assert.strictEqual(error._tag === "KeysUnavailable" ? error.retryAfter : undefined, 7)
+    }).pipe(Effect.provide(served)))
 })
 
 describe("RequiredScope", () => {
@@ -265,6 +405,7 @@ const projectApp = serve(
         BearerAuth.layerFor(MemberAuth, Member, {
           key: publicKey,
           algorithms: ["ES256"],
+          anyAudience: true,
           realm: "projects",
           claims: Schema.Struct({ sub: Schema.String, projectId: Schema.Int }),
           identify: Effect.fnUntraced(function*({ claims }) {

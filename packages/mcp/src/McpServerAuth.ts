@@ -5,12 +5,11 @@
  * @since 0.1.0
  */
 import * as BearerAuth from "@effect-authn/core/BearerAuth"
-import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
+import type * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
 import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
-
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
@@ -30,10 +29,12 @@ export interface Operation {
 }
 
 /**
- * What a server checks tokens with: the options of `JwtCodec.verify`, whose audience is the resource, and
+ * What a server is, and whom it lets pass:
  *
  * - `resource`: the public address of the server, to the letter. A token that is not made for it is refused (RFC 8707).
  * - `issuers`: who may give tokens, the preferred one first.
+ * - the options of `BearerAuth.jwt`, whose audience is the resource and whose issuers are these; or a `verifier` for tokens
+ *   that are no JWTs, which has to look at audience and issuer itself.
  * - `scopes`: what every token must have; nothing unless told.
  * - `scopesOf`: what a token must have for an operation; nothing more unless told.
  * - `name`: how the resource is called for people; absent unless told.
@@ -41,14 +42,17 @@ export interface Operation {
  * @category models
  * @since 0.1.0
  */
-export type Options = Omit<JwtCodec.VerifyOptions, "audience" | "issuer" | "claims"> & {
-  readonly jwks: JwtCodec.KeySet
+export type Options = (TokenOptions | { readonly verifier: BearerAuth.TokenVerifier }) & {
   readonly resource: string
   readonly issuers: readonly [string, ...Array<string>]
   readonly scopes?: ReadonlyArray<string> | undefined
   readonly scopesOf?: ((operation: Operation) => ReadonlyArray<string>) | undefined
   readonly name?: string | undefined
 }
+
+type TokenOptions =
+  & Omit<BearerAuth.JwtOptions, "audience" | "anyAudience" | "issuer" | "claims" | "key">
+  & { readonly jwks: JwtCodec.KeySet }
 
 /** Where a resource describes itself (RFC 9728, section 3.1). */
 const metadataPath = (resource: string): `/${string}` => {
@@ -92,9 +96,12 @@ const operations = (body: string): ReadonlyArray<Operation> => {
   })
 }
 
-const words = (scope: unknown): ReadonlyArray<string> =>
-  (typeof scope === "string" ? scope.split(" ") : Array.isArray(scope) ? scope.filter(Predicate.isString) : [])
-    .filter((word) => word !== "")
+// The token may be a good one: its holder keeps it, and tries again.
+const unavailable = ({ retryAfter }: BearerAuth.KeysUnavailable) =>
+  HttpServerResponse.empty({
+    status: 503,
+    ...(retryAfter === undefined ? {} : { headers: { "retry-after": String(retryAfter) } })
+  })
 
 /**
  * Protects the routes that it is provided to, and gives their handlers a `BearerAuth.Identity`; and adds the route at
@@ -136,15 +143,10 @@ const words = (scope: unknown): ReadonlyArray<string> =>
  */
 export const layer = (options: Options) => {
   const { issuers, name, resource, scopes = [] } = options
-  const verify: JwtCodec.VerifyOptions = {
-    jwks: options.jwks,
-    algorithms: options.algorithms,
-    issuer: issuers,
-    // A token for somebody else, who may be a server that hands it on, is refused.
-    audience: resource,
-    requiredClaims: [...new Set(["exp", ...options.requiredClaims ?? []])],
-    ...(options.clockTolerance === undefined ? {} : { clockTolerance: options.clockTolerance })
-  }
+  // A token for somebody else, who may be a server that hands it on, is refused.
+  const verifying = "verifier" in options
+    ? Effect.succeed(options.verifier)
+    : BearerAuth.jwt({ ...options, issuer: issuers, audience: resource })
   const refused = (error: BearerAuth.Unauthorized | BearerAuth.InsufficientScope) =>
     HttpServerResponse.jsonUnsafe({ error: error.message }, {
       status: error._tag === "Unauthorized" ? 401 : 403,
@@ -159,27 +161,22 @@ export const layer = (options: Options) => {
   })
 
   const protection = HttpRouter.middleware<{ provides: BearerAuth.Identity }>()(
-    Effect.map(JwtCodec.JwtCodec, (codec) =>
+    Effect.map(verifying, (verifier) =>
       Effect.fnUntraced(function*(handler) {
         const request = yield* HttpServerRequest.HttpServerRequest
         const [, text = ""] = /^Bearer +(\S+)$/i.exec(request.headers["authorization"] ?? "") ?? []
         if (text === "") return refused(new BearerAuth.Unauthorized({}))
         const token = Redacted.make(text)
-        const verified = yield* Effect.result(codec.verify(token, verify))
+        const verified = yield* Effect.result(verifier.verify(token))
         if (verified._tag === "Failure") {
-          const { reason } = verified.failure
-          if (reason._tag !== "JwksUnavailable" && reason._tag !== "KeyNotUsable") {
-            return refused(new BearerAuth.Unauthorized({ description: verified.failure.message }))
-          }
-          yield* Effect.logError(verified.failure.message)
-          return HttpServerResponse.empty({ status: 503 })
+          return verified.failure._tag === "Unauthorized" ? refused(verified.failure) : unavailable(verified.failure)
         }
-        const held = words(verified.success.payload["scope"] ?? verified.success.payload["scp"])
+        const caller = BearerAuth.caller(token, verified.success)
         const body = options.scopesOf === undefined || request.method !== "POST"
           ? ""
           : yield* Effect.orElseSucceed(request.text, () => "")
         const required = [...new Set([...scopes, ...operations(body).flatMap((one) => options.scopesOf?.(one) ?? [])])]
-        if (!required.every((scope) => held.includes(scope))) {
+        if (!required.every((scope) => caller.scopes.includes(scope))) {
           return refused(
             new BearerAuth.InsufficientScope({
               scope: required.join(" "),
@@ -187,11 +184,7 @@ export const layer = (options: Options) => {
             })
           )
         }
-        return yield* Effect.provideService(
-          handler,
-          BearerAuth.Identity,
-          { ...verified.success, token, scopes: held }
-        )
+        return yield* Effect.provideService(handler, BearerAuth.Identity, caller)
       }))
   ).layer
   return Layer.mergeAll(protection, HttpRouter.add("GET", metadataPath(resource), description))

@@ -129,6 +129,8 @@ export interface KeySet {
  *   is never taken for a secret. Or `jwks`: a key set.
  * - `algorithms`: those allowed. The token's header chooses among them, it cannot add one.
  * - `issuer`, `audience`: one of these must be the token's.
+ * - `typ`: one of these must be the `typ` of its header, `application/` before it or not (RFC 7515, section 4.1.9); a header
+ *   without it counts as `JWT`. Nothing is asked unless told.
  * - `requiredClaims`: names of claims that must be there. `exp` and `nbf` are checked where they are present.
  * - `clockTolerance`: how far the clocks of issuer and verifier may differ; none unless told.
  * - `claims`: the schema of the claims; the registered ones unless told.
@@ -140,6 +142,7 @@ export type VerifyOptions<S extends Schema.ConstraintDecoder<unknown> = typeof C
   readonly algorithms: ReadonlyArray<Algorithm>
   readonly issuer?: string | ReadonlyArray<string> | undefined
   readonly audience?: string | ReadonlyArray<string> | undefined
+  readonly typ?: string | ReadonlyArray<string> | undefined
   readonly requiredClaims?: ReadonlyArray<string> | undefined
   readonly clockTolerance?: Duration.Input | undefined
   readonly claims?: S | undefined
@@ -354,7 +357,7 @@ const isAlgorithm = Schema.is(Algorithm)
 // The header chooses among the algorithms that were allowed, and that is all it may do.
 const accept = (
   token: string,
-  options: KeySource & { readonly algorithms: ReadonlyArray<Algorithm> }
+  options: KeySource & Pick<VerifyOptions, "algorithms" | "typ">
 ): Result.Result<{ readonly algorithm: Algorithm; readonly header: JsonObject }, JwtError> => {
   const header = parts.header(token)
   if (typeof header === "string") return malformed(header)
@@ -366,6 +369,10 @@ const accept = (
   }
   const algorithm = options.algorithms.find((allowed) => allowed === alg)
   if (algorithm === undefined) return refuse(`allowed: ${options.algorithms.join(", ")}`)
+  const { typ = "JWT" } = header
+  if (options.typ !== undefined && !(typeof typ === "string" && isOneOf(typ, list(options.typ)))) {
+    return Result.fail(fail({ _tag: "WrongType", expected: list(options.typ) }))
+  }
   // The text of a public key is no secret: who MACs with it must not pass.
   return algorithm.startsWith("HS") && ("jwks" in options || typeof options.key === "string")
     ? refuse("which no public key can verify")
@@ -373,6 +380,12 @@ const accept = (
 }
 
 const list = (value: string | ReadonlyArray<string>): Array<string> => typeof value === "string" ? [value] : [...value]
+
+// A media type (RFC 2045): its case does not matter, and "application/" may be left out.
+const isOneOf = (typ: string, allowed: ReadonlyArray<string>): boolean =>
+  allowed.map(shortType).includes(shortType(typ))
+
+const shortType = (typ: string): string => typ.toLowerCase().replace(/^application\//, "")
 
 const claimChecks = (
   options: VerifyOptions<Schema.ConstraintDecoder<unknown>>,

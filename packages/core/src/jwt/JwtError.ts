@@ -15,6 +15,7 @@ import * as Schema from "effect/Schema"
  *   rules out.
  * - `BadSignature`: it was changed, or signed with another key.
  * - `Expired`, `NotYetValid`: its `exp` has passed, its `nbf` has not come; `at` is that claim, in epoch seconds.
+ * - `WrongType`: its header's `typ` is another than was asked for: it is a token, but not for this.
  * - `WrongIssuer`, `WrongAudience`, `MissingClaim`: a claim is not what was asked for, or is not there.
  * - `InvalidClaims`: a claim does not have the type that its schema, or RFC 7519, gives it.
  * - `UnknownKey`: the key set has no key that fits its header.
@@ -30,6 +31,7 @@ export const JwtErrorReason = Schema.TaggedUnion({
   BadSignature: {},
   Expired: { at: Schema.Finite },
   NotYetValid: { at: Schema.Finite },
+  WrongType: { expected: Schema.Array(Schema.String) },
   WrongIssuer: { expected: Schema.Array(Schema.String) },
   WrongAudience: { expected: Schema.Array(Schema.String) },
   MissingClaim: { claim: Schema.String },
@@ -75,6 +77,7 @@ export class JwtError extends Schema.TaggedError<JwtError>("@effect-authn/core/j
       BadSignature: () => "the signature does not match: the token was changed, or signed with another key",
       Expired: ({ at }) => `the token expired at ${date(at)}: get a new one`,
       NotYetValid: ({ at }) => `the token is not valid before ${date(at)}: check the clocks, or allow a tolerance`,
+      WrongType: ({ expected }) => `the token is of another kind (typ) than ${expected.join(" or ")}`,
       WrongIssuer: ({ expected }) => `the token is from another issuer than ${expected.join(" or ")}`,
       WrongAudience: ({ expected }) => `the token is meant for another audience than ${expected.join(" or ")}`,
       MissingClaim: ({ claim }) => `the token has no "${claim}" claim`,

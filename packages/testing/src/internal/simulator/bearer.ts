@@ -56,6 +56,9 @@ export const layerFor = <Id>(
       key: yield* Signing.publicKey,
       algorithms: [Signing.algorithm],
       issuer: state.issuer,
+      // It knows its tokens, and so when each of them ends and what it is for.
+      anyAudience: true,
+      endless: true,
       identify: ({ token }) => {
         const holder = state.known(token)
         return holder === undefined
