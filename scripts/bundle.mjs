@@ -106,3 +106,13 @@ fs.writeFileSync(
     `/*${mark}${packed}*/\n`
 )
 fs.chmodSync(outfile, 0o755)
+
+// Docker starts a helper by this name, and gives it no argument of the user's.
+if (asked === undefined) {
+  const docker = path.join(path.dirname(outfile), "docker-credential-authn.js")
+  fs.writeFileSync(
+    docker,
+    `#!/usr/bin/env node\nprocess.argv.splice(2, 0, "credential", "docker")\nawait import("./authn.js")\n`
+  )
+  fs.chmodSync(docker, 0o755)
+}

@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as UserDirectories from "effect/persistence/UserDirectories"
 import type * as PlatformError from "effect/PlatformError"
 import * as Schema from "effect/Schema"
+import * as Struct from "effect/Struct"
 import * as Path from "node:path"
 import { failed, type Failure, usage } from "./Failure.ts"
 
@@ -40,6 +41,11 @@ export const Callback = Schema.Struct({
 export type Callback = typeof Callback.Type
 
 /**
+ * A container registry that may have the account's token, as the password of a user.
+ */
+export const Registry = Schema.Struct({ host: Schema.NonEmptyString, username: Schema.NonEmptyString })
+
+/**
  * A login: `place` is where its session lies, `file` the very file where that is a plain one. `unattended` says that the
  * client's secret was kept beside it, and is enough for another login. `window` (milliseconds) and `shortLivedFraction`
  * are the IAM's `RefreshPolicy`, so that `authn token` need not load it.
@@ -55,6 +61,7 @@ export class Account extends Schema.Class<Account>("@effect-authn/cli/Account")(
   unattended: Schema.optionalKey(Schema.Boolean),
   place: StoragePolicy.Place,
   file: Schema.optionalKey(Schema.String),
+  hosts: Schema.optionalKey(Schema.Array(Registry)),
   window: Schema.Finite,
   shortLivedFraction: Schema.Finite
 }) {}
@@ -139,6 +146,25 @@ export const names = Effect.gen(function*() {
     Effect.mapError(problem)
   )
   return files.filter((file) => file.endsWith(".json")).map((file) => file.slice(0, -5)).sort()
+})
+
+/**
+ * An account that lists other registries.
+ */
+export const withHosts = (account: Account, hosts: ReadonlyArray<typeof Registry.Type>): Account =>
+  Account.make(Struct.assign({ hosts })(account))
+
+/**
+ * The registries that accounts list, and whose they are. An account that cannot be read lists none.
+ */
+export const listed = Effect.gen(function*() {
+  const accounts = yield* Effect.forEach(yield* names, (name) => Effect.option(get(name)))
+  return accounts.flatMap((account) =>
+    Option.match(Option.flatten(account), {
+      onNone: () => [],
+      onSome: (account) => (account.hosts ?? []).map(({ host, username }) => ({ account, host, username }))
+    })
+  )
 })
 
 /**

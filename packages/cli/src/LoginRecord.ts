@@ -61,6 +61,7 @@ export const login = Effect.fnUntraced(function*(
     ...(isUnattended ? { unattended: true } : {}),
     place,
     ...(file === undefined ? {} : { file }),
+    ...(Option.isSome(before) && before.value.hosts !== undefined ? { hosts: before.value.hosts } : {}),
     window: Duration.toMillis(policy.window),
     shortLivedFraction: policy.shortLivedFraction
   })

@@ -1,8 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted, Schema } from "effect"
 import { execFileSync, spawn } from "node:child_process"
+import { createHash } from "node:crypto"
 import * as fs from "node:fs"
 import { createServer } from "node:http"
+import { homedir } from "node:os"
 import * as path from "node:path"
 import { type Home, login, main, provided, simulated } from "./authn.ts"
 
@@ -59,6 +61,9 @@ const gitServer = (root: string, isGood: (token: string) => boolean) =>
     ({ stop }) => Effect.sync(stop)
   )
 
+// Where the package manager of this repository is unpacked already.
+const npx = { npm_config_cache: path.join(homedir(), ".npm") }
+
 const git = (home: Home, args: ReadonlyArray<string>) =>
   Effect.callback<{ readonly code: number | null; readonly stderr: string }>((resume) => {
     const child = spawn("git", args, {
@@ -71,6 +76,98 @@ const git = (home: Home, args: ReadonlyArray<string>) =>
     })
     child.on("close", (code) => resume(Effect.succeed({ code, stderr })))
   })
+
+/** Debian's registry, for whoever has the token, and for bob. */
+const dockerRegistry = (home: Home, token: string) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const directory = path.join(home.directory, "registry")
+      fs.mkdirSync(directory)
+      const users = path.join(directory, "users")
+      for (const [name, password] of [["oauth2", token], ["bob", "bobs-password"]] as const) {
+        const line = execFileSync("htpasswd", ["-nbB", name, password], { encoding: "utf8" })
+        fs.appendFileSync(users, `${line.trim()}\n`)
+      }
+      const config = path.join(directory, "config.yml")
+      fs.writeFileSync(
+        config,
+        [
+          "version: 0.1",
+          "log: { level: info }",
+          `storage: { filesystem: { rootdirectory: ${JSON.stringify(path.join(directory, "data"))} } }`,
+          "http: { addr: \"127.0.0.1:0\" }",
+          `auth: { htpasswd: { realm: test, path: ${JSON.stringify(users)} } }`
+        ].join("\n")
+      )
+      return spawn("docker-registry", ["serve", config], { stdio: ["ignore", "ignore", "pipe"] })
+    }),
+    (child) => Effect.sync(() => child.kill())
+  ).pipe(
+    Effect.flatMap((child) =>
+      Effect.callback<{ readonly host: string }>((resume) => {
+        child.stderr.on("data", (chunk) => {
+          const [, host] = /listening on (127\.0\.0\.1:\d+)/.exec(String(chunk)) ?? []
+          if (host !== undefined) resume(Effect.succeed({ host }))
+        })
+      })
+    )
+  )
+
+/** Skopeo, with the helper of this command for one registry. */
+const credentialHelper = Effect.fnUntraced(function*(home: Home, host: string) {
+  const bin = path.join(home.directory, "bin")
+  fs.mkdirSync(bin)
+  fs.writeFileSync(
+    path.join(bin, "docker-credential-authn"),
+    `#!/bin/sh\nexec "${process.execPath}" "${main}" credential docker "$@"\n`,
+    { mode: 0o755 }
+  )
+  fs.mkdirSync(path.join(home.directory, ".docker"))
+  fs.writeFileSync(
+    path.join(home.directory, ".docker/config.json"),
+    JSON.stringify({ credHelpers: { [host]: "authn" } })
+  )
+  const policy = path.join(home.directory, "policy.json")
+  fs.writeFileSync(policy, `{"default":[{"type":"insecureAcceptAnything"}]}`)
+  const config = path.join(home.directory, ".docker/config.json")
+  return (...args: ReadonlyArray<string>) =>
+    Effect.callback<{ readonly code: number | null; readonly stderr: string }>((resume) => {
+      const child = spawn("skopeo", ["--policy", policy, ...args], {
+        env: { ...home.env, PATH: `${bin}:${process.env["PATH"]}`, REGISTRY_AUTH_FILE: config, NO_PROXY: "*" },
+        stdio: ["ignore", "ignore", "pipe"]
+      })
+      let stderr = ""
+      child.stderr.on("data", (chunk) => stderr += String(chunk))
+      child.on("close", (code) => resume(Effect.succeed({ code, stderr })))
+    })
+})
+
+/** An image of the OCI's layout that has no layer. */
+const emptyImage = (directory: string): string => {
+  fs.mkdirSync(path.join(directory, "blobs/sha256"), { recursive: true })
+  const blob = (content: object) => {
+    const text = JSON.stringify(content)
+    const digest = createHash("sha256").update(text).digest("hex")
+    fs.writeFileSync(path.join(directory, "blobs/sha256", digest), text)
+    return { digest: `sha256:${digest}`, size: text.length }
+  }
+  const config = blob({ architecture: "amd64", os: "linux", rootfs: { type: "layers", diff_ids: [] } })
+  const manifest = blob({
+    schemaVersion: 2,
+    mediaType: "application/vnd.oci.image.manifest.v1+json",
+    config: { mediaType: "application/vnd.oci.image.config.v1+json", ...config },
+    layers: []
+  })
+  fs.writeFileSync(path.join(directory, "oci-layout"), `{"imageLayoutVersion":"1.0.0"}`)
+  fs.writeFileSync(
+    path.join(directory, "index.json"),
+    JSON.stringify({
+      schemaVersion: 2,
+      manifests: [{ mediaType: "application/vnd.oci.image.manifest.v1+json", ...manifest }]
+    })
+  )
+  return directory
+}
 
 // https://kubernetes.io/docs/reference/config-api/client-authentication.v1/#client-authentication-k8s-io-v1-ExecCredential
 const ExecCredential = Schema.Struct({
@@ -205,4 +302,87 @@ describe("consumers", () => {
         yield* speaksProtocols(home)
       })
     ))
+
+  it.live(
+    "skopeo copies an image to a registry that wants the session's token as password",
+    () =>
+      provided((provider, home) =>
+        Effect.gen(function*() {
+          const { id, secret } = provider.secretClient
+          const signedIn = yield* home.run(
+            ["login", "--dialect", "oidc", "--issuer", provider.issuer, "--client-id", id, "--client-secret-stdin"],
+            { input: Redacted.value(secret) }
+          )
+          assert.strictEqual(signedIn.code, 0, signedIn.stderr)
+          const token = (yield* home.run(["token"])).stdout.trim()
+          const registry = yield* dockerRegistry(home, token)
+          const skopeo = yield* credentialHelper(home, registry.host)
+
+          // an image without layers, as the OCI's layout has it
+          const image = emptyImage(path.join(home.directory, "image"))
+          const push = () =>
+            skopeo("copy", "--dest-tls-verify=false", `oci:${image}`, `docker://${registry.host}/demo:1`)
+          const refused = yield* push()
+          assert.notStrictEqual(refused.code, 0)
+
+          const added = yield* home.run(["accounts", "host", "add", registry.host])
+          assert.strictEqual(added.code, 0, added.stderr)
+          const pushed = yield* push()
+          assert.strictEqual(pushed.code, 0, pushed.stderr)
+          const inspected = yield* skopeo("inspect", "--tls-verify=false", `docker://${registry.host}/demo:1`)
+          assert.strictEqual(inspected.code, 0, inspected.stderr)
+
+          const log = (user: string, password: string) =>
+            skopeo("login", "--tls-verify=false", "-u", user, "-p", password, registry.host)
+          const stored = yield* log("oauth2", token)
+          assert.strictEqual(stored.code, 0, stored.stderr)
+          assert.notInclude(fs.readFileSync(path.join(home.directory, ".docker/config.json"), "utf8"), token)
+          // another's password is good at the registry, and is not taken
+          const other = yield* log("bob", "bobs-password")
+          assert.notStrictEqual(other.code, 0)
+          assert.include(other.stderr, "authn keeps no passwords")
+        })
+      ),
+    120_000
+  )
+
+  it.live(
+    "npm and pnpm send the token to the registry that wants it, and keep none",
+    () =>
+      simulated({}, (simulator, home) =>
+        Effect.gen(function*() {
+          yield* login(home, simulator.issuer, "datalayer")
+          const token = (yield* home.run(["token"])).stdout.trim()
+          const seen: Array<string | undefined> = []
+          const server = createServer((request, response) => {
+            seen.push(request.headers.authorization)
+            response.writeHead(404, { "content-type": "application/json" }).end("{}")
+          })
+          yield* Effect.acquireRelease(
+            Effect.callback<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void))),
+            () => Effect.sync(() => server.close())
+          )
+          const address = server.address()
+          const host = `127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}`
+          const npmrc = path.join(home.directory, ".npmrc")
+          const env = { npm_config_registry: `http://${host}/`, npm_config_fetch_retries: "0" }
+
+          // as docs/cli.md has it
+          const helper = path.join(home.directory, "npm-token")
+          fs.writeFileSync(helper, `#!/bin/sh\nexec "${process.execPath}" "${main}" token\n`, { mode: 0o700 })
+          fs.writeFileSync(npmrc, `//${host}/:tokenHelper=${helper}\n`)
+          const ask = ["--yes", "--offline", "pnpm@12.21.0", "view", "nothing", "--registry", `http://${host}/`]
+          const pnpm = yield* home.spawn(ask, { instead: "npx", env: npx })
+          assert.include(pnpm.stdout + pnpm.stderr, "404")
+          assert.deepStrictEqual(seen.splice(0), [`Bearer ${token}`])
+
+          const line = `//${host}/:_authToken=\${NPM_TOKEN}\n`
+          fs.writeFileSync(npmrc, line)
+          yield* home.spawn(["exec", "--env", "NPM_TOKEN", "--", "npm", "view", "nothing"], { env })
+          assert.isAbove(seen.length, 0)
+          assert.deepStrictEqual([...new Set(seen)], [`Bearer ${token}`])
+          assert.strictEqual(fs.readFileSync(npmrc, "utf8"), line)
+        })),
+    120_000
+  )
 })

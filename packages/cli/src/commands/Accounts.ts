@@ -2,6 +2,7 @@
  * `authn accounts` and `authn logout`.
  */
 import { AuthManager } from "@effect-authn/core/AuthManager"
+import * as SecureUrl from "@effect-authn/core/SecureUrl"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -12,7 +13,8 @@ import * as Result from "effect/Result"
 import * as Account from "../Account.ts"
 import * as AccountServices from "../AccountServices.ts"
 import * as EnvironmentToken from "../EnvironmentToken.ts"
-import { failed } from "../Failure.ts"
+import { failed, usage } from "../Failure.ts"
+import * as Host from "../Host.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
 
@@ -134,6 +136,71 @@ const remove = Command.make("remove", { name: nameArgument, local }, ({ local, n
     yield* Output.say(`"${name}" ${outcome}, and the account is forgotten.`)
   })).pipe(Command.withDescription("Sign out of an account and forget it"))
 
+const hostArgument = Argument.String("host").pipe(
+  Argument.withDescription("The registry, with its port if it has one: registry.example.com:5000")
+)
+
+const addHost = Command.make("add", {
+  host: hostArgument,
+  username: Flag.String("username").pipe(
+    Flag.withMetavar("NAME"),
+    Flag.withDescription("The user name that goes with the token (default oauth2)"),
+    Flag.withDefault("oauth2")
+  )
+}, ({ host, username }) =>
+  Effect.gen(function*() {
+    yield* Host.check(host)
+    if (username.trim() === "") return yield* usage("--username is empty")
+    const account = yield* existing((yield* Settings.account).name)
+    const other = (yield* Account.listed).find((one) =>
+      one.account.name !== account.name && Host.isSame(one.host, Host.parse("https", host) ?? "")
+    )
+    if (other !== undefined) {
+      return yield* usage(
+        `${host} is listed by the account "${other.account.name}": take it away there with ` +
+          `authn accounts host remove ${host} --account ${other.account.name}`
+      )
+    }
+    const hosts = (account.hosts ?? []).filter((one) => !Host.isSame(one.host, Host.parse("https", host) ?? ""))
+    yield* Account.put(Account.withHosts(account, [...hosts, { host, username }]))
+    yield* Output.say(
+      `${host} may have the token of "${account.name}", as the password of "${username}".`,
+      `Docker asks for it when ~/.docker/config.json says: { "credHelpers": { "${host}": "authn" } }`
+    )
+  })).pipe(Command.withDescription("Let a container registry have the account's token"))
+
+const removeHost = Command.make("remove", { host: hostArgument }, ({ host }) =>
+  Effect.gen(function*() {
+    const account = yield* existing((yield* Settings.account).name)
+    const hosts = (account.hosts ?? []).filter((one) => !Host.isSame(one.host, Host.parse("https", host) ?? ""))
+    if (hosts.length === (account.hosts ?? []).length) {
+      return yield* usage(`the account "${account.name}" does not list ${SecureUrl.shown(host)}`)
+    }
+    yield* Account.put(Account.withHosts(account, hosts))
+    yield* Output.say(`${host} gets no token any more.`)
+  })).pipe(Command.withDescription("Keep the token from a container registry"))
+
+const listHosts = Effect.gen(function*() {
+  const listed = yield* Account.listed
+  if (yield* Settings.JsonFlag) {
+    return yield* Output.json(listed.map(({ account, host, username }) => ({ host, username, account: account.name })))
+  }
+  if (listed.length === 0) return yield* Output.say("No registry may have a token: authn accounts host add HOST")
+  yield* Output.out(...Output.table(
+    listed.map(({ account, host, username }) => [host, username, account.name]),
+    yield* Output.columns
+  ))
+})
+
+const host = Command.make("host", {}, () => listHosts).pipe(
+  Command.withDescription("The container registries that may have a token"),
+  Command.withSubcommands([
+    Command.make("list", {}, () => listHosts).pipe(Command.withDescription("List them")),
+    addHost,
+    removeHost
+  ])
+)
+
 /**
  * Lists, chooses and forgets accounts.
  */
@@ -142,6 +209,7 @@ export const accounts = Command.make("accounts", {}, () => list).pipe(
   Command.withSubcommands([
     Command.make("list", {}, () => list).pipe(Command.withDescription("List the accounts")),
     use,
-    remove
+    remove,
+    host
   ])
 )

@@ -19,9 +19,11 @@ import * as AccountServices from "../AccountServices.ts"
 import * as CurrentToken from "../CurrentToken.ts"
 import * as EnvironmentToken from "../EnvironmentToken.ts"
 import { usage } from "../Failure.ts"
+import * as Host from "../Host.ts"
 import * as Input from "../Input.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
+import { docker } from "./Docker.ts"
 import { minTtl } from "./Token.ts"
 
 /** RFC 3339 in whole seconds, rounded down: nobody keeps a token for longer than it lives. */
@@ -103,15 +105,6 @@ const parse = (lines: ReadonlyArray<string>): ReadonlyMap<string, ReadonlyArray<
 const wantsBearer = (challenge: string): boolean =>
   /(^|,)\s*bearer(\s|,|$)/i.test(challenge.replace(/"(?:[^"\\]|\\.)*"?/g, "\"\""))
 
-/** A host as the URL standard writes it: `GIT.Example.com:443` and `git.example.com` are one for https. */
-const hostOf = (protocol: string, host: string): string | undefined => URL.parse(`${protocol}://${host}`)?.host
-
-/** Refuses a `--host` that no host is equal to. */
-const checkHost = (host: string) =>
-  /[/\\?#@*\s]/.test(host) || hostOf("https", host) === undefined
-    ? usage(`"${SecureUrl.shown(host)}" is no host: write it as git.example.com or git.example.com:8443`)
-    : Effect.void
-
 const git = Command.make("git", {
   host: Flag.String("host").pipe(
     Flag.withMetavar("HOST"),
@@ -130,15 +123,15 @@ const git = Command.make("git", {
   Effect.gen(function*() {
     // Git asks in words that may be new: a helper is to be silent then.
     if (given.operation !== "get" && given.operation !== "erase") return
-    yield* Effect.forEach(given.host, checkHost, { discard: true })
+    yield* Effect.forEach(given.host, Host.check, { discard: true })
     const asked = parse(yield* Input.paragraph("what git asks"))
     const [protocol = ""] = asked.get("protocol") ?? []
-    const host = hostOf(protocol, asked.get("host")?.at(-1) ?? "")
+    const host = Host.parse(protocol, asked.get("host")?.at(-1) ?? "")
     const settings = yield* Settings.make()
     const own = URL.parse(settings.values.issuer?.value ?? "")?.host
     const allowed = given.host.length > 0 ? given.host : own === undefined ? [] : [own]
     // Silence lets git ask its next helper, and then the person.
-    if (host === undefined || !allowed.some((one) => hostOf(protocol, one) === host)) return
+    if (host === undefined || !allowed.some((one) => Host.parse(protocol, one) === host)) return
     if (!SecureUrl.mayCarrySecrets(`${protocol}://${host}`)) return
 
     if (given.operation === "erase") {
@@ -182,6 +175,6 @@ const git = Command.make("git", {
  * Feeds other programs.
  */
 export const command = Command.make("credential").pipe(
-  Command.withDescription("Answer kubectl, git and AWS SDKs, which ask for credentials"),
-  Command.withSubcommands([kubectl, git, processCommand])
+  Command.withDescription("Answer kubectl, git, docker and AWS SDKs, which ask for credentials"),
+  Command.withSubcommands([kubectl, git, docker, processCommand])
 )
