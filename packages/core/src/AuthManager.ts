@@ -175,9 +175,12 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
   })
   const kept = keeper.open(key)
   const environment = AuthStrategy.environment()
+  const own = iam.selection
+  /** A selection on top of what this program asks for in any case. */
+  const selected = (asked?: Selection.Input): Selection.Input => ({ ...own, ...asked })
   const context = (selection?: Selection.Input): AuthStrategy.StrategyContext => ({
     key,
-    selection: Selection.make(selection ?? {}),
+    selection: Selection.make(selected(selection)),
     iam,
     storage
   })
@@ -235,7 +238,7 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
           // Another login than that of the session that was there before.
           (session) => !Option.exists(held, (before) => Session.login(before) === Session.login(session))
         )
-      const wanted = Selection.id(Selection.make(options?.selection ?? {}))
+      const wanted = Selection.id(Selection.make(selected(options?.selection)))
       const shared = Option.filter(
         made,
         ({ current, durable }) => Selection.id(current) === wanted && durable === (options?.store !== false)
@@ -299,6 +302,14 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
     Effect.catchTag("NoSuchElementError", () => Effect.fail(new NotAuthenticated({ key })))
   )
 
+  // The session may be that of another program, which asked for something else: its selection is not this program's.
+  const token = own === undefined ? kept.token : kept.tokenFor(own)
+  const bearerToken = own === undefined ? kept.bearer : kept.bearerFor(own)
+  const ownToken = (session: Session.Session) =>
+    own === undefined
+      ? Session.currentToken(session)
+      : Session.tokenFor(session, Selection.refine(session.current, own))
+
   return AuthManager.of({
     key,
     login,
@@ -314,16 +325,20 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
         Effect.catchTag("InvalidCredentials", (error) =>
           Effect.succeed(TokenValidation.cases.Invalid.make({ reason: error.detail })))
       ),
-    token: kept.token,
-    accessToken: Effect.map(kept.token, ({ accessToken }) => accessToken),
-    bearer: Effect.map(kept.token, TokenSet.authorization),
-    bearerToken: kept.bearer,
-    bearerTokenFor: (selection) => kept.bearerFor(selection),
-    claims: Effect.flatMap(kept.token, (tokens) => Effect.fromResult(claimsOf(tokens))),
-    tokenFor: (selection) => kept.tokenFor(selection),
-    refresh: (selection) => kept.renew(selection),
+    token,
+    accessToken: Effect.map(token, ({ accessToken }) => accessToken),
+    bearer: Effect.map(token, TokenSet.authorization),
+    bearerToken,
+    bearerTokenFor: (selection) => kept.bearerFor(selected(selection)),
+    claims: Effect.flatMap(token, (tokens) => Effect.fromResult(claimsOf(tokens))),
+    tokenFor: (selection) => kept.tokenFor(selected(selection)),
+    refresh: (selection) =>
+      selection === undefined
+        ? kept.renew(own, { makesCurrent: false })
+        : kept.renew(selected(selection)),
     present: iam.present,
-    rejected: (bearer, selection) => kept.rejected(bearer, selection),
+    rejected: (bearer, selection) =>
+      kept.rejected(bearer, own === undefined && selection === undefined ? undefined : selected(selection)),
     session: kept.session,
     changes: kept.changes,
     isAuthenticated: kept.isAlive,
@@ -346,7 +361,7 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
     }),
     storedToken: Effect.map(
       storage.get(key),
-      (session) => Option.map(Option.flatMap(session, Session.currentToken), (tokens) => tokens.accessToken)
+      (session) => Option.map(Option.flatMap(session, ownToken), (tokens) => tokens.accessToken)
     ),
     storeToken: Effect.fn("AuthManager.storeToken")(function*(given) {
       if (Redacted.value(given).trim() === "") {
@@ -354,7 +369,7 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
       }
       const issued = yield* credentialsOf(iam.adopt(given))
       yield* kept.replace(
-        Session.fromResponse(key, issued, { strategy: "token", selection: Selection.none })
+        Session.fromResponse(key, issued, { strategy: "token", selection: own ?? Selection.none })
       )
     }),
     clearStoredToken: Effect.asVoid(kept.remove({ revoke: false }))

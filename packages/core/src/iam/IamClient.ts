@@ -78,6 +78,11 @@ export class IamClient extends Context.Service<IamClient, {
   readonly clientId: string
   /** The dialect's renewal policy, which an option of its layer may override. */
   readonly policy: RefreshPolicy.RefreshPolicy
+  /**
+   * What this client asks for where its caller selects nothing, as its options say; nothing unless told. Programs that ask
+   * for different things may share a session: each is given the token of its own selection.
+   */
+  readonly selection?: Selection.Selection | undefined
   /** The environment variables that may hold a token. The first one that is set wins; none for most dialects. */
   readonly environment: ReadonlyArray<string>
   /**

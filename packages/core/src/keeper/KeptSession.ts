@@ -41,8 +41,11 @@ export interface KeptSession {
   readonly session: Effect.Effect<Option.Option<Session.Session>, TokenStorageError>
   /** Whether the session can produce a token; no request. */
   readonly isAlive: Effect.Effect<boolean, TokenStorageError>
-  /** Renews now, whatever is left of the token; a selection becomes the current one. */
-  readonly renew: (selection?: Selection.Input) => Effect.Effect<Session.Session, AuthError>
+  /** Renews now, whatever is left of the token; a selection becomes the current one, unless `makesCurrent` is false. */
+  readonly renew: (
+    selection?: Selection.Input,
+    options?: { readonly makesCurrent: boolean }
+  ) => Effect.Effect<Session.Session, AuthError>
   /** Renews if the current token is due, and waits for it. */
   readonly freshen: Effect.Effect<Session.Session, AuthError>
   /**

@@ -111,8 +111,11 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
   ): Effect.fn.Return<TokenResponse, IamError> {
     const call = provider.call("renew", refreshToken)
     const startedAt = yield* Clock.currentTimeMillis
-    const { audience: _audience, ...target } = yield* OidcOptions.target(settings, selection, "renew", [])
-    const missing = Granted.missing(session.granted, target)
+    const { audience, resource = "", ...rest } = yield* OidcOptions.target(settings, selection, "renew", [])
+    // A session that another program signed in for something else is renewed as what it is.
+    const isForeign = selection.resource === undefined && session.granted?.resources.includes(resource) === false
+    const target = resource === "" || isForeign ? rest : { ...rest, resource }
+    const missing = Granted.missing(session.granted, selection.resource === audience ? { ...target, audience } : target)
     if (missing !== undefined) {
       const detail = `this session was not granted ${missing}: sign in again and select it`
       return yield* fail("renew", new SelectionRefused({ detail, spent: "no" }))
@@ -159,6 +162,7 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
     issuer,
     clientId,
     policy,
+    selection: OidcOptions.selection(settings),
     environment: settings.environment,
 
     login: () =>
@@ -181,7 +185,9 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
 
     whoami: Effect.fn("OidcIam.whoami")(function*(session: Session.Session) {
       const tokens = Session.currentToken(session)
-      const isForApi = (session.current.resource ?? settings.resource) !== undefined
+      const { resource = settings.resource } = session.current
+      // At Auth0 a token with an audience is one for userinfo, too.
+      const isForApi = resource !== undefined && resource !== settings.audience
       const known = Option.orElse(Option.flatMap(claimsOf(session), OidcClaims.toUser), () => session.user)
       if (!isForApi && session.grant._tag !== "Reissue" && Option.isSome(tokens)) {
         return yield* Userinfo.ask(provider, tokens.value.accessToken, subjectOf(session)).pipe(

@@ -7,7 +7,7 @@ import { type IamError, Misconfigured, Unsupported } from "@effect-authn/core/ia
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import type * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
 import * as RefreshPolicy from "@effect-authn/core/session/RefreshPolicy"
-import type * as Selection from "@effect-authn/core/session/Selection"
+import * as Selection from "@effect-authn/core/session/Selection"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -18,7 +18,8 @@ import type { OidcMetadata } from "./OidcMetadata.ts"
  * - `issuer`: the provider's name for itself, to the letter: a slash at the end makes a difference.
  * - `clientId`, `clientAuthentication` (default `none`): as registered at the provider.
  * - `scopes`: by default `openid`, `profile`, `email` and `offline_access`. Without `openid` no id_token is asked for.
- * - `resource` (RFC 8707) or `audience` (Auth0's word): which API the access tokens are for.
+ * - `resource` (RFC 8707) or `audience` (Auth0's word): which API the access tokens are for. It is the selection of a caller
+ *   that makes none, so that a program which shares its session with others is given no token that was made for them.
  * - `prompt`: how insistent the provider's page is. By default `consent` where `offline_access` is asked for, since
  *   providers may not grant it without; an empty text sends none.
  * - `parameters`: what else the provider's page, or its device codes, are asked with.
@@ -141,10 +142,20 @@ export const target = Effect.fnUntraced(function*(
     )
   }
   const scope = [...new Set([...scopes, ...selection.scope?.split(" ") ?? []])].join(" ")
-  const resource = selection.resource ?? settings.resource
+  const { audience } = settings
+  // The audience of the options is a selection of its own, in another parameter.
+  const resource = selection.resource === audience ? settings.resource : selection.resource ?? settings.resource
   return {
     ...(scope === "" ? {} : { scope }),
     ...(resource === undefined ? {} : { resource }),
-    ...(settings.audience === undefined ? {} : { audience: settings.audience })
+    ...(audience === undefined ? {} : { audience })
   }
 })
+
+/**
+ * What the options select where a caller selects nothing.
+ *
+ * @internal
+ */
+export const selection = ({ audience, resource = audience }: Settings): Selection.Selection | undefined =>
+  resource === undefined ? undefined : Selection.make({ resource })

@@ -1,17 +1,19 @@
 import {
+  type AuthError,
   AuthManager,
   AuthStrategy,
   BrowserLogin,
   InteractiveStrategy,
   JwtCodec,
+  Selection,
   Session,
   TokenStorage
 } from "@effect-authn/core"
 import { OidcStrategy } from "@effect-authn/iam-oidc"
 import { OidcProvider } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Option, Redacted, Result } from "effect"
-import { age, expired, grants, logins, program, refreshTokenOf, setup, tokenOf } from "./fixtures.ts"
+import { Context, Effect, Layer, Option, Redacted, Result } from "effect"
+import { age, expired, grants, logins, oidc, program, type ProviderOf, refreshTokenOf, setup, tokenOf } from "./fixtures.ts"
 
 const claimsOf = (token: string) => Result.getOrThrow(JwtCodec.decodeUnverified(token)).claims
 
@@ -195,6 +197,59 @@ describe("selections", () => {
         }).pipe(Effect.provide(Layer.fresh(program)))
       }).pipe(Effect.provide(setup())))
   }
+})
+
+describe("programs that share a session and ask for different APIs", () => {
+  /** A program of its own, with other options, over the storage and the provider of the test. */
+  const another = (options: ProviderOf) =>
+    Effect.map(
+      Layer.build(Layer.fresh(program).pipe(Layer.provide(Layer.fresh(oidc(options))))),
+      (built) => Context.get(built, AuthManager.AuthManager)
+    )
+  const audOf = ({ accessToken }: { readonly accessToken: Redacted.Redacted }) =>
+    Option.getOrUndefined(
+      Option.map(Result.getSuccess(JwtCodec.decodeUnverified(Redacted.value(accessToken))), ({ claims }) => claims["aud"])
+    )
+
+  for (const option of ["resource", "audience"] as const) {
+    it.live(`are never given the token that another asked for: ${option}`, () =>
+      Effect.gen(function*() {
+        const { resource } = yield* OidcProvider.OidcProvider
+        const plain = yield* AuthManager.AuthManager
+        yield* plain.login(InteractiveStrategy.browser())
+        const other = yield* another(() => ({ [option]: resource }))
+        const ways = { token: other.token, bearer: other.bearer, bearerToken: other.bearerToken, claims: other.claims }
+        for (const [way, asked] of Object.entries<Effect.Effect<unknown, AuthError.AuthError>>(ways)) {
+          const refused = yield* Effect.flip(asked)
+          assert.strictEqual(refused._tag === "IamError" && refused.reason._tag, "SelectionRefused", way)
+          assert.include(refused.message, resource, way)
+        }
+        assert.deepStrictEqual(yield* other.storedToken, Option.none())
+        // Nothing was sent, and the session is as good as before.
+        assert.deepStrictEqual(yield* grants, ["authorization_code"])
+        assert.isUndefined(audOf(yield* plain.token))
+      }).pipe(Effect.provide(setup())))
+  }
+
+  it.live("each get the token of their own, and none moves the session of the other", () =>
+    Effect.gen(function*() {
+      const { resource } = yield* OidcProvider.OidcProvider
+      const own = yield* AuthManager.AuthManager
+      yield* own.login(InteractiveStrategy.browser())
+      assert.strictEqual(audOf(yield* own.token), resource)
+      const plain = yield* another(() => ({}))
+      assert.strictEqual(audOf(yield* plain.token), resource, "who asks for nothing gets what the session is of")
+      yield* plain.refresh({ scope: "openid" })
+      const current = Effect.map(plain.session, Option.map(({ current }) => Selection.id(current)))
+      const moved = yield* current
+      assert.deepStrictEqual(moved, Option.some("scope=openid"))
+      assert.strictEqual(audOf(yield* own.token), resource)
+      yield* own.refresh()
+      assert.deepStrictEqual(yield* current, moved)
+      const bearer = yield* own.bearerToken
+      assert.strictEqual(audOf((yield* own.rejected(bearer)).tokens), resource)
+      assert.strictEqual(audOf(yield* own.tokenFor({ scope: "api:read" })), resource)
+    }).pipe(Effect.provide(setup(({ resource }) => ({ resource, scopes: ["openid", "offline_access", "api:read"] })))))
 })
 
 describe("several logins at once", () => {

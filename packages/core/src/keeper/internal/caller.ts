@@ -174,10 +174,11 @@ export const make = (options: {
     return yield* entries.notAuthenticated(entry, "others keep signing in and out")
   })
 
-  /** Renews now; a selection becomes the current one. */
+  /** Renews now; with `makesCurrent` a selection becomes the current one. */
   const renew = Effect.fnUntraced(function*(
     entry: Entry,
-    asked: Selection.Input | undefined
+    asked: Selection.Input | undefined,
+    makesCurrent: boolean
   ): Effect.fn.Return<Session.Session, AuthError> {
     const began = yield* known(entry)
     if (began === undefined) return yield* entries.notAuthenticated(entry)
@@ -185,9 +186,9 @@ export const make = (options: {
       const { session } = entry
       if (session === undefined || entry.removals > 0) return yield* entries.notAuthenticated(entry)
       // Somebody signed in meanwhile: that is newer than what was asked for.
-      if (Session.login(session) !== Session.login(began) && asked === undefined) return session
+      if (Session.login(session) !== Session.login(began) && (asked === undefined || !makesCurrent)) return session
       const selection = asked === undefined ? session.current : Selection.refine(session.current, asked)
-      const renewed = yield* Deferred.await(join(entry, targetOf(session, selection, "asked", asked !== undefined)))
+      const renewed = yield* Deferred.await(join(entry, targetOf(session, selection, "asked", makesCurrent && asked !== undefined)))
       if (renewed !== undefined) return renewed
     }
     return yield* entries.notAuthenticated(entry, "others keep signing in and out")

@@ -100,8 +100,8 @@ export const make = (options: {
       return Effect.suspend(() => callers.bearer(this.entry, asked))
     }
 
-    renew(asked?: Parameters<KeptSession["renew"]>[0]) {
-      return Effect.suspend(() => callers.renew(this.entry, asked))
+    renew(asked?: Parameters<KeptSession["renew"]>[0], options?: Parameters<KeptSession["renew"]>[1]) {
+      return Effect.suspend(() => callers.renew(this.entry, asked, options?.makesCurrent !== false))
     }
 
     rejected(bearer: Session.Bearer, asked?: Parameters<KeptSession["rejected"]>[1]) {

@@ -105,7 +105,7 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
     const begun = provider.call("login", codeVerifier, ...(nonce === undefined ? [] : [nonce]))
     const parameters = yield* validated(pending, callbackUrl, begun)
     const call = { ...begun, secrets: [...begun.secrets, Redacted.make(parameters.get("code") ?? "")] }
-    const { resource, scope } = yield* OidcOptions.target(settings, pending.selection, "login", scopes)
+    const { audience, resource, scope } = yield* OidcOptions.target(settings, pending.selection, "login", scopes)
     if (completed.size >= remembered) completed.clear()
     completed.add(pending.state)
 
@@ -144,7 +144,7 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
       grant: Session.Grant.make({ _tag: "None" }),
       user: yield* userOf(provider, accepted, resource),
       scope,
-      granted: Granted.atLogin({ resource, scope }, accepted.scope)
+      granted: Granted.atLogin({ audience, resource, scope }, accepted.scope)
     })
   })
 

@@ -28,6 +28,7 @@ const longestBackoff = Duration.minutes(1)
 
 /** What the device code was asked for. */
 interface Target {
+  readonly audience?: string | undefined
   readonly resource?: string | undefined
   readonly scope?: string | undefined
 }
@@ -65,7 +66,7 @@ export const make = (provider: Provider): DeviceLogin["Service"] => {
     deviceCode: Redacted.Redacted,
     givenInterval: Duration.Duration,
     expiresAt: DateTime.Utc,
-    { resource, scope }: Target
+    { audience, resource, scope }: Target
   ): Effect.fn.Return<TokenResponse, IamError> {
     const call = provider.call("login", deviceCode)
     let interval = givenInterval
@@ -102,7 +103,7 @@ export const make = (provider: Provider): DeviceLogin["Service"] => {
         continue
       }
       const answer = asked.success
-      if (TokenAnswer.isIssued(answer)) return yield* accepted(answer, call, { resource, scope })
+      if (TokenAnswer.isIssued(answer)) return yield* accepted(answer, call, { audience, resource, scope })
       switch (Refusal.codeOf(answer)) {
         case undefined:
           if (Option.isNone(answer.body) && !isNoRoute(answer)) continue
@@ -127,14 +128,14 @@ export const make = (provider: Provider): DeviceLogin["Service"] => {
   const accepted = Effect.fnUntraced(function*(
     answer: Answered,
     call: IamHttp.Call,
-    { resource, scope }: Target
+    { audience, resource, scope }: Target
   ) {
     const accepted = yield* TokenAnswer.accept(provider, answer, call, oauth.processDeviceCodeResponse)
     return TokenAnswer.issued(provider, accepted, {
       grant: Session.Grant.make({ _tag: "None" }),
       user: yield* userOf(provider, accepted, resource),
       scope,
-      granted: Granted.atLogin({ resource, scope }, accepted.scope)
+      granted: Granted.atLogin({ audience, resource, scope }, accepted.scope)
     })
   })
 
