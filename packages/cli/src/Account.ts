@@ -35,7 +35,8 @@ export const CallbackHost = Schema.Literals(["127.0.0.1", "localhost", "[::1]"])
  */
 export const Callback = Schema.Struct({
   ports: Schema.optionalKey(CallbackPorts),
-  host: Schema.optionalKey(CallbackHost)
+  host: Schema.optionalKey(CallbackHost),
+  path: Schema.optionalKey(Schema.TemplateLiteral(["/", Schema.String]))
 })
 
 export type Callback = typeof Callback.Type
@@ -44,6 +45,51 @@ export type Callback = typeof Callback.Type
  * A container registry that may have the account's token, as the password of a user.
  */
 export const Registry = Schema.Struct({ host: Schema.NonEmptyString, username: Schema.NonEmptyString })
+
+/**
+ * How a client shows its secret to an OpenID provider: `ClientAuthentication` of the dialect.
+ */
+export const ClientAuth = Schema.Literals(["none", "client_secret", "client_secret_basic", "client_secret_post"])
+
+/**
+ * The endpoints of a provider that publishes none: `OidcMetadata` of the dialect.
+ */
+export const Metadata = Schema.Struct({
+  authorization_endpoint: Schema.optionalKey(Schema.String),
+  token_endpoint: Schema.String,
+  device_authorization_endpoint: Schema.optionalKey(Schema.String),
+  userinfo_endpoint: Schema.optionalKey(Schema.String),
+  revocation_endpoint: Schema.optionalKey(Schema.String),
+  end_session_endpoint: Schema.optionalKey(Schema.String),
+  jwks_uri: Schema.optionalKey(Schema.String),
+  authorization_response_iss_parameter_supported: Schema.optionalKey(Schema.Boolean),
+  token_endpoint_auth_methods_supported: Schema.optionalKey(Schema.Array(Schema.String))
+})
+
+/**
+ * What an OpenID provider is told and asked besides the client and its scopes: `OidcOptions` of the dialect.
+ */
+export const Provider = Schema.Struct({
+  audience: Schema.optionalKey(Schema.String),
+  resource: Schema.optionalKey(Schema.String),
+  prompt: Schema.optionalKey(Schema.String),
+  parameters: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
+  clientAuth: Schema.optionalKey(ClientAuth),
+  metadata: Schema.optionalKey(Metadata)
+})
+
+export type Provider = typeof Provider.Type
+
+/**
+ * What was answered at a login, to be suggested at the next one.
+ */
+export const Answers = Schema.Struct({
+  way: Schema.String,
+  handle: Schema.optionalKey(Schema.String),
+  organization: Schema.optionalKey(Schema.String)
+})
+
+export type Answers = typeof Answers.Type
 
 /**
  * A login: `place` is where its session lies, `file` the very file where that is a plain one. `unattended` says that the
@@ -58,6 +104,8 @@ export class Account extends Schema.Class<Account>("@effect-authn/cli/Account")(
   client: Schema.NonEmptyString,
   scopes: Schema.optionalKey(Schema.Array(Schema.String)),
   callback: Schema.optionalKey(Callback),
+  provider: Schema.optionalKey(Provider),
+  answers: Schema.optionalKey(Answers),
   unattended: Schema.optionalKey(Schema.Boolean),
   place: StoragePolicy.Place,
   file: Schema.optionalKey(Schema.String),

@@ -37,6 +37,7 @@ export interface Target {
   readonly client?: string | undefined
   readonly scopes?: ReadonlyArray<string> | undefined
   readonly callback?: Account.Callback | undefined
+  readonly provider?: Account.Provider | undefined
 }
 
 /**
@@ -57,7 +58,7 @@ export const storage = (
   })
 
 const iam = (
-  { client, dialect, issuer, scopes }: Target,
+  { client, dialect, issuer, provider, scopes }: Target,
   secret: Option.Option<Redacted.Redacted>
 ): Effect.Effect<Iam, Failure> => {
   switch (dialect) {
@@ -75,14 +76,15 @@ const iam = (
       return Effect.gen(function*() {
         if (client === undefined) return yield* usage("an OpenID provider needs a client: give --client-id ID")
         const OidcIam = yield* Effect.promise(() => import("@effect-authn/iam-oidc/OidcIam"))
+        const { clientAuth = "client_secret", ...options } = provider ?? {}
         const layer: Iam = OidcIam.layer({
+          ...options,
           issuer,
           clientId: client,
           scopes,
-          clientAuthentication: Option.match(secret, {
-            onNone: () => ({ method: "none" as const }),
-            onSome: (secret) => ({ method: "client_secret" as const, secret })
-          })
+          clientAuthentication: Option.isNone(secret) || clientAuth === "none"
+            ? { method: "none" }
+            : { method: clientAuth, secret: secret.value }
         })
         return layer
       })
@@ -121,8 +123,13 @@ export const clientSecret = Effect.fnUntraced(function*(target: Target) {
   const kept = yield* storage.get(
     secretKey(SessionKey.SessionKey.make({ issuer: target.issuer, clientId: target.client, account: target.name }))
   )
-  return Option.map(Option.flatMap(kept, Session.currentToken), ({ accessToken }) => accessToken)
+  return Option.map(Option.flatMap(kept, Session.currentToken), ({ accessToken, tokenType }) =>
+    tokenType === escaped ? Redacted.make(decodeURIComponent(Redacted.value(accessToken))) : accessToken)
 })
+
+// A secret may hold what no token may: blanks, letters of any alphabet.
+const escaped = "escaped-secret"
+
 
 /**
  * Keeps a client's secret beside its session.
@@ -135,8 +142,8 @@ export const keepClientSecret = Effect.fnUntraced(function*(
   const key = secretKey(Context.get(services, AuthManager.AuthManager).key)
   const issued = {
     tokens: TokenSet.TokenSet.make({
-      accessToken: secret,
-      tokenType: "secret",
+      accessToken: Redacted.make(encodeURIComponent(Redacted.value(secret))),
+      tokenType: escaped,
       issuedAt: yield* DateTime.now,
       expiresAt: Option.none(),
       idToken: Option.none(),
@@ -198,7 +205,10 @@ export const open = Effect.fnUntraced(function*(
  */
 export const openAccount = Effect.fnUntraced(function*(settings: Settings.Settings) {
   const { account, dialect, name, values } = settings
-  if (Option.isSome(account)) return yield* open(account.value, storage(account.value.place))
+  if (Option.isSome(account)) {
+    const provider = Settings.providerAsked(account.value, values)
+    return yield* open({ ...account.value, provider }, storage(account.value.place))
+  }
   if (dialect === undefined || values.issuer === undefined) return yield* Settings.notSignedIn(name)
   return yield* open(targetOf(settings, dialect, values.issuer.value), storage("memory"))
 })
@@ -212,7 +222,8 @@ export const targetOf = (settings: Settings.Settings, dialect: Account.Dialect, 
   issuer,
   client: settings.values.client_id?.value,
   scopes: settings.values.scope?.value.split(/\s+/).filter(Boolean),
-  callback: settings.callback
+  callback: settings.callback,
+  ...(dialect === "oidc" ? { provider: settings.provider } : {})
 })
 
 /**

@@ -4,6 +4,7 @@
 import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as Prompt from "effect/cli/Prompt"
 import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
@@ -11,7 +12,7 @@ import * as Redacted from "effect/Redacted"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as Terminal from "effect/Terminal"
-import { failed, usage } from "./Failure.ts"
+import { failed, type Failure, usage } from "./Failure.ts"
 import * as Output from "./Output.ts"
 
 /** The terminal, with everything that is shown on the standard error: the standard output is for data. */
@@ -47,10 +48,21 @@ const read = Effect.fnUntraced(function*(what: string, isEnough: (text: string) 
   if (yield* stdio.stdinIsTerminal) {
     return yield* usage(`${what} is read from the standard input, which is a terminal: pipe it in`)
   }
-  const bytes = yield* stdio.stdin.pipe(
-    Stream.mapError(({ message, reason: { cause } }) =>
+  const input = Stream.mapError(
+    stdio.stdin,
+    ({ message, reason: { cause } }) =>
       failed(`the standard input cannot be read: ${Predicate.isError(cause) ? cause.message : message}`)
-    ),
+  )
+  return yield* decoded(input, what, isEnough)
+})
+
+/** The text of a stream, up to where it is enough. */
+const decoded = Effect.fnUntraced(function*(
+  input: Stream.Stream<Uint8Array, Failure>,
+  what: string,
+  isEnough: (text: string) => boolean
+) {
+  const bytes = yield* input.pipe(
     Stream.scan(() => new Uint8Array(), joined),
     Stream.takeUntil((bytes) => bytes.length > most || isEnough(decoder(bytes, false).decode(bytes))),
     Stream.runLast,
@@ -84,6 +96,17 @@ const decoder = (bytes: Uint8Array, fatal: boolean): TextDecoder => {
     : "utf-8"
   return new TextDecoder(encoding, { fatal })
 }
+
+/** The text of a file that was named, a pipe's as well. */
+export const file = Effect.fnUntraced(function*(path: string) {
+  const fs = yield* FileSystem.FileSystem
+  const input = Stream.mapError(
+    fs.stream(path),
+    ({ reason }) =>
+      usage(`${path} cannot be read (${reason._tag === "NotFound" ? "there is no such file" : reason._tag})`)
+  )
+  return yield* decoded(input, path, () => false)
+})
 
 /** The whole standard input as text. */
 export const text = (what: string) => read(what, () => false)

@@ -39,7 +39,11 @@ const plainFile = Effect.fnUntraced(function*(key: SessionKey.SessionKey) {
 export const login = Effect.fnUntraced(function*(
   target: AccountServices.Target,
   services: AccountServices.Services,
-  options?: { readonly unattended: boolean; readonly revokePrevious: boolean }
+  options?: {
+    readonly unattended: boolean
+    readonly revokePrevious: boolean
+    readonly answers: Account.Answers
+  }
 ) {
   const { key } = Context.get(services, AuthManager)
   const { policy } = Context.get(services, IamClient)
@@ -49,7 +53,7 @@ export const login = Effect.fnUntraced(function*(
   const moved = Option.filter(before, (account) => account.place !== place)
   const isUnattended = options?.unattended ??
     (Option.isNone(moved) && Option.exists(before, (account) => account.unattended === true))
-  const { callback } = target
+  const { callback, provider } = target
   const account = Account.Account.make({
     version: 1,
     name: target.name,
@@ -58,6 +62,8 @@ export const login = Effect.fnUntraced(function*(
     client: key.clientId,
     ...(target.scopes === undefined ? {} : { scopes: target.scopes }),
     ...(callback === undefined || Object.keys(callback).length === 0 ? {} : { callback }),
+    ...(provider === undefined || Object.keys(provider).length === 0 ? {} : { provider }),
+    ...(options === undefined ? {} : { answers: options.answers }),
     ...(isUnattended ? { unattended: true } : {}),
     place,
     ...(file === undefined ? {} : { file }),

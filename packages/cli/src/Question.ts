@@ -41,13 +41,15 @@ const typed = Effect.fnUntraced(function*(message: string, isShown: boolean) {
   }
 }, Effect.scoped)
 
-/** Asks for a line until `check` has nothing against it. */
+/** Asks for a line until `check` has nothing against it. An empty line takes what is `suggested`. */
 export const line = Effect.fnUntraced(function*(
   message: string,
-  check: (answer: string) => string | undefined = () => undefined
+  check: (answer: string) => string | undefined = () => undefined,
+  suggested?: string
 ): Effect.fn.Return<string, Terminal.QuitError, Stdio.Stdio | Terminal.Terminal> {
+  const asked = suggested === undefined ? message : `${message} [${Output.plain(suggested)}]`
   for (;;) {
-    const answer = (yield* typed(message, true)).trim()
+    const answer = (yield* typed(asked, true)).trim() || (suggested ?? "")
     const problem = answer === "" ? "there has to be something" : check(answer)
     if (problem === undefined) return answer
     yield* Output.say(problem)

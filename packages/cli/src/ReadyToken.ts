@@ -8,7 +8,14 @@ import * as path from "node:path"
 import * as TimeSpan from "./TimeSpan.ts"
 
 // What these say can change which token is meant.
-const special = ["AUTHN_TOKEN", "AUTHN_DIALECT", "AUTHN_ISSUER", "AUTHN_CLIENT_ID"]
+const special = [
+  "AUTHN_TOKEN",
+  "AUTHN_DIALECT",
+  "AUTHN_ISSUER",
+  "AUTHN_CLIENT_ID",
+  "AUTHN_RESOURCE",
+  "AUTHN_AUDIENCE"
+]
 const datalayer = ["DATALAYER_API_KEY", "DATALAYER_ACCESS_TOKEN"]
 
 type Environment = { readonly [name: string]: string | undefined }
@@ -104,6 +111,9 @@ export const find = (
       return undefined
     }
     if (session.dead !== undefined) return undefined
+    // Another program may have signed in for another API.
+    const api = account.provider?.resource ?? account.provider?.audience
+    if (api !== undefined && session.current.resource !== api) return undefined
     const id = members.flatMap((member) =>
       session.current[member] === undefined ? [] : [`${member}=${encodeURIComponent(session.current[member])}`]
     ).join("&")

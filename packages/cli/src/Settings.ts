@@ -46,8 +46,14 @@ export const names = [
   "scope",
   "organization",
   "project",
+  "audience",
+  "resource",
+  "prompt",
+  "parameter",
+  "client_auth",
   "callback_port",
   "callback_host",
+  "callback_path",
   "storage"
 ] as const
 
@@ -121,7 +127,7 @@ const fromFlags = (flags: Flags): Values => {
   for (const name of names) {
     const value = flags[name]
     if (value !== undefined && Option.isSome(value)) {
-      values[name] = { value: value.value, source: `--${name.replace("_", "-")}` }
+      values[name] = { value: value.value, source: `--${name.replaceAll("_", "-")}` }
     }
   }
   return values
@@ -129,7 +135,7 @@ const fromFlags = (flags: Flags): Values => {
 
 const fromAccount = (account: Option.Option<Account.Account>): Values => {
   if (Option.isNone(account)) return {}
-  const { callback, client, dialect, issuer, name, place, scopes } = account.value
+  const { callback, client, dialect, issuer, name, place, provider, scopes } = account.value
   const source = `the login of "${name}"`
   return {
     dialect: { value: dialect, source },
@@ -138,12 +144,24 @@ const fromAccount = (account: Option.Option<Account.Account>): Values => {
     ...(scopes === undefined ? {} : { scope: { value: scopes.join(" "), source } }),
     ...(callback?.ports === undefined ? {} : { callback_port: { value: callback.ports.join(" "), source } }),
     ...(callback?.host === undefined ? {} : { callback_host: { value: callback.host, source } }),
+    ...(callback?.path === undefined ? {} : { callback_path: { value: callback.path, source } }),
+    ...(provider?.audience === undefined ? {} : { audience: { value: provider.audience, source } }),
+    ...(provider?.resource === undefined ? {} : { resource: { value: provider.resource, source } }),
+    ...(provider?.prompt === undefined ? {} : { prompt: { value: provider.prompt, source } }),
+    ...(provider?.parameters === undefined
+      ? {}
+      : { parameter: { value: new URLSearchParams(provider.parameters).toString(), source } }),
+    ...(provider?.clientAuth === undefined ? {} : { client_auth: { value: provider.clientAuth, source } }),
     storage: { value: place, source }
   }
 }
 
 const literal = <
-  S extends typeof Account.Dialect | typeof Account.CallbackHost | typeof StoragePolicy.Policy
+  S extends
+    | typeof Account.Dialect
+    | typeof Account.CallbackHost
+    | typeof Account.ClientAuth
+    | typeof StoragePolicy.Policy
 >(schema: S) => {
   const is = Schema.is(schema)
   return (given: Value | undefined): Effect.Effect<S["Type"] | undefined, Failure> =>
@@ -156,6 +174,7 @@ const literal = <
 const dialectOf = literal(Account.Dialect)
 const policyOf = literal(StoragePolicy.Policy)
 const hostOf = literal(Account.CallbackHost)
+const clientAuthOf = literal(Account.ClientAuth)
 
 const decodePorts = Schema.decodeUnknownEffect(Account.CallbackPorts)
 
@@ -167,16 +186,140 @@ const portsOf = (given: Value | undefined): Effect.Effect<typeof Account.Callbac
       () => usage(`${given.source} says "${given.value}", but ports are numbers from 1 to 65535, separated by spaces`)
     )
 
+const pathOf = (given: Value | undefined): Effect.Effect<`/${string}` | undefined, Failure> => {
+  if (given === undefined) return Effect.undefined
+  const { source, value } = given
+  const isPath = (text: string): text is `/${string}` =>
+    URL.parse(`http://127.0.0.1${text}`)?.pathname === text && text.startsWith("/")
+  return isPath(value)
+    ? Effect.succeed(value)
+    : Effect.fail(usage(`${source} says "${value}", but it is the path of an address, such as /callback`))
+}
+
 const callbackOf = Effect.fnUntraced(function*(values: Values): Effect.fn.Return<Account.Callback, Failure> {
   const ports = yield* portsOf(values.callback_port)
   const host = yield* hostOf(values.callback_host)
-  return { ...(ports === undefined ? {} : { ports }), ...(host === undefined ? {} : { host }) }
+  const path = yield* pathOf(values.callback_path)
+  return {
+    ...(ports === undefined ? {} : { ports }),
+    ...(host === undefined ? {} : { host }),
+    ...(path === undefined ? {} : { path })
+  }
 })
+
+const ownFlags = new Set(["scope", "audience", "resource", "prompt", "client_id"])
+const ofTheProtocol = new Set([
+  "response_type",
+  "response_mode",
+  "redirect_uri",
+  "state",
+  "nonce",
+  "code_challenge",
+  "code_challenge_method"
+])
+
+/** What else the provider is asked with, written as in the query of an address. */
+const parametersOf = Effect.fnUntraced(function*(given: Value | undefined) {
+  if (given === undefined) return undefined
+  const parameters = Object.fromEntries(new URLSearchParams(given.value))
+  for (const [name, value] of Object.entries(parameters)) {
+    const problem = name === "" || (value === "" && !given.value.includes("="))
+      ? "is not of the form name=value"
+      : ownFlags.has(name)
+      ? `names ${name}, which has a flag of its own: --${name.replace("_", "-")}`
+      : ofTheProtocol.has(name)
+      ? `names ${name}, which the login itself sets`
+      : undefined
+    if (problem !== undefined) return yield* usage(`${given.source} ${problem}`)
+  }
+  return parameters
+})
+
+const providerOf = Effect.fnUntraced(function*(
+  { audience, client_auth, parameter, prompt, resource }: Values,
+  account: Option.Option<Account.Account>
+): Effect.fn.Return<Account.Provider, Failure> {
+  const clientAuth = yield* clientAuthOf(client_auth)
+  const parameters = yield* parametersOf(parameter)
+  const metadata = Option.getOrUndefined(account)?.provider?.metadata
+  return {
+    ...(audience === undefined ? {} : { audience: audience.value }),
+    ...(resource === undefined ? {} : { resource: resource.value }),
+    ...(prompt === undefined ? {} : { prompt: prompt.value }),
+    ...(parameters === undefined ? {} : { parameters }),
+    ...(clientAuth === undefined ? {} : { clientAuth }),
+    ...(metadata === undefined ? {} : { metadata })
+  }
+})
+
+/** Settings of which an empty text says that there is to be none, whatever a login left behind. */
+const mayBeEmpty: ReadonlySet<Name> = new Set([
+  "scope",
+  "audience",
+  "resource",
+  "prompt",
+  "parameter",
+  "client_auth",
+  "callback_port",
+  "callback_host",
+  "callback_path"
+])
+// Here the empty text is a value: no scope, no prompt.
+const isValueWhenEmpty: ReadonlySet<Name> = new Set(["scope", "prompt"])
+
+/** The values without those that an empty text takes away; an empty text where something has to be is a mistake. */
+const withoutEmpty = Effect.fnUntraced(function*(values: Values): Effect.fn.Return<Values, Failure> {
+  const kept: { -readonly [N in Name]?: Value } = {}
+  for (const name of names) {
+    const value = values[name]
+    if (value === undefined) continue
+    if (value.value.trim() === "" && !mayBeEmpty.has(name)) {
+      return yield* usage(`${value.source} is empty: is a variable empty there?`)
+    }
+    if (value.value !== "" || isValueWhenEmpty.has(name)) kept[name] = value
+  }
+  return kept
+})
+
+/**
+ * The provider of an account as this invocation asks it: a variable that names another API than the login did asks for a
+ * token for that one.
+ */
+export const providerAsked = (account: Account.Account, { audience, resource }: Values): Account.Provider => {
+  const { provider = {} } = account
+  const told = (value: Value | undefined) => value?.source.startsWith("AUTHN_") === true ? value.value : undefined
+  const asked = { audience: told(audience), resource: told(resource) }
+  const isOther = (["audience", "resource"] as const).some((name) =>
+    asked[name] !== undefined && asked[name] !== provider[name]
+  )
+  if (!isOther) return provider
+  const { audience: _audience, resource: _resource, ...rest } = provider
+  return {
+    ...rest,
+    ...(asked.audience === undefined ? {} : { audience: asked.audience }),
+    ...(asked.resource === undefined ? {} : { resource: asked.resource })
+  }
+}
 
 /**
  * The account that is meant where nothing is said.
  */
 export const current = Effect.map(Account.current, Option.getOrElse(() => "default"))
+
+/**
+ * The account that is meant by who names none.
+ */
+const unnamed = Effect.gen(function*() {
+  const environment = yield* EnvironmentToken.setIn("AUTHN_ACCOUNT")
+  return Option.isSome(environment) ? environment.value : yield* current
+})
+
+/**
+ * What a hint adds to a command that is for this account: nothing where that is the one which is meant anyway.
+ */
+export const flagFor = Effect.fnUntraced(function*(name: string) {
+  return name === (yield* unnamed) ? "" : ` --account ${name}`
+})
 
 /**
  * Which account is meant, and why; `isTold` when this very invocation names it.
@@ -206,6 +349,7 @@ export interface Settings {
   readonly dialect: Account.Dialect | undefined
   readonly policy: StoragePolicy.Policy | undefined
   readonly callback: Account.Callback
+  readonly provider: Account.Provider
   readonly values: Values
 }
 
@@ -228,13 +372,14 @@ export const survey = Effect.fnUntraced(function*(flags?: Flags) {
   const ambient = "DATALAYER_IAM_URL"
   const isDatalayer = Option.isSome(iamUrl) && Option.isNone(known) &&
     ["datalayer", undefined].includes((told.dialect ?? below.dialect)?.value)
-  const values: Values = {
+  const all: Values = {
     ...below,
     ...(isDatalayer
       ? { dialect: { value: "datalayer", source: ambient }, issuer: { value: iamUrl.value, source: ambient } }
       : {}),
     ...told
   }
+  const values = yield* or(withoutEmpty(all), all)
   const settings: Settings = {
     name,
     nameSource,
@@ -243,6 +388,7 @@ export const survey = Effect.fnUntraced(function*(flags?: Flags) {
     dialect: yield* or(dialectOf(values.dialect), undefined),
     policy: yield* or(policyOf(values.storage), undefined),
     callback: yield* or(callbackOf(values), {}),
+    provider: yield* or(providerOf(values, known), {}),
     values
   }
   yield* or(agree(settings), undefined)
@@ -303,10 +449,11 @@ const agree = Effect.fnUntraced(function*({ account, name, values }: Settings) {
  */
 export const notSignedIn = Effect.fnUntraced(function*(name: string) {
   const others = yield* Account.names
+  const login = `authn login${yield* flagFor(name)}`
   const known = others.length === 0
-    ? `Sign in with: authn login --dialect DIALECT --issuer URL`
-    : `There are ${
+    ? `Sign in with: ${login} --dialect DIALECT --issuer URL`
+    : `There ${others.length === 1 ? "is" : "are"} ${
       others.map((other) => `"${other}"`).join(", ")
-    }: choose with --account, or sign in with: authn login --account ${name}`
+    }: choose with --account, or sign in with: ${login}`
   return yield* new Failure({ exitCode: 3, detail: `not signed in: there is no account "${name}"\n${known}` })
 })

@@ -4,13 +4,15 @@
 import { AuthManager } from "@effect-authn/core/AuthManager"
 import { BrowserLogin } from "@effect-authn/core/iam/BrowserLogin"
 import { DeviceLogin } from "@effect-authn/core/iam/DeviceLogin"
-import type { IamError } from "@effect-authn/core/iam/IamError"
+import { IamError } from "@effect-authn/core/iam/IamError"
 import * as AuthStrategy from "@effect-authn/core/login/AuthStrategy"
 import * as InteractiveStrategy from "@effect-authn/core/login/InteractiveStrategy"
 import * as SecureUrl from "@effect-authn/core/SecureUrl"
 import * as Session from "@effect-authn/core/session/Session"
 import { StoragePolicy } from "@effect-authn/core/storage/StoragePolicy"
 import * as NodeLogin from "@effect-authn/platform-node/NodeLogin"
+import * as Cause from "effect/Cause"
+import * as CliError from "effect/cli/CliError"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import type * as Prompt from "effect/cli/Prompt"
@@ -20,15 +22,18 @@ import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import type * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
 import type * as Stdio from "effect/Stdio"
 import type * as Terminal from "effect/Terminal"
 import * as Account from "../Account.ts"
 import * as AccountServices from "../AccountServices.ts"
 import { millisLeft } from "../CurrentToken.ts"
 import * as EnvironmentToken from "../EnvironmentToken.ts"
-import { failed, type Failure, usage } from "../Failure.ts"
+import * as Failure from "../Failure.ts"
 import * as Input from "../Input.ts"
+import * as LoginMetadata from "../LoginMetadata.ts"
 import * as LoginRecord from "../LoginRecord.ts"
 import * as Output from "../Output.ts"
 import * as Question from "../Question.ts"
@@ -40,6 +45,9 @@ const text = (name: string, metavar: string, description: string) =>
 
 const toggle = (name: string, description: string) =>
   Flag.Boolean(name).pipe(Flag.withDescription(description), Flag.withDefault(false))
+
+const inQuery = (pairs: ReadonlyArray<string>): string =>
+  new URLSearchParams(pairs.filter(Boolean).map((pair) => pair.split(/=(.*)/s).slice(0, 2))).toString()
 
 const flags = {
   dialect: text("dialect", "DIALECT", `How the IAM speaks: ${Account.Dialect.literals.join(", ")}`),
@@ -53,6 +61,32 @@ const flags = {
   client_id: text("client-id", "ID", "The OAuth client"),
   clientSecretStdin: toggle("client-secret-stdin", "Read the client's secret from the standard input"),
   scope: text("scope", "SCOPES", "The OAuth scopes, separated by spaces"),
+  audience: text("audience", "URI", "Which API the tokens are for, where the provider calls it audience (Auth0)"),
+  resource: text("resource", "URI", "Which API the tokens are for (RFC 8707)"),
+  prompt: text(
+    "prompt",
+    "WORD",
+    "How insistent the provider's page is: login, consent, select_account; empty: not at all"
+  ),
+  parameter: Flag.String("parameter").pipe(
+    Flag.withMetavar("NAME=VALUE"),
+    Flag.withDescription("What else the provider is asked with; may be repeated"),
+    Flag.atLeast(0),
+    Flag.mapEffect((given) => {
+      const wrong = given.find((pair) => given.length > 1 || pair !== "" ? !/^[^=]+=/.test(pair) : false)
+      return wrong === undefined
+        ? Effect.succeed(given.length === 0 ? Option.none() : Option.some(inQuery(given)))
+        : Effect.fail(
+          new CliError.InvalidValue({ option: "parameter", value: wrong, expected: "name=value", kind: "flag" })
+        )
+    })
+  ),
+  client_auth: text(
+    "client-auth",
+    "METHOD",
+    `How the client shows its secret: ${Account.ClientAuth.literals.join(", ")}`
+  ),
+  metadata: text("metadata", "FILE", "The endpoints of a provider that publishes none, as JSON (RFC 8414)"),
   organization: text("organization", "ID", "The organization to sign in to"),
   project: text("project", "ID", "The project to sign in to"),
   callback_port: Flag.String("callback-port").pipe(
@@ -68,6 +102,7 @@ const flags = {
     "NAME",
     `What the browser comes back to: ${Account.CallbackHost.literals.join(", ")}`
   ),
+  callback_path: text("callback-path", "PATH", "The path that the browser comes back to; /callback unless told"),
   storage: text("storage", "PLACE", "Where the session is kept: auto, keyring, encrypted-file, plain-file, memory"),
   store: Flag.Boolean("store").pipe(
     Flag.withDescription("Keep the session; --no-store only tries the credentials"),
@@ -77,6 +112,8 @@ const flags = {
 }
 
 type Way = "password" | "token" | "browser" | "device" | "client credentials"
+
+const allWays: ReadonlyArray<Way> = ["password", "token", "browser", "device", "client credentials"]
 
 const ways: { readonly [D in Account.Dialect]: ReadonlyArray<Way> } = {
   datalayer: ["password", "browser", "token"],
@@ -121,42 +158,88 @@ const option: { readonly [W in Way]: string } = {
 /** Asks a person for what is missing, and tells everybody else what it is. */
 const missing = Effect.fnUntraced(function*<A, E, R>(what: string, prompt: Effect.Effect<A, E, R>) {
   if (yield* Input.hasPerson) return yield* prompt
-  return yield* usage(`${what}\nSee: authn login --help`)
+  return yield* Failure.usage(`${what}\nSee: authn login --help`)
 })
 
-const askAddress = Question.line(
-  "Address of the IAM",
-  (answer) =>
-    SecureUrl.mayCarrySecrets(answer)
-      ? undefined
-      : "write it as https://iam.example.com (http only where the IAM is on this machine)"
-)
+const lack = {
+  dialect: `no dialect: give --dialect ${Account.Dialect.literals.join("|")}`,
+  issuer: "no issuer: give --issuer URL",
+  client: "no client: give --client-id ID",
+  handle: "no name: give --handle NAME",
+  password: "no password: there is no terminal to ask at, so give --password-stdin",
+  organization: "no organization: give --organization ID",
+  way: (known: ReadonlyArray<Way>) => `no way to sign in: give ${known.map((way) => option[way]).join(", or ")}`
+}
 
-const completed = Effect.fnUntraced(function*(settings: Settings.Settings) {
-  const lacking = [
-    ...(settings.dialect === undefined ? [`no dialect: give --dialect ${Account.Dialect.literals.join("|")}`] : []),
-    ...(settings.values.issuer === undefined ? ["no issuer: give --issuer URL"] : []),
-    ...(settings.dialect === "oidc" && settings.values.client_id === undefined
-      ? ["no client: give --client-id ID"]
-      : [])
+/** Everything that is missing where there is nobody to ask. */
+const lacking = (
+  { dialect, values }: Settings.Settings,
+  given: { readonly handle: Option.Option<string>; readonly passwordStdin: boolean },
+  metadata: LoginMetadata.LoginMetadata | undefined,
+  found: ReadonlyArray<Way>,
+  hasSecret: boolean
+): ReadonlyArray<string> => {
+  const spoken = dialect ?? (metadata === undefined ? undefined : "oidc")
+  const isByPassword = found[0] === "password"
+  return [
+    ...(spoken === undefined ? [lack.dialect] : []),
+    ...(values.issuer === undefined && metadata === undefined ? [lack.issuer] : []),
+    ...(spoken === "oidc" && values.client_id === undefined ? [lack.client] : []),
+    ...(found.length === 0 && !hasSecret ? [lack.way(spoken === undefined ? allWays : ways[spoken])] : []),
+    ...(isByPassword && Option.isNone(given.handle) ? [lack.handle] : []),
+    ...(isByPassword && !given.passwordStdin ? [lack.password] : []),
+    ...(isByPassword && spoken === "genomcore" && values.organization === undefined ? [lack.organization] : [])
   ]
-  if (lacking.length > 1 && !(yield* Input.hasPerson)) {
-    return yield* usage([...lacking, "See: authn login --help"].join("\n"))
-  }
-  const dialect = settings.dialect ?? (yield* missing(
-    `no dialect: give --dialect ${Account.Dialect.literals.join("|")}`,
-    Question.choice<Account.Dialect>("How does the IAM speak?", [
-      { title: "datalayer", value: "datalayer", description: "a Datalayer-style REST API" },
-      { title: "genomcore", value: "genomcore", description: "a Genomcore-style REST API" },
-      { title: "oidc", value: "oidc", description: "OAuth 2 and OpenID Connect" }
-    ])
-  ))
-  const issuer = settings.values.issuer?.value ?? (yield* missing("no issuer: give --issuer URL", askAddress))
+}
+
+const completed = Effect.fnUntraced(function*(
+  settings: Settings.Settings,
+  metadata: LoginMetadata.LoginMetadata | undefined,
+  before: Account.Account | undefined
+) {
+  const dialects: ReadonlyArray<{ readonly title: Account.Dialect; readonly description: string }> = [
+    { title: "datalayer", description: "a Datalayer-style REST API" },
+    { title: "genomcore", description: "a Genomcore-style REST API" },
+    { title: "oidc", description: "OAuth 2 and OpenID Connect" }
+  ]
+  const dialect = settings.dialect ?? (metadata === undefined
+    ? yield* missing(
+      lack.dialect,
+      Question.choice(
+        "How does the IAM speak?",
+        likeLastTime(dialects.map((one) => ({ ...one, value: one.title })), before?.dialect)
+      )
+    )
+    : "oidc")
+  const issuer = settings.values.issuer?.value ?? metadata?.issuer ??
+    (yield* missing(
+      lack.issuer,
+      Question.line(
+        "Address of the IAM",
+        (answer) =>
+          SecureUrl.mayCarrySecrets(answer)
+            ? undefined
+            : "write it as https://iam.example.com (http only where the IAM is on this machine)",
+        before?.dialect === dialect ? before.issuer : undefined
+      )
+    ))
   const client = settings.values.client_id?.value ?? (dialect === "oidc"
-    ? yield* missing("no client: give --client-id ID", Question.line("Client id"))
+    ? yield* missing(
+      lack.client,
+      Question.line("Client id", undefined, before?.issuer === issuer ? before.client : undefined)
+    )
     : undefined)
-  return { ...AccountServices.targetOf(settings, dialect, issuer), client }
+  const target = AccountServices.targetOf(settings, dialect, issuer)
+  if (metadata === undefined) return { ...target, client }
+  const { endpoints } = yield* LoginMetadata.check(metadata, issuer)
+  return { ...target, client, provider: { ...target.provider, metadata: endpoints } }
 })
+
+/** The choices, with that of the last login in front. */
+const likeLastTime = <A, Choice extends { readonly value: A; readonly title: string }>(
+  choices: ReadonlyArray<Choice>,
+  last: A | undefined
+): ReadonlyArray<Choice> => choices.toSorted((one, other) => Number(other.value === last) - Number(one.value === last))
 
 /** A way, and the token where that is chosen with it. */
 interface Chosen {
@@ -179,31 +262,33 @@ const foreignSessions = Effect.fnUntraced(function*(issuer: string) {
 const wayOf = Effect.fnUntraced(function*(
   { dialect, issuer }: AccountServices.Target,
   found: ReadonlyArray<Way>,
-  hasSecret: boolean
+  hasSecret: boolean,
+  last: string | undefined
 ): Effect.fn.Return<
   Chosen,
-  Failure | IamError | Terminal.QuitError,
+  Failure.Failure | IamError | Terminal.QuitError,
   FileSystem.FileSystem | Prompt.Environment | Stdio.Stdio
 > {
   const known = ways[dialect]
   const [way, another] = found
   if (another !== undefined) {
-    return yield* usage(`one way to sign in at a time: ${found.map((way) => option[way]).join(", or ")}`)
+    return yield* Failure.usage(`one way to sign in at a time: ${found.map((way) => option[way]).join(", or ")}`)
   }
   if (way !== undefined) {
     if (known.includes(way)) return { way }
-    return yield* usage(
+    return yield* Failure.usage(
       `a ${dialect} IAM has no login by ${way}: give ${known.map((way) => option[way]).join(", or ")}`
     )
   }
   if (hasSecret) return { way: "client credentials" }
   return yield* missing(
-    `no way to sign in: give ${known.map((way) => option[way]).join(", or ")}`,
+    lack.way(known),
     Effect.flatMap(
       dialect === "datalayer" ? foreignSessions(issuer) : Effect.succeed([]),
       (others) =>
         Question.choice<Chosen>("Sign in with", [
-          ...known.map((way) => ({ title: explanation[way], value: { way } })),
+          ...likeLastTime(known.map((way) => ({ title: explanation[way], value: way })), last)
+            .map(({ title, value }) => ({ title, value: { way: value } })),
           ...others
         ])
     )
@@ -211,15 +296,16 @@ const wayOf = Effect.fnUntraced(function*(
 })
 
 /** Where a pasted address ends: nothing listens there, but the IAM has to know it. */
-const pastedAt = ({ host = "127.0.0.1", ports: [port = 49_321] = [] }: Account.Callback): string =>
-  `http://${host}:${port}/callback`
+const pastedAt = (
+  { host = "127.0.0.1", path = "/callback", ports: [port = 49_321] = [] }: Account.Callback
+): string => `http://${host}:${port}${path}`
 
 const strategyOf = Effect.fnUntraced(function*(
   { token, way }: Chosen,
   services: AccountServices.Services,
   callback: Account.Callback,
+  handle: string | undefined,
   given: {
-    readonly handle: Option.Option<string>
     readonly passwordStdin: boolean
     readonly tokenStdin: boolean
     readonly provider: Option.Option<string>
@@ -227,16 +313,10 @@ const strategyOf = Effect.fnUntraced(function*(
 ) {
   switch (way) {
     case "password": {
-      const handle = Option.isSome(given.handle)
-        ? given.handle.value
-        : yield* missing("no name: give --handle NAME", Question.line("Name"))
       const password = given.passwordStdin
         ? yield* Input.secret("the password")
-        : yield* missing(
-          "no password: there is no terminal to ask at, so give --password-stdin",
-          Question.secret(`Password of ${handle}`)
-        )
-      return AuthStrategy.password({ handle, password })
+        : yield* missing(lack.password, Question.secret(`Password of ${Output.plain(handle ?? "")}`))
+      return AuthStrategy.password({ handle: handle ?? "", password })
     }
     case "token":
       return AuthStrategy.token(
@@ -244,7 +324,7 @@ const strategyOf = Effect.fnUntraced(function*(
       )
     case "browser": {
       const login = Context.getOption(services, BrowserLogin)
-      if (Option.isNone(login)) return yield* usage("this IAM has no browser login")
+      if (Option.isNone(login)) return yield* Failure.usage("this IAM has no browser login")
       const context = Context.merge(
         yield* Layer.build(NodeLogin.layer(callback)),
         Context.make(BrowserLogin, login.value)
@@ -262,7 +342,7 @@ const strategyOf = Effect.fnUntraced(function*(
     }
     case "device": {
       const login = Context.getOption(services, DeviceLogin)
-      if (Option.isNone(login)) return yield* usage("this IAM has no login with a code")
+      if (Option.isNone(login)) return yield* Failure.usage("this IAM has no login with a code")
       return AuthStrategy.provide(
         InteractiveStrategy.device(),
         Context.merge(yield* Layer.build(NodeLogin.layer(callback)), Context.make(DeviceLogin, login.value))
@@ -272,11 +352,44 @@ const strategyOf = Effect.fnUntraced(function*(
       const { OidcIam } = yield* Effect.promise(() => import("@effect-authn/iam-oidc/OidcIam"))
       const { clientCredentials } = yield* Effect.promise(() => import("@effect-authn/iam-oidc/OidcStrategy"))
       const oidc = Context.getOption(services, OidcIam)
-      if (Option.isNone(oidc)) return yield* usage("only an OpenID provider has client credentials")
+      if (Option.isNone(oidc)) return yield* Failure.usage("only an OpenID provider has client credentials")
       return AuthStrategy.provide(clientCredentials(), Context.make(OidcIam, oidc.value))
     }
   }
 })
+
+// How often a person may type what is refused.
+const triesOfPerson = 3
+
+/** Refuses flags that say nothing to this IAM, instead of leaving them out in silence. */
+const checkFlags = Effect.fnUntraced(function*(
+  { dialect, provider }: AccountServices.Target,
+  given: {
+    readonly clientSecretStdin: boolean
+    readonly provider: Option.Option<string>
+  } & { readonly [F in typeof ofOidc[number]]: Option.Option<string> }
+) {
+  const foreign = ofOidc.find((name) => Option.isSome(given[name]))
+  if (dialect !== "oidc") {
+    const flag = given.clientSecretStdin ? "client-secret-stdin" : foreign?.replaceAll("_", "-")
+    return flag === undefined
+      ? undefined
+      : yield* Failure.usage(`--${flag} is for OpenID providers, and this is a ${dialect} IAM`)
+  }
+  if (Option.isSome(given.provider)) {
+    return yield* Failure.usage(
+      "--provider is for other IAMs: an OpenID provider is told with a parameter of its own, such as --parameter " +
+        `kc_idp_hint=${Output.plain(given.provider.value)}`
+    )
+  }
+  if (given.clientSecretStdin && provider?.clientAuth === "none") {
+    return yield* Failure.usage("--client-auth none is for a client without a secret: leave --client-secret-stdin out")
+  }
+})
+
+const ofOidc = ["client_id", "scope", "audience", "resource", "prompt", "parameter", "client_auth", "metadata"] as const
+
+const isIamError = Schema.is(IamError)
 
 const allowPlainFiles = Effect.gen(function*() {
   if (!(yield* Input.hasPerson)) return false
@@ -292,64 +405,106 @@ export const command = Command.make("login", flags, (given) =>
   Effect.gen(function*() {
     const asJson = yield* Settings.JsonFlag
     const pipes = [given.passwordStdin, given.tokenStdin, given.clientSecretStdin].filter(Boolean)
-    if (pipes.length > 1) return yield* usage("only one secret can come from the standard input")
+    if (pipes.length > 1) return yield* Failure.usage("only one secret can come from the standard input")
+    if (Option.exists(given.handle, (handle) => handle.trim() === "")) {
+      return yield* Failure.usage("--handle is empty: is a variable empty there?")
+    }
     const settings = yield* Settings.make(given)
-    const target = yield* completed(settings)
+    const metadata = Option.isSome(given.metadata) ? yield* LoginMetadata.read(given.metadata.value) : undefined
     const policy = given.store ? settings.policy ?? "auto" : "memory"
     const isKept = Option.exists(settings.account, ({ place, unattended }) => unattended === true && place === policy)
     const isTold = Option.isSome(yield* AccountServices.toldSecret)
     const hasPerson = yield* Input.hasPerson
     // A person can say which way is meant; where there is none, the secret is it.
-    const hasSecret = target.dialect === "oidc" && (isKept || (isTold && !hasPerson))
-    const chosen = yield* wayOf(target, named(given), hasSecret)
+    const hasSecret = settings.dialect === "oidc" && (isKept || (isTold && !hasPerson))
+    const found = named(given)
+    const lacks = hasPerson ? [] : lacking(settings, given, metadata, found, hasSecret)
+    if (lacks.length > 0) return yield* Failure.usage([...lacks, "See: authn login --help"].join("\n"))
+    // What was used last is suggested, in another account, too.
+    const before = Option.getOrUndefined(
+      Option.isSome(settings.account)
+        ? settings.account
+        : Option.flatten(yield* Effect.option(Effect.flatMap(Settings.current, Account.get)))
+    )
+    const target = yield* completed(settings, metadata, before)
+    yield* checkFlags(target, given)
+    const answers = before?.issuer === target.issuer ? before.answers : undefined
+    const chosen = yield* wayOf(target, found, hasSecret, answers?.way)
     const { way } = chosen
     if (way !== "browser" && Option.isSome(given.provider)) {
-      return yield* usage("--provider is of the page in a browser: give --browser, too")
+      return yield* Failure.usage("--provider is of the page in a browser: give --browser, too")
     }
 
     const context = yield* Effect.context<Prompt.Environment | Stdio.Stdio>()
-    const place = AccountServices.storage(policy, Effect.provideContext(allowPlainFiles, context))
-    const secret = given.clientSecretStdin
-      ? yield* Input.secret("the client's secret")
-      : way === "client credentials" && !isKept && !isTold
-      ? yield* missing("no client's secret: give --client-secret-stdin", Question.secret("Client secret"))
-      : undefined
-    const services = yield* AccountServices.open(target, place, secret)
+    const place = yield* Layer.build(
+      AccountServices.storage(policy, Effect.provideContext(allowPlainFiles, context))
+    )
     // It is better to know before the password is typed.
     const choice = yield* Effect.mapError(
-      Context.get(services, StoragePolicy).choice,
+      Context.get(place, StoragePolicy).choice,
       ({ reason }) =>
-        failed(
+        Failure.failed(
           `${reason.message}\nSay where: --storage plain-file (a file that only you can read), ` +
-            `or set EFFECT_AUTHN_PASSPHRASE to encrypt it, or AUTHN_STORAGE for good`
+            `or set AUTHN_PASSPHRASE to encrypt it, or AUTHN_STORAGE for good`
         )
     )
-    const auth = Context.get(services, AuthManager)
-    const askStrategy = strategyOf(chosen, services, settings.callback, given)
-    const strategy = yield* askStrategy
-    const organization =
-      target.dialect === "genomcore" && way === "password" && settings.values.organization === undefined
-        ? yield* missing("no organization: give --organization ID", Question.line("Organization"))
-        : settings.values.organization?.value
-    const options = {
-      store: given.store,
-      revokePrevious: given.revokePrevious,
-      selection: {
-        ...(organization === undefined ? {} : { organization }),
-        ...(settings.values.project === undefined ? {} : { project: settings.values.project.value })
+    const kept = target.dialect === "oidc"
+      ? yield* Effect.provideContext(AccountServices.clientSecret(target), place)
+      : Option.none()
+    const piped = given.clientSecretStdin ? yield* Input.secret("the client's secret") : undefined
+    const needsSecret = way === "client credentials" ||
+      target.provider?.clientAuth?.startsWith("client_secret") === true
+    const isSecretAsked = target.dialect === "oidc" && needsSecret && piped === undefined && Option.isNone(kept)
+
+    // What was typed is what a person may get wrong, and is asked for again.
+    let typedHandle = Option.getOrElse(given.handle, () => answers?.handle)
+    let organization = settings.values.organization?.value ?? answers?.organization
+    const signIn = Effect.gen(function*() {
+      const secret = isSecretAsked
+        ? yield* missing(
+          "no client's secret: give --client-secret-stdin, or set AUTHN_CLIENT_SECRET",
+          Question.secret("Client secret")
+        )
+        : piped
+      const services = yield* AccountServices.open(
+        target,
+        Layer.succeedContext(place),
+        secret ?? Option.getOrUndefined(kept)
+      )
+      const auth = Context.get(services, AuthManager)
+      if (way === "password" && Option.isNone(given.handle)) {
+        typedHandle = yield* missing(lack.handle, Question.line("Name", undefined, typedHandle))
       }
-    }
-    const again = Effect.fnUntraced(function*({ message }: { readonly message: string }) {
-      yield* Output.say(message)
-      return yield* auth.login(yield* askStrategy, options)
+      const strategy = yield* strategyOf(chosen, services, settings.callback, typedHandle, given)
+      if (target.dialect === "genomcore" && way === "password" && settings.values.organization === undefined) {
+        organization = yield* missing(lack.organization, Question.line("Organization", undefined, organization))
+      }
+      const session = yield* auth.login(strategy, {
+        store: given.store,
+        revokePrevious: given.revokePrevious,
+        selection: {
+          ...(organization === undefined || target.dialect === "oidc" ? {} : { organization }),
+          ...(settings.values.project === undefined ? {} : { project: settings.values.project.value })
+        }
+      })
+      return { auth, secret, services, session }
     })
-    const isAsked = way === "password" && !given.passwordStdin
-    const session = yield* auth.login(strategy, options).pipe(
-      Effect.catchIf((error) => isAsked && error._tag === "InvalidCredentials", again),
-      Effect.catchIf((error) => isAsked && error._tag === "InvalidCredentials", again),
+    const isAsked = isSecretAsked || (way === "password" && !given.passwordStdin) ||
+      (way === "token" && !given.tokenStdin && chosen.token === undefined)
+    const isRefused = (error: unknown) =>
+      isAsked && (Predicate.isTagged(error, "InvalidCredentials") ||
+        (isSecretAsked && isIamError(error) && error.reason._tag === "Misconfigured"))
+    let tries = 0
+    const { auth, secret, services, session } = yield* signIn.pipe(
+      Effect.tapError((error) =>
+        isRefused(error) && ++tries < triesOfPerson
+          ? Output.say(Failure.describe(Cause.fail(error)).text ?? "")
+          : Effect.void
+      ),
+      Effect.retry({ times: triesOfPerson - 1, while: isRefused }),
       Effect.catchTag("NoCredentials", ({ tried }) => {
         const others = ways[target.dialect].filter((way) => way !== "browser" && way !== "device")
-        return Effect.fail(usage([
+        return Effect.fail(Failure.usage([
           "none of this can sign you in here:",
           ...tried.map(({ reason, strategy }) => `  ${strategy}: ${reason}`),
           `Give ${others.map((way) => option[way]).join(", or ")}`
@@ -360,7 +515,12 @@ export const command = Command.make("login", flags, (given) =>
     if (given.store) {
       yield* LoginRecord.login(target, services, {
         unattended: way === "client credentials" && (isKept || secret !== undefined),
-        revokePrevious: given.revokePrevious
+        revokePrevious: given.revokePrevious,
+        answers: {
+          way,
+          ...(way !== "password" || typedHandle === undefined ? {} : { handle: typedHandle }),
+          ...(organization === undefined || target.dialect === "oidc" ? {} : { organization })
+        }
       })
     }
     const shadow = yield* EnvironmentToken.givenToken({ dialect: target.dialect, isTold: false })
@@ -389,6 +549,7 @@ export const command = Command.make("login", flags, (given) =>
     }
     const { bold, green } = yield* Output.paint("stderr")
     const short = yield* Output.short
+    const account = yield* Settings.flagFor(target.name)
     yield* Output.say(
       `${green("✓")} Signed in as ${bold(Output.plain(user))} at ${auth.key.issuer} (account "${target.name}")`,
       given.store ? `  The session is kept in ${short(choice.description)}.` : "  Nothing was stored.",
@@ -398,7 +559,7 @@ export const command = Command.make("login", flags, (given) =>
       ...(!given.store
         ? []
         : environment === null
-        ? ["  Next: authn token, authn status, authn exec -- CMD"]
+        ? [`  Next: authn token${account}, authn exec${account} -- CMD, authn status`]
         : [`  ${environment} is set: its token goes before this session, unless --account ${target.name} is given.`])
     )
   }).pipe(Effect.scoped)).pipe(
