@@ -123,13 +123,15 @@ export const clientSecret = Effect.fnUntraced(function*(target: Target) {
   const kept = yield* storage.get(
     secretKey(SessionKey.SessionKey.make({ issuer: target.issuer, clientId: target.client, account: target.name }))
   )
-  return Option.map(Option.flatMap(kept, Session.currentToken), ({ accessToken, tokenType }) =>
-    tokenType === escaped ? Redacted.make(decodeURIComponent(Redacted.value(accessToken))) : accessToken)
+  return Option.map(
+    Option.flatMap(kept, Session.currentToken),
+    ({ accessToken, tokenType }) =>
+      tokenType === escaped ? Redacted.make(decodeURIComponent(Redacted.value(accessToken))) : accessToken
+  )
 })
 
 // A secret may hold what no token may: blanks, letters of any alphabet.
 const escaped = "escaped-secret"
-
 
 /**
  * Keeps a client's secret beside its session.

@@ -92,10 +92,13 @@ describe("what login is told", () => {
     Effect.scoped(Effect.gen(function*() {
       const own = yield* home
       const args = [...oidc, "--issuer", "http://127.0.0.1:9"]
-      const metadata = file(own, "\ufeff" + JSON.stringify({
-        issuer: "http://127.0.0.1:9",
-        token_endpoint: "http://127.0.0.1:9/token"
-      }))
+      const metadata = file(
+        own,
+        "\ufeff" + JSON.stringify({
+          issuer: "http://127.0.0.1:9",
+          token_endpoint: "http://127.0.0.1:9/token"
+        })
+      )
       const input = "token\n"
       const settings = Effect.map(own.run(["config", "--json"]), ({ stdout }) => {
         const { audience, client_auth, parameter, prompt, scope } = JSON.parse(stdout).settings
@@ -108,7 +111,18 @@ describe("what login is told", () => {
       )
       assert.strictEqual(first.code, 0, first.stderr)
       assert.deepStrictEqual(yield* settings, ["a b", "urn:a", "client_secret_post", "a=1%262&b=c+d", "login"])
-      const again = yield* own.run(["login", "--token-stdin", "--client-auth", "", "--audience", "", "--parameter", "", "--prompt", ""], {
+      const again = yield* own.run([
+        "login",
+        "--token-stdin",
+        "--client-auth",
+        "",
+        "--audience",
+        "",
+        "--parameter",
+        "",
+        "--prompt",
+        ""
+      ], {
         input
       })
       assert.strictEqual(again.code, 0, again.stderr)

@@ -178,11 +178,13 @@ describe("what a program asks for", () => {
         const own = yield* home.spawn(["token"])
         const audOf = (token: string) => JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString()).aud
         const env = { AUTHN_RESOURCE: "urn:x" }
-        for (const other of [
-          yield* home.spawn(["token"], { env }),
-          yield* home.spawn(["token", "--resource", "urn:x"]),
-          yield* home.spawn(["exec", "--", "sh", "-c", "echo $AUTHN_TOKEN"], { env })
-        ]) {
+        for (
+          const other of [
+            yield* home.spawn(["token"], { env }),
+            yield* home.spawn(["token", "--resource", "urn:x"]),
+            yield* home.spawn(["exec", "--", "sh", "-c", "echo $AUTHN_TOKEN"], { env })
+          ]
+        ) {
           assert.strictEqual(other.code, 0, other.stderr)
           assert.strictEqual(audOf(other.stdout), "urn:x")
         }
@@ -194,5 +196,6 @@ describe("what a program asks for", () => {
         fs.writeFileSync(account, fs.readFileSync(account, "utf8").replace(provider.resource, "urn:other"))
         const other = yield* home.spawn(["token"])
         assert.strictEqual(audOf(other.stdout), "urn:other", "the short way looks, too")
-      })))
+      })
+    ))
 })

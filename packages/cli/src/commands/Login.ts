@@ -502,6 +502,11 @@ export const command = Command.make("login", flags, (given) =>
           : Effect.void
       ),
       Effect.retry({ times: triesOfPerson - 1, while: isRefused }),
+      Effect.catchIf(
+        (error) => isIamError(error) && error.method === "discover" && error.reason._tag === "Misconfigured",
+        ({ message }) =>
+          Failure.failed(`${message}\nThe endpoints of a provider that publishes none: authn login --metadata FILE`)
+      ),
       Effect.catchTag("NoCredentials", ({ tried }) => {
         const others = ways[target.dialect].filter((way) => way !== "browser" && way !== "device")
         return Effect.fail(Failure.usage([

@@ -13,7 +13,18 @@ import { OidcStrategy } from "@effect-authn/iam-oidc"
 import { OidcProvider } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Option, Redacted, Result } from "effect"
-import { age, expired, grants, logins, oidc, program, type ProviderOf, refreshTokenOf, setup, tokenOf } from "./fixtures.ts"
+import {
+  age,
+  expired,
+  grants,
+  logins,
+  oidc,
+  program,
+  type ProviderOf,
+  refreshTokenOf,
+  setup,
+  tokenOf
+} from "./fixtures.ts"
 
 const claimsOf = (token: string) => Result.getOrThrow(JwtCodec.decodeUnverified(token)).claims
 
@@ -208,7 +219,10 @@ describe("programs that share a session and ask for different APIs", () => {
     )
   const audOf = ({ accessToken }: { readonly accessToken: Redacted.Redacted }) =>
     Option.getOrUndefined(
-      Option.map(Result.getSuccess(JwtCodec.decodeUnverified(Redacted.value(accessToken))), ({ claims }) => claims["aud"])
+      Option.map(
+        Result.getSuccess(JwtCodec.decodeUnverified(Redacted.value(accessToken))),
+        ({ claims }) => claims["aud"]
+      )
     )
 
   for (const option of ["resource", "audience"] as const) {

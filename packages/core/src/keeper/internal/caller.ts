@@ -188,7 +188,9 @@ export const make = (options: {
       // Somebody signed in meanwhile: that is newer than what was asked for.
       if (Session.login(session) !== Session.login(began) && (asked === undefined || !makesCurrent)) return session
       const selection = asked === undefined ? session.current : Selection.refine(session.current, asked)
-      const renewed = yield* Deferred.await(join(entry, targetOf(session, selection, "asked", makesCurrent && asked !== undefined)))
+      const renewed = yield* Deferred.await(
+        join(entry, targetOf(session, selection, "asked", makesCurrent && asked !== undefined))
+      )
       if (renewed !== undefined) return renewed
     }
     return yield* entries.notAuthenticated(entry, "others keep signing in and out")
