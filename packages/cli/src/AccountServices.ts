@@ -22,6 +22,7 @@ import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as Struct from "effect/Struct"
 import type * as Account from "./Account.ts"
 import * as EnvironmentToken from "./EnvironmentToken.ts"
 import { type Failure, usage } from "./Failure.ts"
@@ -209,7 +210,7 @@ export const openAccount = Effect.fnUntraced(function*(settings: Settings.Settin
   const { account, dialect, name, values } = settings
   if (Option.isSome(account)) {
     const provider = Settings.providerAsked(account.value, values)
-    return yield* open({ ...account.value, provider }, storage(account.value.place))
+    return yield* open(Struct.assign(account.value, { provider }), storage(account.value.place))
   }
   if (dialect === undefined || values.issuer === undefined) return yield* Settings.notSignedIn(name)
   return yield* open(targetOf(settings, dialect, values.issuer.value), storage("memory"))

@@ -48,7 +48,7 @@ const turn = Semaphore.makeUnsafe(1)
 
 describe("the lines for providers", () => {
   it("are those of twelve", () => {
-    assert.deepStrictEqual([...new Set(recipes.map(({ name }) => name))].length, 12)
+    assert.deepStrictEqual(new Set(recipes.map(({ name }) => name)).size, 12)
   })
 
   for (const { args, files, isPiped, name } of recipes) {

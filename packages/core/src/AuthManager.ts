@@ -14,6 +14,7 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
+import * as Struct from "effect/Struct"
 import { type AuthError, InvalidCredentials, NotAuthenticated, ReauthenticationRequired } from "./AuthError.ts"
 import { IamClient, type Revocation } from "./iam/IamClient.ts"
 import { IamError, Unsupported } from "./iam/IamError.ts"
@@ -177,7 +178,7 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
   const environment = AuthStrategy.environment()
   const own = iam.selection
   /** A selection on top of what this program asks for in any case. */
-  const selected = (asked?: Selection.Input): Selection.Input => ({ ...own, ...asked })
+  const selected = (asked?: Selection.Input): Selection.Input => Struct.assign(own ?? {}, asked ?? {})
   const context = (selection?: Selection.Input): AuthStrategy.StrategyContext => ({
     key,
     selection: Selection.make(selected(selection)),

@@ -192,22 +192,25 @@ const lacking = (
   ]
 }
 
+const dialects: ReadonlyArray<
+  { readonly title: string; readonly value: Account.Dialect; readonly description: string }
+> = [
+  { title: "datalayer", value: "datalayer", description: "a Datalayer-style REST API" },
+  { title: "genomcore", value: "genomcore", description: "a Genomcore-style REST API" },
+  { title: "oidc", value: "oidc", description: "OAuth 2 and OpenID Connect" }
+]
+
 const completed = Effect.fnUntraced(function*(
   settings: Settings.Settings,
   metadata: LoginMetadata.LoginMetadata | undefined,
   before: Account.Account | undefined
 ) {
-  const dialects: ReadonlyArray<{ readonly title: Account.Dialect; readonly description: string }> = [
-    { title: "datalayer", description: "a Datalayer-style REST API" },
-    { title: "genomcore", description: "a Genomcore-style REST API" },
-    { title: "oidc", description: "OAuth 2 and OpenID Connect" }
-  ]
   const dialect = settings.dialect ?? (metadata === undefined
     ? yield* missing(
       lack.dialect,
       Question.choice(
         "How does the IAM speak?",
-        likeLastTime(dialects.map((one) => ({ ...one, value: one.title })), before?.dialect)
+        likeLastTime(dialects, before?.dialect)
       )
     )
     : "oidc")
