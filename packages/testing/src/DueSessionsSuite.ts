@@ -64,6 +64,7 @@ export const suite = <E>(
           yield* put("second", now - 2000)
           yield* put("third", now - 1000)
           yield* put("first", now - 3000)
+          assert.deepStrictEqual(due.rule(plain(keyOf("any"), now)), Option.some(now))
           assert.deepStrictEqual(accounts(yield* due.claim({ limit: 2, lease: long })), ["first", "second"])
           assert.deepStrictEqual(accounts(yield* due.claim({ limit: 2, lease: long })), ["third"])
           assert.deepStrictEqual(accounts(yield* due.claim({ limit: 2, lease: long })), [])

@@ -7,11 +7,16 @@ import * as Session from "@effect-authn/core/session/Session"
 import type { SessionKey } from "@effect-authn/core/session/SessionKey"
 import { DueSessions } from "@effect-authn/core/storage/DueSessions"
 import type { TokenStorageError } from "@effect-authn/core/storage/TokenStorageError"
+import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Semaphore from "effect/Semaphore"
+import { IssuerRates } from "./IssuerRate.ts"
 import * as Vault from "./Vault.ts"
 
 /**
@@ -21,7 +26,10 @@ import * as Vault from "./Vault.ts"
  * @since 0.1.0
  */
 export interface Options {
-  /** How many sessions are claimed at once. Default: 64. */
+  /**
+   * How many sessions of one IAM a process has claimed and not begun, at most, and how many it begins a second, evenly.
+   * Default: 64.
+   */
   readonly batch?: number
   /** How many of them are renewed at the same time. Default: 32. */
   readonly concurrency?: number
@@ -31,66 +39,199 @@ export interface Options {
   readonly rest?: Duration.Input
 }
 
-// How long a session is put off whose IAM is away, or is not in the vault's table.
+// How long a session is put off whose IAM is away, at least and unless it says; and one whose IAM is not in the table.
+const soon = Duration.seconds(1)
 const later = Duration.minutes(1)
+const muchLater = Duration.minutes(10)
+
+/** What a process has claimed of one IAM's sessions and not begun. */
+interface Lane {
+  readonly waiting: Array<SessionKey>
+  fiber: Fiber.Fiber<void> | undefined
+}
+
+const make = Effect.fnUntraced(function*(options: Options | undefined, trickle: boolean) {
+  const vault = yield* Vault.Vault
+  const due = yield* DueSessions
+  const rates = yield* IssuerRates
+  const scope = yield* Effect.scope
+  const batch = options?.batch ?? 64
+  const lease = Duration.fromInputUnsafe(options?.lease ?? "1 minute")
+  const permits = Semaphore.makeUnsafe(options?.concurrency ?? 32)
+  const pace = trickle ? Duration.millis(1000 / batch) : Duration.zero
+  const lanes = new Map<string, Lane>()
+  const isIdle = Latch.makeUnsafe(true)
+  const hasBegun = Latch.makeUnsafe(true)
+  let inHand = 0
+  let begun = 0
+
+  const putOff = (key: SessionKey, by: Duration.Duration) =>
+    Effect.flatMap(DateTime.now, (now) => Effect.ignore(due.putOff(key, DateTime.addDuration(now, by))))
+
+  const renew = (key: SessionKey): Effect.Effect<void> =>
+    Effect.gen(function*() {
+      const began = yield* Clock.currentTimeMillis
+      const session = yield* vault.freshen(key)
+      const current = Session.currentToken(session)
+      // What was renewed was written, and is due by its rule. Nothing was written of one that needed nothing.
+      const isOld = Option.exists(current, ({ issuedAt }) => DateTime.toEpochMillis(issuedAt) < began)
+      if (isOld) {
+        const left = Option.map(due.rule(session), (at) => Duration.millis(at - began))
+        yield* putOff(key, Duration.max(later, Option.getOrElse(left, () => muchLater)))
+      }
+    }).pipe(
+      // the storage has written that it ended, and it falls due no more
+      Effect.catchTag(["ReauthenticationRequired", "NotAuthenticated"], () => Effect.void),
+      Effect.catch((error) => {
+        const wish = error._tag === "IamError" && error.reason._tag === "Unavailable" && error.reason.retryAfter
+        const wait = error._tag === "ProviderUnknown" ? muchLater : wish ? Duration.max(wish, soon) : later
+        return Effect.andThen(
+          Effect.logWarning(`a session could not be renewed at rest: ${error.message}`),
+          putOff(key, wait)
+        )
+      })
+    )
+
+  const run = (lane: Lane): Effect.Effect<void> =>
+    Effect.gen(function*() {
+      for (;;) {
+        const [first] = lane.waiting
+        if (first === undefined) break
+        const drawing = rates.draw(first.issuer, lane.waiting.length)
+        const { again, apart, count } = drawing === undefined
+          ? { count: 1, apart: pace, again: pace }
+          : yield* Effect.catch(drawing, (error) =>
+            Effect.as(
+              Effect.logWarning(`the sweep waits for the store of its rates: ${error.message}`),
+              { count: 0, apart: pace, again: Duration.seconds(1) }
+            ))
+        if (count === 0) yield* Effect.sleep(again)
+        for (const key of lane.waiting.splice(0, count)) {
+          yield* permits.take(1)
+          begun += 1
+          hasBegun.openUnsafe()
+          yield* Effect.forkIn(
+            Effect.ensuring(
+              renew(key),
+              Effect.suspend(() => {
+                inHand -= 1
+                if (inHand === 0) isIdle.openUnsafe()
+                return permits.release(1)
+              })
+            ),
+            scope,
+            { startImmediately: true }
+          )
+          if (Duration.toMillis(apart) > 0) yield* Effect.sleep(apart)
+        }
+      }
+    }).pipe(Effect.ensuring(Effect.sync(() => {
+      lane.fiber = undefined
+    })))
+
+  const nameOf = (of: { readonly issuer: string; readonly clientId: string }) =>
+    JSON.stringify([of.issuer, of.clientId])
+
+  /** Claims up to `limit`, leaves out whom it has enough of, or cannot ask, and begins to renew them. */
+  const claim = Effect.fnUntraced(function*(limit: number): Effect.fn.Return<number, TokenStorageError> {
+    const issuers = yield* vault.issuers
+    const full = Array.from(lanes.values()).flatMap(({ waiting }) =>
+      waiting.length > batch - limit ? waiting.slice(0, 1) : []
+    )
+    const silent = issuers.filter(({ state }) => state !== "answers")
+    // One that comes back is tried with one session.
+    const tried = silent.filter((one) =>
+      one.state === "is tried" && (lanes.get(nameOf(one))?.waiting.length ?? 0) === 0
+    ).slice(0, 1)
+    const claimed = [
+      ...yield* due.claim({ limit, lease, except: [...silent, ...full] }),
+      ...(tried.length === 0
+        ? []
+        : yield* due.claim({ limit: 1, lease, except: issuers.filter((one) => one !== tried[0]) }))
+    ]
+    for (const key of claimed) {
+      const lane = lanes.get(nameOf(key)) ?? { waiting: [], fiber: undefined }
+      lanes.set(nameOf(key), lane)
+      lane.waiting.push(key)
+    }
+    inHand += claimed.length
+    if (inHand > 0) isIdle.closeUnsafe()
+    for (const lane of lanes.values()) {
+      if (lane.waiting.length > 0) lane.fiber ??= yield* Effect.forkIn(run(lane), scope)
+    }
+    return claimed.length
+  })
+
+  /** Until as many more have begun. */
+  const more = (count: number) =>
+    Effect.suspend(() => {
+      const enough = begun + count
+      const wait: Effect.Effect<void> = Effect.suspend(() => {
+        if (begun >= enough) return Effect.void
+        hasBegun.closeUnsafe()
+        return Effect.andThen(hasBegun.await, wait)
+      })
+      return wait
+    })
+
+  return { claim, batch, more, idle: isIdle.await }
+})
 
 /**
- * Claims a batch of what is due, renews it, and says how many sessions it was. One that ended is due no more; one whose IAM
- * is away is put off for a minute.
+ * Claims a batch of what is due, renews it as fast as `concurrency` and the `IssuerRate` allow, waits for it, and says how
+ * many sessions it was. One that ended is due no more; one whose IAM is away is put off, by a minute or as long as the IAM
+ * says. For a program with a schedule of its own; others take `layer`.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const sweep = Effect.fnUntraced(function*(
+export const sweep = (
   options?: Options
-): Effect.fn.Return<number, TokenStorageError, Vault.Vault | DueSessions> {
-  const vault = yield* Vault.Vault
-  const due = yield* DueSessions
-  const lease = Duration.fromInputUnsafe(options?.lease ?? "1 minute")
+): Effect.Effect<number, TokenStorageError, Vault.Vault | DueSessions> =>
+  Effect.scoped(Effect.gen(function*() {
+    const { batch, claim, idle } = yield* make(options, false)
+    const count = yield* claim(batch)
+    yield* idle
+    return count
+  }))
 
-  const putOff = (key: SessionKey, until: DateTime.Utc) => Effect.ignore(due.putOff(key, until))
-  const renew = (key: SessionKey) =>
-    Effect.gen(function*() {
-      const began = yield* DateTime.now
-      const current = Session.currentToken(yield* vault.freshen(key))
-      // An access token that is still fresh was not renewed, and nothing was written: it is looked at again when it ends.
-      const isOld = Option.exists(current, ({ issuedAt }) => DateTime.isLessThan(issuedAt, began))
-      if (isOld) {
-        const end = Option.flatMap(current, ({ expiresAt }) => expiresAt)
-        const soonest = DateTime.addDuration(began, later)
-        yield* putOff(key, Option.match(end, { onNone: () => soonest, onSome: (at) => DateTime.max(at, soonest) }))
-      }
-    }).pipe(
-      Effect.catchTag(
-        ["ReauthenticationRequired", "NotAuthenticated"],
-        // the storage has written that it ended, and it falls due no more
-        () => Effect.void
-      ),
-      Effect.catch((error) =>
-        Effect.andThen(
-          Effect.logWarning(`a session could not be renewed at rest: ${error.message}`),
-          Effect.flatMap(DateTime.now, (now) => putOff(key, DateTime.addDuration(now, later)))
-        )
-      )
-    )
-
-  const claimed = yield* due.claim({ limit: options?.batch ?? 64, lease })
-  yield* Effect.forEach(claimed, renew, { concurrency: options?.concurrency ?? 32, discard: true })
-  return claimed.length
-})
+// How often the backlog is measured, in milliseconds.
+const measuredEvery = 15_000
 
 /**
  * Sweeps as long as the layer lives, and rests where nothing is due. A storage that is away is asked again.
+ *
+ * **Details**
+ *
+ * Sessions are claimed in the order in which they fall due. Each IAM has a lane of its own, so that one that is slow, or has
+ * a low rate, holds up no other one, and an IAM that `pauses` is left alone while its sessions wait in their order. Renewals
+ * begin evenly, `batch` a second and process, or at the `IssuerRate`: a process that dies takes the answers with it that are
+ * on their way, and of a burst it would take many.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layer = (options?: Options): Layer.Layer<never, never, Vault.Vault | DueSessions> =>
-  Layer.effectDiscard(
-    sweep(options).pipe(
+  Layer.effectDiscard(Effect.gen(function*() {
+    const vault = yield* Vault.Vault
+    const { batch, claim, more } = yield* make(options, true)
+    const half = Math.ceil(batch / 2)
+    const rest = Effect.sleep(options?.rest ?? "1 second")
+    let measuredAt = Number.NEGATIVE_INFINITY
+
+    const measured = Effect.gen(function*() {
+      const now = yield* Clock.currentTimeMillis
+      if (now - measuredAt < measuredEvery) return
+      measuredAt = now
+      yield* vault.health
+      yield* rest
+    })
+
+    yield* measured.pipe(
+      Effect.andThen(claim(half)),
       Effect.catch((error) => Effect.as(Effect.logWarning(`the sweep goes on later: ${error.message}`), 0)),
-      Effect.flatMap((count) => count > 0 ? Effect.void : Effect.sleep(options?.rest ?? "1 second")),
+      Effect.flatMap((count) => count > 0 ? Effect.raceFirst(more(half), rest) : rest),
       Effect.forever,
       Effect.forkScoped
     )
-  )
+  }))

@@ -11,6 +11,7 @@ import * as SessionKeeper from "@effect-authn/core/keeper/SessionKeeper"
 import * as Selection from "@effect-authn/core/session/Selection"
 import * as Session from "@effect-authn/core/session/Session"
 import { SessionKey } from "@effect-authn/core/session/SessionKey"
+import type { SessionState } from "@effect-authn/core/session/SessionState"
 import type * as TokenSet from "@effect-authn/core/session/TokenSet"
 import { DueSessions } from "@effect-authn/core/storage/DueSessions"
 import { SessionLock, type SessionLockError } from "@effect-authn/core/storage/SessionLock"
@@ -23,11 +24,17 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
+import * as CircuitBreaker from "effect/persistence/CircuitBreaker"
+import * as PubSub from "effect/PubSub"
 import type * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import * as Issuer from "./internal/issuer.ts"
+import { IssuerRates } from "./IssuerRate.ts"
+import * as VaultMetrics from "./VaultMetrics.ts"
 
 /**
  * The session's issuer and client are not in the vault's table.
@@ -58,6 +65,42 @@ export interface Health {
   readonly due: number
   /** Since when the one waits that waits longest. */
   readonly oldest: Option.Option<DateTime.Utc>
+  /** The IAMs of the table, as this process sees them. */
+  readonly issuers: ReadonlyArray<IssuerHealth>
+}
+
+/**
+ * How one IAM does, as a process sees it: it `answers`; it `pauses`, after five failures in a row (429, 503, time-outs), and is
+ * not asked before `until`; or it `is tried` with one session after that.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface IssuerHealth {
+  readonly issuer: string
+  readonly clientId: string
+  readonly state: "answers" | "pauses" | "is tried"
+  readonly until: Option.Option<DateTime.Utc>
+  readonly lastFailure: Option.Option<{ readonly at: DateTime.Utc; readonly detail: string }>
+}
+
+/**
+ * What happened to a session in this process, once each time:
+ *
+ * - `dead`: its IAM refused the grant for good, or its time is over. Its account has to be connected again.
+ * - `unsaved`: its newest tokens could not be stored, and are lost if this process dies.
+ * - `recovered`: one of both is over.
+ *
+ * `cause` says why, in words without a secret. What happened while nobody listened is found by `list`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Event {
+  readonly key: SessionKey
+  readonly kind: "dead" | "recovered" | "unsaved"
+  readonly cause: string
+  readonly at: DateTime.Utc
 }
 
 /**
@@ -154,7 +197,10 @@ export class Vault extends Context.Service<Vault, {
   readonly revoke: (
     key: SessionKey
   ) => Effect.Effect<Revocation, TokenStorageError | SessionLockError | ProviderUnknown>
-  /** Renews a session that is due, waits for it, and leaves it open only if it was. For a sweeper. */
+  /**
+   * Renews a session whose access token is due, or whose grant has to be used by the rule of the storage, waits for it, and
+   * leaves it open only if it was. For a sweeper: it draws from no `IssuerRate`, since its caller has.
+   */
   readonly freshen: (key: SessionKey) => Effect.Effect<Session.Session, AuthError.AuthError | ProviderUnknown>
   /** The keys of all stored sessions, a page at a time where the storage can: of those that have ended, too. */
   readonly sessions: Stream.Stream<SessionKey, TokenStorageError>
@@ -165,7 +211,18 @@ export class Vault extends Context.Service<Vault, {
   readonly page: (
     options?: { readonly after?: string | undefined; readonly limit?: number | undefined }
   ) => Effect.Effect<Page, TokenStorageError>
-  /** How it is at the moment. */
+  /**
+   * The stored sessions in a state, of an issuer, or both, read one by one: what became of them while nobody listened to
+   * `events`. A million of them take minutes.
+   */
+  readonly list: (
+    filter?: { readonly state?: Summary["state"] | undefined; readonly issuer?: string | undefined }
+  ) => Stream.Stream<Summary, TokenStorageError>
+  /** What happens to sessions in this process from now on. A listener that is late by more than 1024 loses the oldest. */
+  readonly events: Stream.Stream<Event>
+  /** How the IAMs of the table do, without asking them or the storage. */
+  readonly issuers: Effect.Effect<ReadonlyArray<IssuerHealth>>
+  /** How it is at the moment: one statement of the storage. */
   readonly health: Effect.Effect<Health, TokenStorageError>
 }>()("@effect-authn/vault/Vault") {}
 
@@ -193,17 +250,75 @@ export const make = Effect.fnUntraced(function*<E, R>(options: Options<E, R>) {
 
   const nameOf = (of: { readonly issuer: string; readonly clientId: string }) =>
     JSON.stringify([of.issuer, of.clientId])
-  const shared = Context.make(TokenStorage.TokenStorage, storage).pipe(Context.add(SessionLock, lock))
+  // Of a storage that tells nothing of other programs a keeper would hear its own writes only, and read after each.
+  const heard = storage.guarantees.changes ? storage : { ...storage, changes: Stream.never }
+  const shared = Context.make(TokenStorage.TokenStorage, heard).pipe(Context.add(SessionLock, lock))
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // what happens to sessions
+  // -------------------------------------------------------------------------------------------------------------------
+
+  const feed = yield* PubSub.sliding<Event>(1024)
+  // What was last seen of the sessions that are in memory now.
+  const seen = new Map<string, "alive" | "dead" | "unsaved">()
+
+  const tell = (key: SessionKey, kind: Event["kind"], cause: string) => {
+    PubSub.publishUnsafe(feed, { key, kind, cause, at: DateTime.makeUnsafe(clock.currentTimeMillisUnsafe()) })
+    Metric.withAttributes(VaultMetrics.events, { kind }).updateUnsafe(1, metrics)
+  }
+
+  const observe = (key: SessionKey, state: SessionState): void => {
+    const before = seen.get(key.id)
+    switch (state._tag) {
+      case "ReauthenticationRequired":
+        // One that was dead when it was read died before, and whoever saw it has told.
+        if (before === "alive" || before === "unsaved") tell(key, "dead", state.detail)
+        seen.set(key.id, "dead")
+        break
+      case "SignedIn":
+        if (state.unsaved === undefined) {
+          if (before === "dead") tell(key, "recovered", "it was connected again")
+          if (before === "unsaved") tell(key, "recovered", "its tokens are stored")
+        } else if (before !== "unsaved") tell(key, "unsaved", state.unsaved.cause)
+        seen.set(key.id, state.unsaved === undefined ? "alive" : "unsaved")
+        break
+      case "Renewing":
+      case "Stale":
+        if (before === undefined) seen.set(key.id, "alive")
+        break
+      case "SignedOut":
+        if (before !== "dead") seen.delete(key.id)
+    }
+  }
+
+  const metrics = yield* Effect.context()
+  // The sessions that are being renewed with what somebody has drawn for them.
+  const drawn = new Set<string>()
+  const rates = yield* IssuerRates
+  const breakers = yield* Layer.build(CircuitBreaker.layerStoreMemory())
   const keepers = new Map<
     string,
-    { readonly iam: IamClient["Service"]; readonly keeper: SessionKeeper.SessionKeeper["Service"] }
+    {
+      readonly iam: IamClient["Service"]
+      readonly issuer: Issuer.Issuer
+      readonly keeper: SessionKeeper.SessionKeeper["Service"]
+    }
   >()
   for (const provider of options.providers) {
-    const built = yield* Layer.build(
-      SessionKeeper.layer.pipe(Layer.provideMerge(provider), Layer.provide(Layer.succeedContext(shared)))
+    const iam = Context.get(yield* Layer.build(provider), IamClient)
+    const issuer = yield* Issuer.make({ iam, rates, isDrawn: (id) => drawn.has(id) }).pipe(
+      Effect.provideContext(breakers)
     )
-    const iam = Context.get(built, IamClient)
-    keepers.set(nameOf(iam), { iam, keeper: Context.get(built, SessionKeeper.SessionKeeper) })
+    const attributes = yield* Metric.CurrentMetricAttributes
+    const built = yield* Layer.build(
+      SessionKeeper.layer.pipe(Layer.provide([
+        Layer.succeedContext(shared),
+        Layer.succeed(IamClient, issuer.client),
+        Layer.succeed(SessionKeeper.Observer, observe),
+        Layer.succeed(Metric.CurrentMetricAttributes, { ...attributes, issuer: iam.issuer })
+      ]))
+    )
+    keepers.set(nameOf(iam), { iam, issuer, keeper: Context.get(built, SessionKeeper.SessionKeeper) })
   }
 
   const provider = (key: SessionKey) => {
@@ -224,7 +339,10 @@ export const make = Effect.fnUntraced(function*<E, R>(options: Options<E, R>) {
   /** Lets go of a session, unless somebody uses it, or something of it is in memory only. */
   const close = (id: string, { kept, uses }: Open) =>
     uses > 0 ? Effect.void : Effect.map(kept.forget, (isForgotten) => {
-      if (isForgotten) open.delete(id)
+      if (isForgotten) {
+        open.delete(id)
+        seen.delete(id)
+      }
     })
 
   const closeWhere = (isClosing: (session: Open, index: number) => boolean) =>
@@ -278,6 +396,8 @@ export const make = Effect.fnUntraced(function*<E, R>(options: Options<E, R>) {
       onSuccess: (found) => Effect.map(DateTime.now, (now) => Option.toArray(found).flatMap(summaryOf(now)))
     })
 
+  const issuers = Effect.forEach(Array.from(keepers.values()), ({ issuer }) => issuer.state)
+
   return Vault.of({
     bearer: (key, selection) => using(key, (kept) => selection === undefined ? kept.bearer : kept.bearerFor(selection)),
     rejected: (key, bearer, selection) => using(key, (kept) => kept.rejected(bearer, selection)),
@@ -295,18 +415,56 @@ export const make = Effect.fnUntraced(function*<E, R>(options: Options<E, R>) {
     token: (key, selection) => using(key, (kept) => selection === undefined ? kept.token : kept.tokenFor(selection)),
     put: (key, response, selection) =>
       using(key, (kept) =>
-        kept.replace(
-          Session.fromResponse(key, response, { strategy: "vault", selection: Selection.make(selection ?? {}) })
+        // read before, so that one that comes back to life is told of
+        Effect.andThen(
+          Effect.ignore(kept.session),
+          kept.replace(
+            Session.fromResponse(key, response, { strategy: "vault", selection: Selection.make(selection ?? {}) })
+          )
         )),
     revoke: (key) => using(key, (kept) => kept.remove({ revoke: true })),
     freshen: (key) =>
-      Effect.flatMap(opened(key), (session) =>
-        Effect.ensuring(
-          session.kept.freshen,
-          Effect.suspend(() => open.has(key.id) ? Effect.void : Effect.asVoid(session.kept.forget))
+      Effect.flatMap(opened(key), ({ kept }) =>
+        Effect.suspend(() => {
+          drawn.add(key.id)
+          // what is still fresh may have a grant that has to be used
+          return kept.freshenWhen((session) =>
+            Option.exists(dueSessions.rule(session), (at) => at <= clock.currentTimeMillisUnsafe())
+          )
+        }).pipe(
+          // One whose grant was refused was written and is due no more. Of one whose time is over nothing was written.
+          Effect.tapErrorTag("ReauthenticationRequired", () =>
+            kept.session.pipe(
+              Effect.flatMap((found) =>
+                Option.exists(found, ({ dead }) => Option.isNone(dead))
+                  ? Effect.flatMap(DateTime.now, (now) => dueSessions.putOff(key, DateTime.add(now, { days: 1 })))
+                  : Effect.void
+              ),
+              Effect.ignore
+            )),
+          Effect.ensuring(Effect.suspend(() => {
+            drawn.delete(key.id)
+            if (open.has(key.id)) return Effect.void
+            return Effect.map(kept.forget, (isForgotten) => {
+              if (isForgotten) seen.delete(key.id)
+            })
+          }))
         )),
     sessions: TokenStorage.scan(storage),
-    health: Effect.map(dueSessions.backlog, (backlog) => ({ open: open.size, ...backlog }))
+    list: (filter) =>
+      TokenStorage.scan(storage).pipe(
+        Stream.filter(({ issuer }) => filter?.issuer === undefined || filter.issuer === issuer),
+        Stream.mapEffect(summary, { concurrency: 16 }),
+        Stream.flatMap(Stream.fromIterable),
+        Stream.filter(({ state }) => filter?.state === undefined || filter.state === state)
+      ),
+    events: Stream.fromPubSub(feed),
+    issuers,
+    health: Effect.gen(function*() {
+      const backlog = yield* dueSessions.backlog
+      yield* VaultMetrics.measure({ ...backlog, open: open.size })
+      return { open: open.size, ...backlog, issuers: yield* issuers }
+    })
   })
 })
 

@@ -3,6 +3,11 @@
 /**
  * @since 0.1.0
  */
+export * as IssuerRate from "./IssuerRate.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as RestPolicy from "./RestPolicy.ts"
 
 /**
@@ -24,6 +29,11 @@ export * as VaultApi from "./VaultApi.ts"
  * @since 0.1.0
  */
 export * as VaultClient from "./VaultClient.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as VaultMetrics from "./VaultMetrics.ts"
 
 /**
  * @since 0.1.0

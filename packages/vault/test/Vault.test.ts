@@ -212,6 +212,12 @@ describe("RestPolicy", () => {
     assert.deepStrictEqual(dueAt(sessionOf()), days(7))
     assert.deepStrictEqual(dueAt(sessionOf(grant({ idleFor: Duration.days(4) }))), days(2))
     assert.deepStrictEqual(dueAt(sessionOf(grant({ expiresAt: DateTime.add(at, { days: 3 }) }))), days(2))
+    // one that lives shorter than the margin is not due as soon as it comes
+    assert.deepStrictEqual(dueAt(sessionOf(grant({ expiresAt: DateTime.add(at, { hours: 12 }) }))), days(0.25))
+    assert.deepStrictEqual(
+      dueAt(sessionOf(grant({ expiresAt: DateTime.add(at, { seconds: 4 }) }))),
+      Option.some(start + 60_000)
+    )
   })
 
   it("is never for what has ended, and for what renews itself", () => {
@@ -231,6 +237,13 @@ describe("RestPolicy", () => {
       }))
     assert.deepStrictEqual(dueAt(sessionOf({ intent: intent(5) })), Option.some(start + 3_600_000))
     assert.deepStrictEqual(dueAt(sessionOf({ intent: intent(90) })), Option.some(start + 5_400_000 + 45_000))
+    const graceful = (grace: Duration.Input) =>
+      RestPolicy.dueAt({ lease: "15 seconds", reuseGrace: (issuer) => issuer === issuers[0] ? grace : 0 })
+    assert.deepStrictEqual(
+      graceful("30 seconds")(sessionOf({ intent: intent(5) })),
+      Option.some(start + 300_000 + 15_000)
+    )
+    assert.deepStrictEqual(graceful("10 seconds")(sessionOf({ intent: intent(5) })), Option.some(start + 3_600_000))
   })
 
   it("spreads what was written together, each session to the same place each time", () => {

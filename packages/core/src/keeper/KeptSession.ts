@@ -48,6 +48,8 @@ export interface KeptSession {
   ) => Effect.Effect<Session.Session, AuthError>
   /** Renews if the current token is due, and waits for it. */
   readonly freshen: Effect.Effect<Session.Session, AuthError>
+  /** The same, and also where `isDue` says so of the session as it stands, which it is asked before each renewal. */
+  readonly freshenWhen: (isDue: (session: Session.Session) => boolean) => Effect.Effect<Session.Session, AuthError>
   /**
    * Another token in the place of one that an API refused. It renews only if that token is still in use, and answers
    * with a token of the same login: `NotAuthenticated` where another one stands.

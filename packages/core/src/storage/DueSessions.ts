@@ -37,6 +37,8 @@ export class DueSessions extends Context.Service<DueSessions, {
   }) => Effect.Effect<ReadonlyArray<SessionKey>, TokenStorageError>
   /** Makes a session due at `until`, whenever it was due before. Nothing happens to one that is not stored. */
   readonly putOff: (key: SessionKey, until: DateTime.Utc) => Effect.Effect<void, TokenStorageError>
+  /** When a session falls due by the `DueAt` that the storage was built with, in epoch milliseconds. */
+  readonly rule: (session: Session) => Option.Option<number>
   /** How many sessions are due now, and since when the one that waits longest. */
   readonly backlog: Effect.Effect<
     { readonly due: number; readonly oldest: Option.Option<DateTime.Utc> },

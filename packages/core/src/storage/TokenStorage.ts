@@ -338,6 +338,7 @@ export const layerMemory: Layer.Layer<TokenStorage | SessionLock.SessionLock | D
           const document = documents.get(key.id)
           if (document !== undefined) document.dueAt = Option.some(DateTime.toEpochMillis(until))
         }),
+      rule: dueAt,
       backlog: Effect.map(due, (found) => ({
         due: found.length,
         oldest: Option.map(Option.fromUndefinedOr(found[0]), ({ at }) => DateTime.makeUnsafe(at))

@@ -322,6 +322,7 @@ const make = Effect.fnUntraced(function*(options: Options | undefined) {
         const { dues, id } = yield* placeOf(key)
         yield* reading(redis.send("ZADD", dues, "XX", `${DateTime.toEpochMillis(until)}`, id))
       }).pipe(Effect.mapError(failed("putOff"))),
+    rule: dueAt,
     backlog: Effect.forEach(allDues, (dues) => reading(redis.eval(Scripts.backlog)(dues)), {
       concurrency: "unbounded"
     }).pipe(

@@ -197,27 +197,30 @@ export const make = (options: {
   })
 
   /** What a session is to be renewed for now: nothing where its current token is fresh, or the last one that there is. */
-  const due = (session: Session.Session): Decision.Target | undefined => {
+  const due = (isDue: (session: Session.Session) => boolean) => (session: Session.Session) => {
     const tokens = Option.getOrUndefined(Session.currentToken(session))
     const isValid = tokens !== undefined && TokenSet.isValid(tokens, entries.now())
-    return isValid &&
-        (Decision.isFresh(policy, tokens, entries.now()) || !Session.canRenew(session, entries.now()))
-      ? undefined
-      : targetOf(session, session.current, "freshen")
+    const isEnough = isValid && (!Session.canRenew(session, entries.now()) ||
+      (Decision.isFresh(policy, tokens, entries.now()) && !isDue(session)))
+    return isEnough ? undefined : targetOf(session, session.current, "freshen")
   }
 
-  /** Renews if the current token is due, and waits for it. What nobody has read yet is read under the lock only. */
-  const freshen = Effect.fnUntraced(function*(entry: Entry): Effect.fn.Return<Session.Session, AuthError> {
+  /** Renews what is due, and waits for it. What nobody has read yet is read under the lock only. */
+  const freshen = Effect.fnUntraced(function*(
+    entry: Entry,
+    isDue: (session: Session.Session) => boolean
+  ): Effect.fn.Return<Session.Session, AuthError> {
+    const aim = due(isDue)
     for (let looks = 0; looks < looksPerCall; looks++) {
       if (!entry.loaded && !entry.detached && entry.removals === 0) {
-        const isServed = () => entry.session !== undefined && due(entry.session) === undefined
-        const renewed = yield* Deferred.await(flights.join(entry, due, isServed))
+        const isServed = () => entry.session !== undefined && aim(entry.session) === undefined
+        const renewed = yield* Deferred.await(flights.join(entry, aim, isServed))
         if (renewed !== undefined && handedOut(renewed, renewed.current) !== undefined) return renewed
         continue
       }
       const session = yield* known(entry)
       if (session === undefined) return yield* entries.notAuthenticated(entry)
-      const target = due(session)
+      const target = aim(session)
       if (target === undefined) return session
       if (!Session.canRenew(session, entries.now())) return yield* entries.ended(entry, session)
       const renewed = yield* Deferred.await(join(entry, target))

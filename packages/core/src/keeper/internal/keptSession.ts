@@ -76,7 +76,7 @@ export const make = (options: {
     }
 
     get freshen() {
-      return Effect.suspend(() => callers.freshen(this.entry))
+      return this.freshenWhen(() => false)
     }
 
     get forget() {
@@ -90,6 +90,10 @@ export const make = (options: {
         state,
         feed.pipe(Stream.filter((change) => change.id === id), Stream.map((change) => change.state))
       )
+    }
+
+    freshenWhen(isDue: Parameters<KeptSession["freshenWhen"]>[0]) {
+      return Effect.suspend(() => callers.freshen(this.entry, isDue))
     }
 
     tokenFor(asked: Parameters<KeptSession["tokenFor"]>[0]) {

@@ -200,6 +200,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
           [yield* names.of(key.id), `${DateTime.toEpochMillis(until)}`]
         )
       }).pipe(Effect.mapError(failed("putOff"))),
+    rule: dueAt,
     backlog: run(
       `SELECT CAST(count(*) AS TEXT) AS due, CAST(min(due_at) AS TEXT) AS oldest FROM ${table} WHERE due_at <= ${now}`
     ).pipe(
