@@ -94,14 +94,23 @@ const iam = (
 
 type Iam = Layer.Layer<IamClient, IamError, HttpClient.HttpClient>
 
+const secretMark = " (its secret)"
+
 /** A client's secret lies beside its session, as a session of its own: in the same place, protected in the same way. */
 const secretKey = (key: SessionKey.SessionKey): SessionKey.SessionKey =>
-  SessionKey.SessionKey.make({ issuer: key.issuer, clientId: `${key.clientId} (its secret)`, account: key.account })
+  SessionKey.SessionKey.make({ issuer: key.issuer, clientId: key.clientId + secretMark, account: key.account })
+
+/**
+ * Whether a key is that of a client's secret.
+ */
+export const isSecretKey = ({ clientId }: SessionKey.SessionKey): boolean => clientId.endsWith(secretMark)
 
 /**
  * The keys of what is stored for an account: of its session, and of its client's secret.
  */
-export const sessionKeys = ({ client, issuer, name }: Account.Account): ReadonlyArray<SessionKey.SessionKey> => {
+export const sessionKeys = (
+  { client, issuer, name }: Account.Account
+): readonly [session: SessionKey.SessionKey, secret: SessionKey.SessionKey] => {
   const key = SessionKey.SessionKey.make({ issuer, clientId: client, account: name })
   return [key, secretKey(key)]
 }

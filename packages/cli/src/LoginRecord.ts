@@ -3,34 +3,15 @@
  */
 import { AuthManager } from "@effect-authn/core/AuthManager"
 import { IamClient } from "@effect-authn/core/iam/IamClient"
-import type * as SessionKey from "@effect-authn/core/session/SessionKey"
 import { StoragePolicy } from "@effect-authn/core/storage/StoragePolicy"
-import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
-import * as PrivateFile from "@effect-authn/platform-node/PrivateFile"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
-import * as Result from "effect/Result"
-import * as Path from "node:path"
 import * as Account from "./Account.ts"
 import * as AccountServices from "./AccountServices.ts"
+import * as LeftBehind from "./LeftBehind.ts"
 import * as Output from "./Output.ts"
-
-/** The file of a session, where sessions are plain files: `authn token` reads it without looking for it. */
-const plainFile = Effect.fnUntraced(function*(key: SessionKey.SessionKey) {
-  const fs = yield* FileSystem.FileSystem
-  const directory = Path.join(yield* Account.directory, "sessions")
-  const files = yield* Effect.orElseSucceed(fs.readDirectory(directory), () => [])
-  for (const file of files.filter((file) => file.endsWith(".json"))) {
-    const path = Path.join(directory, file)
-    const text = Option.flatten(yield* Effect.option(PrivateFile.read(path)))
-    const found = TokenStorage.decode(Option.getOrElse(text, () => ""), path)
-    if (Result.isSuccess(found) && found.success.key.id === key.id) return path
-  }
-  return undefined
-})
 
 /**
  * Remembers a login. `unattended` is left as it was, unless told. With `revokePrevious` the IAM is told to end a session
@@ -48,7 +29,8 @@ export const login = Effect.fnUntraced(function*(
   const { key } = Context.get(services, AuthManager)
   const { policy } = Context.get(services, IamClient)
   const { place } = yield* Context.get(services, StoragePolicy).choice
-  const file = place === "plain-file" ? yield* plainFile(key) : undefined
+  // `authn token` reads a plain file without looking for it.
+  const file = place === "plain-file" ? Option.getOrUndefined(yield* LeftBehind.fileOf(place, key)) : undefined
   const before = yield* Account.get(target.name)
   const moved = Option.filter(before, (account) => account.place !== place)
   const isUnattended = options?.unattended ??

@@ -3,6 +3,7 @@
  */
 import { AuthManager } from "@effect-authn/core/AuthManager"
 import * as SecureUrl from "@effect-authn/core/SecureUrl"
+import { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -15,6 +16,7 @@ import * as AccountServices from "../AccountServices.ts"
 import * as EnvironmentToken from "../EnvironmentToken.ts"
 import { failed, usage } from "../Failure.ts"
 import * as Host from "../Host.ts"
+import * as LeftBehind from "../LeftBehind.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
 
@@ -22,15 +24,30 @@ import * as Settings from "../Settings.ts"
 const end = Effect.fnUntraced(function*(account: Account.Account, local: boolean) {
   const services = yield* AccountServices.open(account, AccountServices.storage(account.place))
   const auth = Context.get(services, AuthManager)
-  if (Option.isNone(yield* auth.session)) return "was not signed in"
-  if (local) {
-    yield* auth.clearStoredToken
-    return "is forgotten here; the IAM was not told, as you asked"
+  const session = yield* auth.session
+  const { asides, isThere } = yield* LeftBehind.filesOf(account)
+  const short = yield* Output.short
+  const along = asides.length === 0
+    ? ""
+    : `; what was damaged went along (${short(asides.join(", "))}), and the tokens in it work until the IAM ends them`
+  if (Option.isNone(session)) {
+    if (isThere || asides.length > 0) {
+      yield* Effect.catchReason(
+        Context.get(services, TokenStorage).remove(auth.key, 0),
+        "TokenStorageError",
+        "StorageConflict",
+        () => Effect.void
+      )
+    }
+    return `was not signed in${along}`
   }
-  const revocation = yield* auth.logout
-  return revocation._tag === "Revoked"
+  const revocation = local ? undefined : yield* auth.logout
+  if (revocation === undefined) yield* auth.clearStoredToken
+  return (revocation === undefined
+    ? "is forgotten here; the IAM was not told, as you asked"
+    : revocation._tag === "Revoked"
     ? "is signed out, and the IAM ended the session"
-    : `is signed out here: ${revocation.reason}`
+    : `is signed out here: ${revocation.reason}`) + along
 }, Effect.scoped)
 
 const forgetSecret = Effect.fnUntraced(function*(account: Account.Account) {
@@ -54,9 +71,21 @@ const local = Flag.Boolean("local").pipe(
  */
 export const logout = Command.make("logout", {
   all: Flag.Boolean("all").pipe(Flag.withDescription("Sign out of every account"), Flag.withDefault(false)),
+  file: Flag.String("file").pipe(
+    Flag.withMetavar("FILE"),
+    Flag.withDescription("End the session in a file that no account lists: authn doctor names them"),
+    Flag.optional
+  ),
   local
 }, (given) =>
   Effect.gen(function*() {
+    if (Option.isSome(given.file)) {
+      if (given.all) return yield* usage("--file is of one session, and --all is of every account: give one of them")
+      const outcome = yield* LeftBehind.end(yield* LeftBehind.at(given.file.value), given.local)
+      return yield* (yield* Settings.JsonFlag)
+        ? Output.json([{ file: given.file.value, outcome, isDone: true }])
+        : Output.say(`${(yield* Output.paint("stderr")).green("✓")} ${given.file.value}: ${outcome}.`)
+    }
     const { name, dialect } = given.all ? (yield* Settings.survey()).settings : yield* Settings.make()
     const names = given.all ? yield* Account.names : [(yield* existing(name)).name]
     const outcomes: Array<{ readonly account: string; readonly outcome: string; readonly isDone: boolean }> = []

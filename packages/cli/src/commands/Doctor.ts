@@ -6,6 +6,7 @@ import { Browser } from "@effect-authn/core/login/Browser"
 import { CallbackServer } from "@effect-authn/core/login/CallbackServer"
 import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as StoragePolicy from "@effect-authn/core/storage/StoragePolicy"
+import { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
 import type { TokenStorageError } from "@effect-authn/core/storage/TokenStorageError"
 import * as NodeAuth from "@effect-authn/platform-node/NodeAuth"
 import * as NodeBrowser from "@effect-authn/platform-node/NodeBrowser"
@@ -23,14 +24,15 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
-import * as Crypto from "node:crypto"
 import * as Path from "node:path"
 import { platform, version } from "node:process"
 import * as Account from "../Account.ts"
 import * as AccountServices from "../AccountServices.ts"
 import { failed } from "../Failure.ts"
 import * as Input from "../Input.ts"
+import * as LeftBehind from "../LeftBehind.ts"
 import * as Output from "../Output.ts"
+import * as Question from "../Question.ts"
 import * as Settings from "../Settings.ts"
 import * as TimeSpan from "../TimeSpan.ts"
 
@@ -142,41 +144,45 @@ const accounts = Effect.gen(function*() {
   return found.flatMap((one) => Result.isFailure(one) ? [finding("accounts", "bad", one.failure.message)] : [])
 })
 
-const directories = { "plain-file": "sessions", "encrypted-file": "encrypted", "keyring": "keychain" } as const
-
-/** What lies beside the sessions of the accounts: damaged files that were put aside, and sessions that none lists. */
-const leftBehind = Effect.gen(function*() {
-  const fs = yield* FileSystem.FileSystem
-  const place = yield* Effect.option(Account.directory)
-  if (Option.isNone(place)) return []
+/** The session of each account can be read, or is missing. */
+const sessions = Effect.gen(function*() {
   const names = yield* Effect.orElseSucceed(Account.names, () => [])
-  const read = yield* Effect.forEach(names, (name) => Effect.option(Account.get(name)))
-  const known = read.flatMap((one) => Option.toArray(Option.flatten(one)))
-  const listed = new Set(
-    known.flatMap((account) =>
-      AccountServices.sessionKeys(account).map(({ id }) =>
-        `${account.place} ${Crypto.hash("sha256", id, "hex").slice(0, 16)}`
-      )
-    )
-  )
-  // An account that cannot be read may list any of them.
-  const isComplete = known.length === names.length
   const found: Array<Finding> = []
-  for (const kind of ["plain-file", "encrypted-file", "keyring"] as const) {
-    const directory = Path.join(place.value, directories[kind])
-    for (const file of yield* Effect.orElseSucceed(fs.readDirectory(directory), () => [])) {
-      const path = Path.join(directory, file)
-      const hash = /-([0-9a-f]{16})\.json$/.exec(file)?.[1]
-      if (/\.json\.corrupt-\d+$/.test(file)) {
-        const advice = "it may hold tokens that still work: end them at the IAM, and remove the file"
-        found.push(finding("left behind", "note", `${path} was damaged and put aside; ${advice}`))
-      } else if (hash !== undefined && isComplete && !listed.has(`${kind} ${hash}`)) {
-        const advice = "it is another program's, or was left: sign in there again and out, or remove the file"
-        found.push(finding("left behind", "note", `${path} is a session that no account lists; ${advice}`))
-      }
+  for (const name of names) {
+    const account = Option.flatten(yield* Effect.option(Account.get(name)))
+    if (Option.isNone(account) || account.value.place === "memory") continue
+    const storage = Context.get(yield* Layer.build(AccountServices.storage(account.value.place)), TokenStorage)
+    for (const key of AccountServices.sessionKeys(account.value)) {
+      const read = yield* Effect.result(storage.get(key))
+      if (Result.isFailure(read)) found.push(finding(`session of ${name}`, "bad", whyNot(read.failure)))
     }
   }
   return found
+}).pipe(Effect.scoped)
+
+const leftBehind = ({ account, kind, path }: LeftBehind.Leftover): Finding =>
+  finding(
+    "left behind",
+    "note",
+    kind === "damaged"
+      ? `${path} was damaged and put aside, and may hold tokens that still work: to remove it, authn logout ` +
+        (account === undefined ? `--file ${path}` : `--account ${account}`)
+      : `${path} is a session that no account lists, another program's or left by a login: ` +
+        `to end it, authn logout --file ${path}`
+  )
+
+/** Ends what a person wants ended of it. */
+const offer = Effect.fnUntraced(function*(found: ReadonlyArray<LeftBehind.Leftover>) {
+  const short = yield* Output.short
+  for (const leftover of found) {
+    const path = short(leftover.path)
+    const question = leftover.kind === "damaged"
+      ? `Remove ${path}, which was damaged and put aside?`
+      : `End the session in ${path}, which no account lists?`
+    if (!(yield* Question.leave(question))) continue
+    const outcome = yield* Effect.result(LeftBehind.end(leftover, false))
+    yield* Output.say(`${path}: ${Result.isSuccess(outcome) ? outcome.success : outcome.failure.message}`)
+  }
 })
 
 const proxy = Effect.gen(function*() {
@@ -308,13 +314,15 @@ export const command = Command.make("doctor", {}, () =>
     const address = settings.values.issuer?.value
     const data = [...(yield* files), ...(yield* accounts)]
     const short = yield* Output.short
+    const left = yield* Effect.orElseSucceed(LeftBehind.find, () => [])
     const found = [
       node,
       ...problems.map(({ message }) => finding("settings", "bad", message)).filter(({ detail }) =>
         !data.some((known) => known.detail === detail)
       ),
       ...data,
-      ...(yield* leftBehind),
+      ...(yield* sessions).filter(({ detail }) => !data.some((known) => known.detail === detail)),
+      ...left.map(leftBehind),
       ...(yield* places(settings.policy ?? "auto")),
       yield* proxy,
       ...(address === undefined
@@ -331,6 +339,7 @@ export const command = Command.make("doctor", {}, () =>
         found.map(({ check, detail, verdict }) => [mark[verdict], verdict === "bad" ? bold(check) : check, detail]),
         yield* Output.columns
       ))
+      if (yield* Input.hasPerson) yield* offer(left)
     }
     if (isBad) return yield* failed("something is wrong: see the lines marked ✗")
   })).pipe(Command.withDescription("Look for what could be wrong, and tell what to do"))

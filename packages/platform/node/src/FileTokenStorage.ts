@@ -200,7 +200,14 @@ export const make = Effect.fnUntraced(function*(options?: FileSessionLock.Option
   })
 })
 
-const fileOf = (key: SessionKey): string => SessionFiles.nameOf(key) + ending
+/**
+ * The name of a session's file: the host of the IAM and the account, for people, and sixteen hex digits that tell keys
+ * apart, with `.json`.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const fileOf = (key: SessionKey): string => SessionFiles.nameOf(key) + ending
 
 const compare = (found: number, expected: number) =>
   found === expected ? Effect.void : Effect.fail(new StorageConflict({ expected, found }))

@@ -10,7 +10,7 @@ import type { Revocation } from "../../iam/IamClient.ts"
 import * as Session from "../../session/Session.ts"
 import type * as User from "../../session/User.ts"
 import { SessionLockError } from "../../storage/SessionLock.ts"
-import type { TokenStorageError } from "../../storage/TokenStorageError.ts"
+import { StorageUnavailable, TokenStorageError } from "../../storage/TokenStorageError.ts"
 import * as Decision from "./decision.ts"
 import type { Entries, Entry } from "./entry.ts"
 import { type Found, nothing, type Persistence } from "./persistence.ts"
@@ -20,6 +20,11 @@ import type { SingleFlight } from "./singleFlight.ts"
 export type Changes = ReturnType<typeof make>
 
 const mostConflicts = 16
+
+/** What became of a session that could not be removed, for the error that says why not. */
+const leftBehind = (revocation: Revocation): string =>
+  `${revocation._tag === "Revoked" ? "the IAM was told" : `the IAM was not told (${revocation.reason})`}, ` +
+  "and the stored session is left where it is: sign out again"
 
 export const make = (options: {
   readonly entries: Entries
@@ -241,7 +246,17 @@ export const make = (options: {
       }
       if (persistence.isConflict(removed.failure) && conflicts < mostConflicts) continue
       entries.leftBehind(entry, entry.session === undefined ? undefined : Session.login(entry.session))
-      return yield* removed.failure
+      const { method, reason, storage } = removed.failure
+      if (reason._tag !== "StorageUnavailable") return yield* removed.failure
+      return yield* new TokenStorageError({
+        storage,
+        method,
+        reason: new StorageUnavailable({
+          detail: `${reason.detail}; ${leftBehind(revocation)}`,
+          written: reason.written,
+          ...(reason.tried === undefined ? {} : { tried: reason.tried })
+        })
+      })
     }
   })
 
@@ -279,12 +294,11 @@ export const make = (options: {
     const sessions = ending(entry, Result.isSuccess(looked) ? looked.success : undefined)
     const revocation = yield* revokeAll(sessions, isAsked)
     entries.leftBehind(entry, sessions[0] === undefined ? undefined : Session.login(sessions[0]))
-    const told = revocation._tag === "Revoked" ? "the IAM was told" : `the IAM was not told (${revocation.reason})`
     return yield* new SessionLockError({
       key: error.key,
       purpose: error.purpose,
       ...(error.holder === undefined ? {} : { holder: error.holder }),
-      detail: `${error.detail}; ${told}, and the stored session is left where it is: sign out again`
+      detail: `${error.detail}; ${leftBehind(revocation)}`
     })
   })
 

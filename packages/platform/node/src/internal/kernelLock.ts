@@ -4,6 +4,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as RcMap from "effect/RcMap"
 import * as Schedule from "effect/Schedule"
@@ -43,10 +44,11 @@ export const make = Effect.fnUntraced(function*(directory: Exit.Exit<string, Pri
       Effect.andThen(Effect.mapError(fs.access(locks, { writable: true }), PrivateFile.fromPlatform(locks))),
       // SQLite opens whatever is there, and its mode is set: a link would hand that on to another file.
       Effect.andThen(Effect.filterOrFail(
-        PrivateFile.locate(path),
-        (place) => place === path,
+        Effect.option(fs.readLink(path)),
+        Option.isNone,
         () => new PrivateFile.PrivateFileError({ detail: `${path}: a link is in the way of a lock; remove it` })
       )),
+      Effect.andThen(PrivateFile.locate(path)),
       Effect.provideService(FileSystem.FileSystem, fs)
     )
   }

@@ -1,0 +1,135 @@
+/**
+ * What lies beside the sessions of the accounts: damaged files that were put aside, and sessions that no account lists.
+ */
+import { AuthManager } from "@effect-authn/core/AuthManager"
+import * as SessionKeeper from "@effect-authn/core/keeper/SessionKeeper"
+import type * as SessionKey from "@effect-authn/core/session/SessionKey"
+import { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
+import * as FileTokenStorage from "@effect-authn/platform-node/FileTokenStorage"
+import * as PrivateFile from "@effect-authn/platform-node/PrivateFile"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Path from "node:path"
+import * as Account from "./Account.ts"
+import * as AccountServices from "./AccountServices.ts"
+import { failed, usage } from "./Failure.ts"
+
+const directories = { "plain-file": "sessions", "encrypted-file": "encrypted", "keyring": "keychain" } as const
+
+type Place = keyof typeof directories
+
+/** The file of a session, where that is in one; the keychain has only the key of its files. */
+export const fileOf = Effect.fnUntraced(function*(place: Account.Account["place"], key: SessionKey.SessionKey) {
+  return place === "memory"
+    ? Option.none<string>()
+    : Option.some(Path.join(yield* Account.directory, directories[place], FileTokenStorage.fileOf(key)))
+})
+
+/** The files of an account that can hold tokens: of its session, and what was damaged and put aside. */
+export const filesOf = Effect.fnUntraced(function*(account: Account.Account) {
+  const [key] = AccountServices.sessionKeys(account)
+  const file = Option.getOrUndefined(yield* fileOf(account.place, key))
+  if (file === undefined) return { isThere: false, asides: [] }
+  return yield* Effect.all({ isThere: PrivateFile.exists(file), asides: PrivateFile.asides(file) }).pipe(
+    Effect.mapError(({ detail }) => failed(detail))
+  )
+})
+
+/**
+ * A file that holds tokens and that no command uses: a session that no account lists, or what was damaged and put aside,
+ * with the account whose it was.
+ */
+export interface Leftover {
+  readonly path: string
+  readonly place: Place
+  readonly kind: "session" | "damaged"
+  readonly account: string | undefined
+}
+
+const mark = /\.corrupt-\d+$/
+
+/** Everything that is left behind, in all places. */
+export const find = Effect.gen(function*() {
+  const fs = yield* FileSystem.FileSystem
+  const data = yield* Account.directory
+  const names = yield* Account.names
+  const read = yield* Effect.forEach(names, (name) => Effect.option(Account.get(name)))
+  const accounts = read.flatMap((one) => Option.toArray(Option.flatten(one)))
+  // An account that cannot be read may list any of them.
+  const isComplete = accounts.length === names.length
+  const listed = new Map<string, string>()
+  for (const account of accounts) {
+    for (const key of AccountServices.sessionKeys(account)) {
+      const file = yield* fileOf(account.place, key)
+      if (Option.isSome(file)) listed.set(file.value, account.name)
+    }
+  }
+  const found: Array<Leftover> = []
+  for (const place of ["plain-file", "encrypted-file", "keyring"] as const) {
+    const directory = Path.join(data, directories[place])
+    for (const name of yield* Effect.orElseSucceed(fs.readDirectory(directory), () => [])) {
+      const path = Path.join(directory, name)
+      const account = listed.get(path.replace(mark, ""))
+      if (/\.json\.corrupt-\d+$/.test(name)) found.push({ path, place, kind: "damaged", account })
+      else if (/-[0-9a-f]{16}\.json$/.test(name) && isComplete && account === undefined) {
+        found.push({ path, place, kind: "session", account })
+      }
+    }
+  }
+  return found
+})
+
+/** The IAM of a session that no account describes: the client's name tells its dialect. */
+const targetOf = ({ account, clientId, issuer }: SessionKey.SessionKey): AccountServices.Target => ({
+  name: account,
+  dialect: clientId === "datalayer" || clientId === "genomcore" ? clientId : "oidc",
+  issuer,
+  client: clientId
+})
+
+const endSession = Effect.fnUntraced(function*({ path, place }: Leftover, isLocal: boolean) {
+  const services = yield* Layer.build(AccountServices.storage(place))
+  const keys = yield* Context.get(services, TokenStorage).keys
+  const key = keys.find((key) => FileTokenStorage.fileOf(key) === Path.basename(path))
+  if (key === undefined) {
+    return yield* failed(
+      `${path} cannot be read as a session: it is damaged, of a newer version, or encrypted with another key. ` +
+        "It is left as it is; remove it where nobody needs it"
+    )
+  }
+  const opened = yield* AccountServices.open(targetOf(key), Layer.succeedContext(services))
+  if (AccountServices.isSecretKey(key)) {
+    yield* Context.get(opened, SessionKeeper.SessionKeeper).open(key).remove({ revoke: false })
+    return "the secret of a client is removed"
+  }
+  const auth = Context.get(opened, AuthManager)
+  if (isLocal) {
+    yield* auth.clearStoredToken
+    return `the session at ${key.issuer} is forgotten here; the IAM was not told, as you asked`
+  }
+  const revocation = yield* auth.logout
+  return revocation._tag === "Revoked"
+    ? `${key.issuer} ended the session`
+    : `the session at ${key.issuer} is removed here: ${revocation.reason}`
+}, Effect.scoped)
+
+/** Ends what is left behind in a file, and tells how. */
+export const end = Effect.fnUntraced(function*(leftover: Leftover, isLocal: boolean) {
+  if (leftover.kind === "session") return yield* endSession(leftover, isLocal)
+  const fs = yield* FileSystem.FileSystem
+  yield* Effect.mapError(fs.remove(leftover.path), (error) => failed(PrivateFile.fromPlatform(leftover.path)(error).detail))
+  return "what was damaged is removed; the tokens in it work until the IAM ends them"
+})
+
+/** What is left behind in the file of that name. A file that an account uses is not: that account signs out. */
+export const at = Effect.fnUntraced(function*(path: string) {
+  const asked = Path.resolve(path)
+  const leftover = (yield* find).find(({ path }) => path === asked)
+  return leftover ?? (yield* usage(
+    `${asked} is not among the sessions that no account lists: authn doctor names those, ` +
+      "and authn logout --account NAME ends the session of an account"
+  ))
+})
