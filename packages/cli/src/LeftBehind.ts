@@ -120,7 +120,10 @@ const endSession = Effect.fnUntraced(function*({ path, place }: Leftover, isLoca
 export const end = Effect.fnUntraced(function*(leftover: Leftover, isLocal: boolean) {
   if (leftover.kind === "session") return yield* endSession(leftover, isLocal)
   const fs = yield* FileSystem.FileSystem
-  yield* Effect.mapError(fs.remove(leftover.path), (error) => failed(PrivateFile.fromPlatform(leftover.path)(error).detail))
+  yield* Effect.mapError(
+    fs.remove(leftover.path),
+    (error) => failed(PrivateFile.fromPlatform(leftover.path)(error).detail)
+  )
   return "what was damaged is removed; the tokens in it work until the IAM ends them"
 })
 

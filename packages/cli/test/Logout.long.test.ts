@@ -167,7 +167,14 @@ describe("what is left behind", () => {
         Effect.gen(function*() {
           const env = { AUTHN_STORAGE: "encrypted-file", EFFECT_AUTHN_PASSPHRASE: "correct horse battery" }
           for (const more of [{}, env]) {
-            const signedIn = yield* login({ ...home, run: (args, options) => home.run(args, { ...options, env: more }) }, simulator.issuer, dialect)
+            const signedIn = yield* login(
+              {
+                ...home,
+                run: (args, options) => home.run(args, { ...options, env: more })
+              },
+              simulator.issuer,
+              dialect
+            )
             assert.strictEqual(signedIn.code, 0, signedIn.stderr)
             fs.rmSync(data(home, "accounts"), { recursive: true })
           }
