@@ -138,7 +138,7 @@ const layerStorage = Layer.effect(
         Effect.flatMap(Ref.get(trouble.storage), (now) => {
           if (now === "reads") return fail("get", full)
           if (now === "damaged") return decoded("get", `{"version":1,"session":{"token":"${canary}"`)
-          if (now === "newer") return decoded("get", `{"version":2,"token":"${canary}"}`)
+          if (now === "newer") return decoded("get", `{"version":3,"token":"${canary}"}`)
           return inner.get(key)
         }),
       put: (key, next, expected) => written(inner.put(key, next, expected)),

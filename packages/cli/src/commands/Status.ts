@@ -49,11 +49,17 @@ export interface View {
 
 type Where = Context.Context<TokenStorage | StoragePolicy>
 
-const renewal: { readonly [G in Session.Grant["_tag"]]: string | undefined } = {
-  RefreshToken: "refresh token",
-  ExchangeAccessToken: "exchange of the token, while it is valid",
-  Reissue: "client credentials",
-  None: undefined
+const renewal = (grant: Session.Grant): string | undefined => {
+  switch (grant._tag) {
+    case "RefreshToken":
+      return "refresh token"
+    case "ExchangeAccessToken":
+      return "exchange of the token, while it is valid"
+    case "Reissue":
+      return grant.source ?? "client credentials"
+    case "None":
+      return undefined
+  }
 }
 
 /**
@@ -113,7 +119,7 @@ export const view = Effect.fnUntraced(function*(
     detail: Option.getOrUndefined(Option.map(dead, ({ cause }) => cause)),
     user: Option.getOrUndefined(Option.map(user, (user) => Option.getOrElse(user.handle, () => user.id))),
     strategy,
-    renewedBy: Option.isSome(dead) ? undefined : renewal[grant._tag],
+    renewedBy: Option.isSome(dead) ? undefined : renewal(grant),
     issuedAt: tokens && DateTime.toEpochMillis(tokens.issuedAt),
     expiresAt,
     dueAt: dueAt !== undefined && Number.isFinite(dueAt) ? dueAt : undefined,

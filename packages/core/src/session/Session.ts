@@ -18,7 +18,8 @@ import * as User from "./User.ts"
  * - `RefreshToken`: a refresh token (RFC 6749, section 6). Sending it may consume it. `expiresAt` is its own end, and
  *   `idleFor` how long it may lie unused, where the IAM tells (`refresh_expires_in`, `refresh_token_expires_in`).
  * - `ExchangeAccessToken`: the access token itself, while it is valid.
- * - `Reissue`: credentials that stay at hand (client credentials, a workload's token file).
+ * - `Reissue`: credentials that stay at hand. `source` names where they come from (a workload's platform, another session)
+ *   among those that the program knows; without it they are the client's own.
  * - `None`: nothing; when the access token ends, the session ends.
  *
  * @category models
@@ -31,7 +32,7 @@ export const Grant = Schema.TaggedUnion({
     idleFor: Schema.optional(Schema.DurationFromMillis)
   },
   ExchangeAccessToken: {},
-  Reissue: {},
+  Reissue: { source: Schema.optional(Schema.NonEmptyString) },
   None: {}
 })
 
@@ -101,6 +102,27 @@ export class Granted extends Schema.Class<Granted>("@effect-authn/core/session/S
 }) {}
 
 /**
+ * The key to which a session's tokens are bound (RFC 9449): whoever has the tokens alone has nothing.
+ *
+ * - `Enclosed`: the private key itself, as a JWK, in the session's document.
+ * - `Held`: a key that is kept somewhere else, and perhaps never leaves it: `keeper` says by whom (`keychain`), `name` which
+ *   one it is there, and `thumbprint` that it is still the same (RFC 7638).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const ProofKey = Schema.TaggedUnion({
+  Enclosed: { jwk: Schema.RedactedFromValue(Schema.JsonObject) },
+  Held: { keeper: Schema.NonEmptyString, name: Schema.NonEmptyString, thumbprint: Schema.NonEmptyString }
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type ProofKey = typeof ProofKey.Type
+
+/**
  * A session, as it is held in memory and in a storage.
  *
  * - `generation` is the fence of compare and set; 0 means that the session was never written.
@@ -111,6 +133,7 @@ export class Granted extends Schema.Class<Granted>("@effect-authn/core/session/S
  * - `tokens` has an access token for each selection that was asked for, by `Selection.id`.
  * - `dead` is the tombstone of a refused grant; `intent` tells of a renewal whose answer is not known.
  * - `granted` is what the grant covers, where that is known; only a dialect that is told of it looks at it.
+ * - `proofKey` is the key to which its tokens are bound, where they are.
  * - `rotates` is false once the IAM has answered a renewal without a new refresh token: then sending spends nothing.
  *
  * @category models
@@ -130,6 +153,7 @@ export class Session extends Schema.Class<Session>("@effect-authn/core/session/S
   dead: Schema.OptionFromOptionalKey(Tombstone),
   intent: Schema.OptionFromOptionalKey(Intent),
   granted: Schema.optional(Granted),
+  proofKey: Schema.optional(ProofKey),
   rotates: Schema.optional(Schema.Boolean),
   boughtWith: Schema.optional(Purchase)
 }) {}
@@ -137,7 +161,8 @@ export class Session extends Schema.Class<Session>("@effect-authn/core/session/S
 /**
  * What an IAM answers to a login or a renewal (RFC 6749, section 5.1): the access token, what can make the next one, and
  * who it belongs to, where the answer says so. A renewal that brings no new refresh token answers with the old one.
- * `granted` is what the grant covers, where the dialect knows it.
+ * `granted` is what the grant covers, where the dialect knows it, and `proofKey` the key to which the tokens of a login
+ * are bound.
  *
  * @category models
  * @since 0.1.0
@@ -147,6 +172,7 @@ export interface TokenResponse {
   readonly grant: Grant
   readonly user: Option.Option<User.User>
   readonly granted?: Granted | undefined
+  readonly proofKey?: ProofKey | undefined
 }
 
 /**
@@ -182,6 +208,7 @@ export const fromResponse = (key: SessionKey, response: TokenResponse, options: 
     user: response.user,
     grant: response.grant,
     ...(response.granted === undefined ? {} : { granted: response.granted }),
+    ...(response.proofKey === undefined ? {} : { proofKey: response.proofKey }),
     tokens: { [Selection.id(options.selection)]: response.tokens },
     current: options.selection,
     dead: Option.none(),

@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as Struct from "effect/Struct"
 import * as JwtCodec from "../jwt/JwtCodec.ts"
 
 /**
@@ -188,6 +189,21 @@ export const adopted = (token: {
     idToken: Option.none(),
     scope: Option.fromNullishOr(token.scope)
   })
+
+/**
+ * The same token, held for valid no longer than until `end`, where there is one: until the token that it was made from ends.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const until = (self: TokenSet, end: Option.Option<DateTime.Utc>): TokenSet =>
+  Option.isNone(end)
+    ? self
+    : TokenSet.make(Struct.assign(self, {
+      expiresAt: Option.some(
+        Option.match(self.expiresAt, { onNone: () => end.value, onSome: (own) => DateTime.min(own, end.value) })
+      )
+    }))
 
 /**
  * A time claim of a token that is a JWT and has it (`exp`, `iat`, `nbf`): in seconds (RFC 7519, section 2), or in

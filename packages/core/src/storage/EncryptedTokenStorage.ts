@@ -25,7 +25,7 @@ const Sealed = Schema.Struct({
   data: Schema.Uint8ArrayFromBase64Url
 })
 const Document = Schema.fromJsonString(
-  Schema.Struct({ version: Schema.Literal(TokenStorage.documentVersion), sealed: Sealed })
+  Schema.Struct({ version: Schema.Literal(TokenStorage.envelopeVersion), sealed: Sealed })
 )
 const encodeDocument = Schema.encodeSync(Document)
 const decodeDocument = Schema.decodeUnknownOption(Document)
@@ -46,7 +46,7 @@ const makeCodec = Effect.gen(function*() {
   const digestOf = (key: SessionKey) => digest.digestHex(Digest.sha256, bytesOf(key.id))
   const keyFrom = ({ bytes }: Key) => Effect.orDie(Aead.key(algorithm, Redacted.value(bytes)))
   // the session's key and the name of the key are authenticated with the session, so that no part can be exchanged
-  const boundTo = (key: string, of: string) => bytesOf(JSON.stringify([TokenStorage.documentVersion, key, of]))
+  const boundTo = (key: string, of: string) => bytesOf(JSON.stringify([TokenStorage.envelopeVersion, key, of]))
 
   const open = Effect.fnUntraced(function*(sealed: typeof Sealed.Type, place: string) {
     const key = yield* keys.named(sealed.key)
@@ -81,7 +81,7 @@ const makeCodec = Effect.gen(function*() {
         nonce,
         aad: boundTo(key.name, of)
       }).pipe(Effect.orDie)
-      return encodeDocument({ version: TokenStorage.documentVersion, sealed: { key: key.name, of, nonce, data } })
+      return encodeDocument({ version: TokenStorage.envelopeVersion, sealed: { key: key.name, of, nonce, data } })
     }),
 
     decode: Effect.fnUntraced(function*(text, place) {

@@ -126,23 +126,32 @@ export const scan = (storage: TokenStorage["Service"]): Stream.Stream<SessionKey
   storage.scan ?? Stream.fromIterableEffect(storage.keys)
 
 /**
- * The version of the document that this library writes.
+ * The newest version of the document that this library reads and writes. Version 2 is written for a session with a
+ * `proofKey` or with a named source of its grant, which a program that knows only version 1 would lose; for all others it
+ * is version 1.
  *
  * @category documents
  * @since 0.1.0
  */
-export const documentVersion = 1
+export const documentVersion = 2
+
+/** The version of the envelope around an encrypted document, which has a version of its own. @internal */
+export const envelopeVersion = 1
 
 const Versioned = Schema.fromJsonString(
-  Schema.toCodecJson(Schema.Struct({ version: Schema.Literal(documentVersion), session: Session }))
+  Schema.toCodecJson(Schema.Struct({ version: Schema.Literals([1, documentVersion]), session: Session }))
 )
 const encodeDocument = Schema.encodeSync(Versioned)
 const decodeDocument = Schema.decodeUnknownResult(Versioned)
 const decodeSealed = Schema.decodeUnknownOption(
-  Schema.fromJsonString(Schema.Struct({ version: Schema.Literal(documentVersion), sealed: Schema.JsonObject }))
+  Schema.fromJsonString(Schema.Struct({ version: Schema.Literal(envelopeVersion), sealed: Schema.JsonObject }))
 )
+const newerThan = (version: number) => Schema.Natural.check(Schema.isGreaterThan(version))
 const decodeVersion = Schema.decodeUnknownOption(
-  Schema.fromJsonString(Schema.Struct({ version: Schema.Natural.check(Schema.isGreaterThan(documentVersion)) }))
+  Schema.fromJsonString(Schema.Union([
+    Schema.Struct({ version: newerThan(documentVersion) }),
+    Schema.Struct({ version: newerThan(envelopeVersion), sealed: Schema.Unknown })
+  ]))
 )
 
 /**
@@ -151,7 +160,11 @@ const decodeVersion = Schema.decodeUnknownOption(
  * @category documents
  * @since 0.1.0
  */
-export const encode = (session: Session): string => encodeDocument({ version: documentVersion, session })
+export const encode = (session: Session): string => {
+  const isNew = session.proofKey !== undefined ||
+    (session.grant._tag === "Reissue" && session.grant.source !== undefined)
+  return encodeDocument({ version: isNew ? documentVersion : 1, session })
+}
 
 /**
  * Reads what `encode` wrote: the session, or why it is none. `place` names the document in the error.
@@ -162,7 +175,7 @@ export const encode = (session: Session): string => encodeDocument({ version: do
  * import { TokenStorage } from "@effect-authn/core"
  * import { Result } from "effect"
  *
- * const read = TokenStorage.decode('{ "version": 2 }', "session.json")
+ * const read = TokenStorage.decode('{ "version": 3 }', "session.json")
  * Result.getOrThrow(Result.flip(read))._tag // => "StorageNewerVersion"
  * ```
  *

@@ -11,6 +11,7 @@ import {
   type IamError,
   type IamErrorReason,
   Malformed,
+  Misconfigured,
   SelectionRefused,
   Unsupported
 } from "@effect-authn/core/iam/IamError"
@@ -34,12 +35,14 @@ import * as oauth from "oauth4webapi"
 import * as OidcBrowserLogin from "./internal/browserLogin.ts"
 import * as OidcDeviceLogin from "./internal/deviceLogin.ts"
 import * as Granted from "./internal/granted.ts"
+import * as Issue from "./internal/issue.ts"
 import * as Provider from "./internal/provider.ts"
 import * as Refusal from "./internal/refusal.ts"
 import * as TokenAnswer from "./internal/tokenAnswer.ts"
 import * as Userinfo from "./internal/userinfo.ts"
 import * as OidcClaims from "./OidcClaims.ts"
 import * as OidcOptions from "./OidcOptions.ts"
+import type { Exchange, Exchanged, TokenSource } from "./TokenSource.ts"
 
 /**
  * What this dialect has besides an `IamClient`.
@@ -53,6 +56,18 @@ export class OidcIam extends Context.Service<OidcIam, {
    * with `CredentialsRefused` when the provider refuses the client.
    */
   readonly clientCredentials: (selection: Selection.Selection) => Effect.Effect<TokenResponse, IamError>
+  /**
+   * Makes a token from a source, and remembers the source under its name, so that the session renews from it. The
+   * strategies of `OidcStrategy` sign in with it. Fails with `CredentialsRefused` when the provider refuses what the source
+   * gave, and with `Malformed` when the token is of somebody else.
+   */
+  readonly issue: (source: TokenSource, selection: Selection.Selection) => Effect.Effect<TokenResponse, IamError>
+  /**
+   * Exchanges a token for another one (RFC 8693), of any type, which becomes no session. It fails with
+   * `CredentialsRefused` when the provider refuses the tokens that were given, and with `Malformed` when it gives another
+   * type than was asked for.
+   */
+  readonly exchange: (exchange: Exchange) => Effect.Effect<Exchanged, IamError>
   /**
    * The page that signs the person out at the provider too (OpenID Connect RP-Initiated Logout 1.0), to be opened in their
    * browser; `None` where the provider has none. `logout` opens no page: it revokes the tokens and forgets the session, so
@@ -84,12 +99,7 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
   const clientCredentials = Effect.fn("OidcIam.clientCredentials")(function*(selection: Selection.Selection) {
     const call = provider.call("login")
     // The scopes of the options are for people.
-    const target = yield* OidcOptions.target(
-      settings,
-      selection,
-      "login",
-      settings.scopes.filter((scope) => !personal.has(scope))
-    )
+    const target = yield* OidcOptions.target(settings, selection, "login", OidcOptions.scopesOfPrograms(settings))
     const answer = yield* provider.request(
       call,
       ({ as, auth, client, options }) => oauth.clientCredentialsGrantRequest(as, client, auth, { ...target }, options)
@@ -158,6 +168,23 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
     })
   })
 
+  const sources = new Map(settings.sources.map((source) => [source.name, source]))
+
+  const reissue = (session: Session.Session, name: string | undefined, selection: Selection.Selection) => {
+    if (name === undefined) return clientCredentials(selection)
+    const source = sources.get(name)
+    return source === undefined
+      ? Effect.fail(fail(
+        "renew",
+        new Misconfigured({
+          detail:
+            `the session was made by "${session.strategy}" and gets its tokens from the source "${name}", which ` +
+            "this program does not have: run it where that is, name it in the option `sources`, or sign in again"
+        })
+      ))
+      : Issue.issue(provider, source, selection, session)
+  }
+
   const iam = IamClient.of({
     issuer,
     clientId,
@@ -177,7 +204,7 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
         case "RefreshToken":
           return yield* refresh(session, session.grant.refreshToken, target)
         case "Reissue":
-          return yield* clientCredentials(target)
+          return yield* reissue(session, session.grant.source, target)
         default:
           return yield* fail("renew", new Unsupported({ detail: "the session has no refresh token: sign in again" }))
       }
@@ -236,6 +263,12 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
 
   const oidc = OidcIam.of({
     clientCredentials,
+    issue: Effect.fn("OidcIam.issue")(function*(source: TokenSource, selection: Selection.Selection) {
+      const issued = yield* Issue.issue(provider, source, selection)
+      sources.set(source.name, source)
+      return issued
+    }),
+    exchange: Effect.fn("OidcIam.exchange")((exchange: Exchange) => Issue.exchange(provider, exchange)),
     endSessionUrl: Effect.fnUntraced(function*(session, options) {
       const { end_session_endpoint: address } = yield* provider.metadata
       if (address === undefined) return Option.none()
@@ -307,8 +340,6 @@ export const layerConfig = (
 > => Layer.effectContext(Effect.flatMap(Config.unwrap(options), make))
 
 const keysTimeLimit = 5000
-
-const personal = new Set(["openid", "profile", "email", "address", "phone", "offline_access"])
 
 const idTokenOf = (session: Session.Session): Redacted.Redacted | undefined =>
   [Option.toArray(Session.currentToken(session)), Object.values(session.tokens)].flat()

@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { ClientAuthentication } from "./ClientAuthentication.ts"
 import type { OidcMetadata } from "./OidcMetadata.ts"
+import type { TokenSource } from "./TokenSource.ts"
 
 /**
  * - `issuer`: the provider's name for itself, to the letter: a slash at the end makes a difference.
@@ -30,6 +31,8 @@ import type { OidcMetadata } from "./OidcMetadata.ts"
  *   and taken only where they are named here.
  * - `metadata`: the endpoints of a provider that publishes none; then nothing is discovered.
  * - `environment`: the variables that may hold an access token; none unless told.
+ * - `sources`: where the tokens of sessions come from that an earlier login has made from such a source, by its name. A login
+ *   in this program brings its own.
  * - `policy`: what differs from the standard policy. `timeLimit` bounds every request.
  *
  * @category models
@@ -48,6 +51,7 @@ export interface OidcOptions {
   readonly idTokenAlgorithm?: JwtCodec.Algorithm | undefined
   readonly metadata?: OidcMetadata | undefined
   readonly environment?: ReadonlyArray<string> | undefined
+  readonly sources?: ReadonlyArray<TokenSource> | undefined
   readonly policy?: Partial<RefreshPolicy.RefreshPolicy> | undefined
 }
 
@@ -95,6 +99,7 @@ export interface Settings {
   readonly idTokenAlgorithm: JwtCodec.Algorithm | undefined
   readonly metadata: OidcMetadata | undefined
   readonly environment: ReadonlyArray<string>
+  readonly sources: ReadonlyArray<TokenSource>
   readonly policy: RefreshPolicy.RefreshPolicy
 }
 
@@ -120,6 +125,7 @@ export const complete = Effect.fnUntraced(function*(options: OidcOptions): Effec
     idTokenAlgorithm: options.idTokenAlgorithm,
     metadata: options.metadata,
     environment: options.environment ?? [],
+    sources: options.sources ?? [],
     policy: { ...RefreshPolicy.standard, ...options.policy }
   }
 })
@@ -159,3 +165,13 @@ export const target = Effect.fnUntraced(function*(
  */
 export const selection = ({ audience, resource = audience }: Settings): Selection.Selection | undefined =>
   resource === undefined ? undefined : Selection.make({ resource })
+
+const personal = new Set(["openid", "profile", "email", "address", "phone", "offline_access"])
+
+/**
+ * The scopes of the options that mean something where no person signs in.
+ *
+ * @internal
+ */
+export const scopesOfPrograms = ({ scopes }: Settings): ReadonlyArray<string> =>
+  scopes.filter((scope) => !personal.has(scope))

@@ -29,3 +29,8 @@ export * as OidcOptions from "./OidcOptions.ts"
  * @since 0.1.0
  */
 export * as OidcStrategy from "./OidcStrategy.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as TokenSource from "./TokenSource.ts"

@@ -100,7 +100,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("FileTokenStorage, fa
         const error = yield* use(directory, Effect.flip(attempt))
         assert.strictEqual(reason(error), "StorageNewerVersion")
         assert.include(error.message, path)
-        assert.match(error.message, /version 7.*version 1/)
+        assert.match(error.message, /version 7.*version 2/)
       }
       assert.deepStrictEqual(filesIn(directory), [Path.basename(path)])
       assert.strictEqual(Fs.readFileSync(path, "utf8"), content)

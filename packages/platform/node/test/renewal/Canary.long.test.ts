@@ -51,7 +51,7 @@ const cases: ReadonlyArray<Case> = [
   {
     name: "the file is of a newer version",
     tag: "StorageNewerVersion",
-    spoil: spoil((text) => text.replace(`"version":1`, `"version":2`))
+    spoil: spoil((text) => text.replace(`"version":1`, `"version":3`))
   },
   { name: "the lock is broken", tag: "SessionLockError", spoil: breakTheLock, ends: "promise" }
 ]
