@@ -203,9 +203,16 @@ describe("mistakes", () => {
             const env = { HTTPS_PROXY, http_proxy: HTTPS_PROXY }
             const valid = yield* there.spawn(["exec", "--", "sh", "-c", "printf '%s\\n' \"$AUTHN_TOKEN\""], { env })
             assert.deepStrictEqual([valid.code, valid.stdout], [0, token], valid.stderr)
-            const away = yield* there.spawn(["whoami"], { env })
+            const here = yield* there.spawn(["whoami"], { env })
+            assert.strictEqual(here.code, 0, here.stderr)
+            const remote = {
+              AUTHN_DIALECT: "datalayer",
+              AUTHN_ISSUER: "https://iam.example.com",
+              AUTHN_TOKEN: "opaque"
+            }
+            const away = yield* there.spawn(["whoami"], { env: { ...env, ...remote, AUTHN_ACCOUNT: "other" } })
             assert.deepStrictEqual([away.code, away.stdout], [1, ""], away.stderr)
-            assert.include(away.stderr, "http://host:port")
+            assert.include(away.stderr, "HTTPS_PROXY is not the address of a proxy: write http://host:port")
             noTrace(away.stderr)
             const doctor = yield* there.spawn(["doctor"], { env })
             assert.include(doctor.stdout, "http://host:port")

@@ -186,22 +186,22 @@ const offer = Effect.fnUntraced(function*(found: ReadonlyArray<LeftBehind.Leftov
 })
 
 const proxy = Effect.gen(function*() {
-  const set: Array<string> = []
-  for (
-    const name of [
-      "HTTPS_PROXY",
-      "https_proxy",
-      "HTTP_PROXY",
-      "http_proxy",
-      "NO_PROXY",
-      "no_proxy",
-      "NODE_EXTRA_CA_CERTS",
-      "SSL_CERT_FILE"
-    ]
-  ) {
+  const proxies = yield* NodeAuth.proxies
+  const wrong = proxies.flatMap(({ shown, variable }) => Option.isNone(shown) ? [variable] : [])
+  if (wrong.length > 0) {
+    return finding(
+      "proxy and TLS",
+      "bad",
+      `${
+        wrong.join(" and ")
+      } is not the address of a proxy: write http://host:port, with what is special in a user or ` +
+        "password percent-encoded, or unset it"
+    )
+  }
+  const set = proxies.map(({ shown, variable }) => `${variable}=${Option.getOrElse(shown, () => "")}`)
+  for (const name of ["NO_PROXY", "no_proxy", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"]) {
     const value = yield* Effect.orElseSucceed(Config.option(Config.NonEmptyString(name)), () => Option.none())
-    // a proxy's address can hold a password
-    if (Option.isSome(value)) set.push(`${name}=${value.value.replace(/\/\/[^@/]*@/, "//…@")}`)
+    if (Option.isSome(value)) set.push(`${name}=${value.value}`)
   }
   const insecure = yield* Effect.orElseSucceed(
     Config.option(Config.NonEmptyString("NODE_TLS_REJECT_UNAUTHORIZED")),

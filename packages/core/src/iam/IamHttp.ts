@@ -478,11 +478,8 @@ const transportReason = (failure: HttpClientError.HttpClientError): IamErrorReas
       detail: "the address leads into a private network, where no server may send this program: nothing was sent"
     })
   }
-  if (code === "ERR_INVALID_PROXY") {
-    return new Misconfigured({
-      detail: "the address of the proxy is none: write HTTPS_PROXY and HTTP_PROXY as http://host:port, or unset them"
-    })
-  }
+  const ofProxy = typeof code === "string" ? proxyReason(code, causes) : undefined
+  if (ofProxy !== undefined) return ofProxy
   if (code === "ERR_CLIENT_CERTIFICATE") {
     const own = causes.find(({ code }) => code === "ERR_CLIENT_CERTIFICATE")?.message
     return new Misconfigured({
@@ -506,11 +503,50 @@ const transportReason = (failure: HttpClientError.HttpClientError): IamErrorReas
     : new Unavailable({ sent: "maybe", detail: `the connection broke before the answer was complete (${code})` })
 }
 
+/** What the proxy did that a variable of the environment names. Its address is not told: it may hold a password. */
+const proxyReason = (code: string, causes: ReadonlyArray<Cause>): IamErrorReason | undefined => {
+  const fact = (name: "variable" | "answer" | "why", unknown: string): string =>
+    causes.map((cause) => cause[name]).filter((value) => typeof value === "string")
+      .find((value) => /^[\w ]{1,60}$/.test(value)) ?? unknown
+  const [variable, answer, why] = [fact("variable", "HTTPS_PROXY"), fact("answer", "no reason"), fact("why", code)]
+  const instead = "or name the IAM's host in NO_PROXY where it can be reached without one"
+  switch (code) {
+    case "ERR_INVALID_PROXY":
+      return new Misconfigured({
+        detail:
+          `${variable} is not the address of a proxy: write http://host:port, with what is special in a user or ` +
+          "password percent-encoded, or unset it"
+      })
+    case "ERR_PROXY_REFUSED":
+      return answer === "407" || answer === "SOCKS AUTH_FAILED" || answer === "SOCKS AUTH_REJECTED"
+        ? new Misconfigured({
+          detail: `the proxy that ${variable} names wants a user and a password, or others than these (${answer}): ` +
+            `write http://user:password@host:port there, ${instead}`
+        })
+        : new Unavailable({
+          sent: "no",
+          detail:
+            `the proxy that ${variable} names did not connect to it (${answer}): ask who runs the proxy, ${instead}`
+        })
+    case "ERR_PROXY_UNREACHABLE":
+      return new Unavailable({
+        sent: "no",
+        detail:
+          `the proxy that ${variable} names cannot be reached (${why}): unset ${variable} if it is not the proxy ` +
+          `of this network, ${instead}`
+      })
+  }
+  return undefined
+}
+
 interface Cause {
   readonly name?: unknown
   readonly message?: unknown
   readonly code?: unknown
   readonly syscall?: unknown
+  readonly variable?: unknown
+  readonly answer?: unknown
+  readonly why?: unknown
   readonly cause?: unknown
   readonly errors?: unknown
 }

@@ -14,8 +14,10 @@ import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Os from "node:os"
 import * as PrivateAddress from "./internal/privateAddress.ts"
+import * as Proxy from "./internal/proxy.ts"
 import * as UndiciClient from "./internal/undiciClient.ts"
 import * as NodeBackgroundSleep from "./NodeBackgroundSleep.ts"
 import * as NodeStorage from "./NodeStorage.ts"
@@ -46,13 +48,40 @@ const layerFetch = Layer.provide(
 )
 
 /**
- * An `HttpClient` that honours `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` (a proxy without a scheme is http), decodes what
- * a server compressed, and follows no redirects. Node and Deno send by undici, Bun by its own `fetch`.
+ * An `HttpClient` that honours `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, decodes what a server compressed, and follows no
+ * redirects. Node and Deno send by undici, Bun by its own `fetch` and its own rules for proxies.
+ *
+ * **Details**
+ *
+ * - A proxy without a scheme is http; `https://`, `socks5://` and `socks5h://` are spoken too. Where there is none for
+ *   https, the one for http counts.
+ * - This machine (`localhost` and names below it, 127.0.0.0/8, ::1) is never asked of a proxy.
+ * - `NO_PROXY` lists names, which count for all names below them, addresses, and ranges such as `10.0.0.0/8`; each may end
+ *   in a port. `*` is everything.
+ * - What a proxy did is told as its doing, with the name of the variable and nothing of its address.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layerHttpClient: Layer.Layer<HttpClient.HttpClient> = isBun ? layerFetch : UndiciClient.layer
+
+/**
+ * The variables for proxies that the environment has, each with the proxy's address as it may be shown: without a user, a
+ * password, and whatever may be part of one. `None` is one that is no address: it fails the requests that need it.
+ *
+ * @category diagnosis
+ * @since 0.1.0
+ */
+export const proxies: Effect.Effect<
+  ReadonlyArray<{ readonly variable: string; readonly shown: Option.Option<string> }>
+> = Effect.map(
+  Proxy.settings,
+  ({ http, https }) =>
+    [...new Set([...Option.toArray(https), ...Option.toArray(http)])].map(({ address, variable }) => ({
+      variable,
+      shown: Option.map(address, ({ host, protocol, username }) => `${protocol}//${username === "" ? "" : "…@"}${host}`)
+    }))
+)
 
 /**
  * The client for addresses that a server has named: it connects to public ones only. Names are resolved when a connection

@@ -12,6 +12,7 @@ import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Path from "node:path"
 import * as PrivateFile from "../PrivateFile.ts"
+import { withoutWarning } from "./withoutWarning.ts"
 
 /** Somebody else had the lock for as long as one was willing to wait. */
 export class LockBusy extends Data.TaggedError("LockBusy")<{ readonly path: string }> {}
@@ -107,31 +108,15 @@ const attempt = <A>(path: string, evaluate: () => A): Effect.Effect<A, LockBusy 
         })
   })
 
-/** The module. */
-// On Node 22 the first use of the module prints that it is experimental, which is none of the users' business. That one
-// warning is held back, and no other.
-export const loadSqlite = Effect.acquireUseRelease(
-  Effect.sync(() => {
-    // oxlint-disable-next-line typescript/unbound-method -- the proxy hands `this` on
-    const { emitWarning } = process
-    process.emitWarning = new Proxy(emitWarning, {
-      apply: (target, self, [warning, ...rest]) =>
-        String(warning).startsWith("SQLite is an experimental feature")
-          ? undefined
-          : Reflect.apply(target, self, [warning, ...rest])
-    })
-    return emitWarning
-  }),
-  () =>
-    Effect.mapError(
-      Effect.fromNullishOr(process.getBuiltinModule("node:sqlite")),
-      () =>
-        new PrivateFile.PrivateFileError({
-          detail: "this Node has no node:sqlite: start it without --no-experimental-sqlite"
-        })
+/** The module, whose first use prints on Node 22 that it is experimental. */
+export const loadSqlite = Effect.suspend(() =>
+  Effect.mapError(
+    Effect.fromNullishOr(
+      withoutWarning("SQLite is an experimental feature", () => process.getBuiltinModule("node:sqlite"))
     ),
-  (emitWarning) =>
-    Effect.sync(() => {
-      process.emitWarning = emitWarning
-    })
+    () =>
+      new PrivateFile.PrivateFileError({
+        detail: "this Node has no node:sqlite: start it without --no-experimental-sqlite"
+      })
+  )
 )

@@ -41,14 +41,7 @@ const inTime =
     return dispatch(options, timely)
   }
 
-/** What connections are made with: how names are resolved, and the certificate of this side. */
-export interface Connecting {
-  readonly lookup?: LookupFunction
-  readonly cert?: string
-  readonly key?: string
-}
-
-const dispatcher = Effect.fnUntraced(function*(connecting: Connecting) {
+const dispatcher = Effect.fnUntraced(function*(connecting: Proxy.Connecting) {
   const undici = yield* Effect.promise(() => import("@effect/platform-node/Undici"))
   const agent = yield* Effect.acquireRelease(
     Proxy.make(undici, connecting),
@@ -60,7 +53,7 @@ const dispatcher = Effect.fnUntraced(function*(connecting: Connecting) {
 const undiciClient = Effect.map(NodeHttpClient.makeUndici, HttpClient.transformResponse(ContentCoding.decode))
 
 /** A client with connections of its own, as long as its scope lives. */
-export const make = (connecting: Connecting): Effect.Effect<HttpClient.HttpClient, never, Scope.Scope> =>
+export const make = (connecting: Proxy.Connecting): Effect.Effect<HttpClient.HttpClient, never, Scope.Scope> =>
   Effect.provideServiceEffect(undiciClient, NodeHttpClient.Dispatcher, dispatcher(connecting))
 
 /**
