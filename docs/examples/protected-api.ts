@@ -1,5 +1,4 @@
-// An API that takes the bearer tokens of one issuer. AUTH_ISSUER, AUTH_JWKS_URI and AUTH_AUDIENCE say which; PORT is
-// where it listens.
+// An API that takes the bearer tokens of one issuer. AUTH_ISSUER and AUTH_AUDIENCE say which; PORT is where it listens.
 import { BearerAuth, Jwks, JwtCodec } from "@effect-authn/core"
 import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
 import { Config, Effect, Layer, Schema } from "effect"
@@ -23,12 +22,13 @@ const handlers = HttpApiBuilder.group(Api, "notes", (handlers) =>
 
 // The key set is fetched at the first token, and again when a token names a new key.
 const auth = Layer.unwrap(Effect.gen(function*() {
+  const issuer = yield* Config.NonEmptyString("AUTH_ISSUER")
   return BearerAuth.layer({
     realm: "notes",
-    issuer: yield* Config.String("AUTH_ISSUER"),
-    jwks: yield* Jwks.remote(yield* Config.String("AUTH_JWKS_URI")),
+    issuer,
+    jwks: yield* Jwks.discover(issuer),
     algorithms: ["RS256", "ES256"],
-    audience: yield* Config.String("AUTH_AUDIENCE"),
+    audience: yield* Config.NonEmptyString("AUTH_AUDIENCE"),
     requiredClaims: ["sub"]
   })
 }))

@@ -109,8 +109,10 @@ const issuer = Effect.gen(function*() {
     Effect.promise(() =>
       new Promise<http.Server>((resolve) => {
         const server = http.createServer((request, response) => {
+          const origin = `http://${request.headers.host}`
+          const keys = { keys: [publicKey.export({ format: "jwk" })] }
           response.setHeader("content-type", "application/json")
-          response.end(request.url === "/jwks" ? JSON.stringify({ keys: [publicKey.export({ format: "jwk" })] }) : "{}")
+          response.end(JSON.stringify(request.url === "/jwks" ? keys : { issuer: origin, jwks_uri: `${origin}/jwks` }))
         })
         server.listen(0, "127.0.0.1", () => resolve(server))
       })
@@ -128,7 +130,7 @@ describe("docs/examples/protected-api.ts", () => {
     Effect.gen(function*() {
       const { sign, url } = yield* issuer
       const server = yield* ChildProcess.make(process.execPath, [example("protected-api")], {
-        env: { AUTH_ISSUER: url, AUTH_JWKS_URI: `${url}/jwks`, AUTH_AUDIENCE: "notes", PORT: "0" },
+        env: { AUTH_ISSUER: url, AUTH_AUDIENCE: "notes", PORT: "0" },
         extendEnv: true,
         stdin: "ignore"
       })

@@ -8,6 +8,7 @@
  *
  * @since 0.1.0
  */
+import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
@@ -15,6 +16,7 @@ import type * as HttpApiGroup from "effect/http-api/HttpApiGroup"
 import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
 import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
 import * as HttpApiSecurity from "effect/http-api/HttpApiSecurity"
+import type * as HttpClient from "effect/http/HttpClient"
 import type * as HttpRouter from "effect/http/HttpRouter"
 import type { HttpServerResponse } from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
@@ -23,6 +25,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type { unhandled } from "effect/Types"
 import * as scope from "./internal/requiredScope.ts"
+import * as Jwks from "./jwt/Jwks.ts"
 import * as JwtCodec from "./jwt/JwtCodec.ts"
 import type * as JwtError from "./jwt/JwtError.ts"
 
@@ -559,6 +562,51 @@ export const layer: {
     ? layerFor(BearerAuth, Identity, { ...options, identify })
     : layerFor(BearerAuth, Identity, { ...options, identify })
 }
+
+/**
+ * What `layerConfig` reads: `realm`, `issuer` and `audience` as `layer` has them; `jwksUri`, where the issuer does not say
+ * itself where its keys are; `algorithms`, RS256, PS256, ES256 and EdDSA unless told.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ConfigOptions {
+  readonly realm: string
+  readonly issuer: string
+  readonly audience: string
+  readonly jwksUri?: string | undefined
+  readonly algorithms?: ReadonlyArray<JwtCodec.Algorithm> | undefined
+}
+
+/**
+ * Implements `BearerAuth` for the JWTs of one issuer that the configuration names. The keys are found by the issuer's own
+ * metadata, at the first token. An address that is no https fails when the layer is built.
+ *
+ * **Example** (An issuer that the environment names)
+ *
+ * ```ts
+ * import { BearerAuth, JwtCodec } from "@effect-authn/core"
+ * import { Config, Layer } from "effect"
+ * import { FetchHttpClient } from "effect/http"
+ *
+ * export const layer = BearerAuth.layerConfig({
+ *   realm: Config.succeed("notes"),
+ *   issuer: Config.NonEmptyString("AUTH_ISSUER"),
+ *   audience: Config.NonEmptyString("AUTH_AUDIENCE")
+ * }).pipe(Layer.provide([JwtCodec.layer, FetchHttpClient.layer]))
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerConfig = (
+  options: Config.Wrap<ConfigOptions>
+): Layer.Layer<BearerAuth, Config.ConfigError | JwtError.JwtError, JwtCodec.JwtCodec | HttpClient.HttpClient> =>
+  Layer.unwrap(Effect.gen(function*() {
+    const { algorithms = ["RS256", "PS256", "ES256", "EdDSA"], jwksUri, ...given } = yield* Config.unwrap(options)
+    const jwks = yield* jwksUri === undefined ? Jwks.discover(given.issuer) : Jwks.remote(jwksUri)
+    return layer({ ...given, algorithms, jwks })
+  }))
 
 const schemeOf = (middleware: object): Context.Context<never> =>
   Predicate.hasProperty(middleware, "security") && Predicate.hasProperty(middleware.security, "bearer") &&

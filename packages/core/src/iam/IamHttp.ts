@@ -24,6 +24,7 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import * as internal from "../internal/inTime.ts"
 import * as SecureUrl from "../SecureUrl.ts"
 import { IamError, type IamErrorReason, Malformed, Misconfigured, Unavailable } from "./IamError.ts"
 
@@ -231,12 +232,6 @@ const send = <A>(
 const isRedirect = ({ status }: HttpClientResponse.HttpClientResponse): boolean =>
   status === 0 || (status >= 300 && status < 400)
 
-// A time limit that fires this much late tells of a program that was frozen.
-const frozenMillis = 1_000
-
-// How long it then reads what has arrived: a head, a body and a chain of fibers are many turns of the event loop.
-const readingMillis = 500
-
 /**
  * Gives an answer a time limit. A program that was frozen (by a lid, by `SIGSTOP`) reads what arrived meanwhile before it
  * says that nothing did.
@@ -244,18 +239,10 @@ const readingMillis = 500
  * @category combinators
  * @since 0.1.0
  */
-export const inTime =
-  <E2>(timeLimit: Duration.Duration, late: () => E2) =>
-  <A, E, R>(answer: Effect.Effect<A, E, R>): Effect.Effect<A, E | E2, R> =>
-    Effect.clockWith((clock) => {
-      const over = clock.currentTimeMillisUnsafe() + Duration.toMillis(timeLimit)
-      const isFrozen = () => clock.currentTimeMillisUnsafe() - over >= frozenMillis
-      const limit = Effect.andThen(
-        Effect.sleep(timeLimit),
-        Effect.suspend(() => isFrozen() ? Effect.sleep(Duration.millis(readingMillis)) : Effect.void)
-      )
-      return Effect.raceFirst(answer, Effect.andThen(limit, Effect.failSync(late)))
-    })
+export const inTime: <E2>(
+  timeLimit: Duration.Duration,
+  late: () => E2
+) => <A, E, R>(answer: Effect.Effect<A, E, R>) => Effect.Effect<A, E | E2, R> = internal.inTime
 
 /**
  * Sends a request that carries a credential, once, and reads the answer that the IAM should give: 2xx with a JSON object

@@ -11,12 +11,14 @@ import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as jose from "jose"
+import { inTime } from "../internal/inTime.ts"
 import * as SecureUrl from "../SecureUrl.ts"
 import type { Jwk, KeySet } from "./JwtCodec.ts"
 import { JwtError, type JwtErrorReason } from "./JwtError.ts"
@@ -50,15 +52,28 @@ export const local = (jwks: { readonly keys: ReadonlyArray<Jwk> }): Effect.Effec
   Effect.mapError(select(jwks), (detail) => new JwtError({ reason: { _tag: "KeyNotUsable", detail } }))
 
 /**
- * The key set at an issuer's `jwks_uri` (https, or http to this machine), for as long as the program runs. Nothing is
- * fetched before the first token.
+ * How a key set is fetched and kept:
  *
  * - `maxAge`: after this the set is fetched again; 10 minutes. When that fails, the known keys serve for another day.
  * - `cooldown`: a token with an unknown `kid` makes the set be fetched again, so that a new key is found at once, but not
  *   within this span after another one has; 30 seconds. So whoever makes up key ids causes no load at the issuer.
  * - `pause`: how long nothing is fetched after a fetch that failed; one second while there is no key at all, else
  *   `cooldown`. Meanwhile a token with an unknown `kid` fails with `JwksUnavailable`.
- * - `timeLimit`: how long one fetch may take; 5 seconds.
+ * - `timeLimit`: how long one request may take; 5 seconds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface FetchOptions {
+  readonly maxAge?: Duration.Input | undefined
+  readonly cooldown?: Duration.Input | undefined
+  readonly pause?: Duration.Input | undefined
+  readonly timeLimit?: Duration.Input | undefined
+}
+
+/**
+ * The key set at an issuer's `jwks_uri` (https, or http to this machine), for as long as the program runs. Nothing is
+ * fetched before the first token.
  *
  * Whoever needs the set while it is being fetched waits for that one fetch. Redirects are not followed.
  *
@@ -80,68 +95,114 @@ export const local = (jwks: { readonly keys: ReadonlyArray<Jwk> }): Effect.Effec
  * @category constructors
  * @since 0.1.0
  */
-export const remote = Effect.fnUntraced(function*(url: string, options?: {
-  readonly maxAge?: Duration.Input | undefined
-  readonly cooldown?: Duration.Input | undefined
-  readonly pause?: Duration.Input | undefined
-  readonly timeLimit?: Duration.Input | undefined
-}): Effect.fn.Return<KeySet, JwtError, HttpClient.HttpClient> {
+export const remote = Effect.fnUntraced(function*(
+  url: string,
+  options?: FetchOptions
+): Effect.fn.Return<KeySet, JwtError, HttpClient.HttpClient> {
   const client = yield* HttpClient.HttpClient
+  if (!SecureUrl.mayCarrySecrets(url)) return yield* notSecure(url)
+  return yield* kept(url, keysAt(url, options), options, client)
+})
+
+/**
+ * The key set of an issuer that says itself where its keys are (OpenID Connect Discovery 1.0; RFC 8414), for as long as the
+ * program runs. Nothing is fetched before the first token; whenever the keys are fetched, it is asked again where they are.
+ *
+ * Its metadata must name `issuer` to the letter, and a `jwks_uri` of https (http where the issuer is on this machine). It is
+ * looked for in the place of OpenID Connect, and, where that says "not here", in that of RFC 8414. A redirect within the
+ * origin is followed to the metadata, and none to the keys.
+ *
+ * **Example** (Tokens of an issuer)
+ *
+ * ```ts
+ * import { BearerAuth, Jwks, JwtCodec } from "@effect-authn/core"
+ * import { Effect, Layer } from "effect"
+ * import { FetchHttpClient } from "effect/http"
+ *
+ * const issuer = "https://idp.example.com"
+ *
+ * export const layer = Layer.unwrap(
+ *   Effect.map(Jwks.discover(issuer), (jwks) =>
+ *     BearerAuth.layer({ realm: "notes", issuer, jwks, algorithms: ["RS256"], audience: "https://api.example.com" }))
+ * ).pipe(Layer.provide([JwtCodec.layer, FetchHttpClient.layer]))
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const discover = (
+  issuer: string,
+  options?: FetchOptions
+): Effect.Effect<KeySet, JwtError, HttpClient.HttpClient> => {
+  const url = URL.parse(issuer)
+  return url === null || !SecureUrl.mayCarrySecrets(url)
+    ? Effect.fail(notSecure(issuer))
+    : Effect.flatMap(HttpClient.HttpClient, (client) => {
+      const fetched = Effect.flatMap(placeOfKeys(issuer, url, options), (place) => keysAt(place, options))
+      return kept(issuer, fetched, options, client)
+    })
+}
+
+const placeOfKeys = (
+  issuer: string,
+  { origin, pathname, protocol }: URL,
+  options: FetchOptions | undefined
+): Fetched<string> =>
+  Effect.gen(function*() {
+    const refuse = (detail: string) => unavailable(issuer, detail)
+    const path = pathname.replace(/\/$/, "")
+    const places = [
+      `${origin}${path}/.well-known/openid-configuration`,
+      `${origin}/.well-known/oauth-authorization-server${path}`
+    ]
+    for (const place of places) {
+      const { document } = yield* lookUp(place, 5, options)
+      if (!Predicate.hasProperty(document, "issuer") || !Predicate.isString(document.issuer)) continue
+      if (document.issuer !== issuer) {
+        return yield* refuse(
+          "the metadata there is of another issuer: write the issuer as it calls itself, to the letter"
+        )
+      }
+      const url = Predicate.hasProperty(document, "jwks_uri") ? URL.parse(String(document.jwks_uri)) : null
+      if (url === null) return yield* refuse("its metadata names no key set")
+      return SecureUrl.mayCarrySecrets(url) && (url.protocol === "https:" || protocol === "http:")
+        ? url.href
+        : yield* refuse("its metadata names a key set that is not https")
+    }
+    return yield* refuse("there is no metadata of an issuer: check its address, or use Jwks.remote")
+  })
+
+const unavailable = (address: string, detail: string) =>
+  new JwtError({ reason: { _tag: "JwksUnavailable", url: SecureUrl.shown(address), detail } })
+
+const notSecure = (address: string) =>
+  unavailable(address, "write its address as an https URL, so that nobody on the way can put in a key")
+
+type Fetched<A> = Effect.Effect<A, JwtError, HttpClient.HttpClient>
+
+// Keeps what was fetched last, and fetches when it is due, once for all who wait.
+const kept = Effect.fnUntraced(function*(
+  address: string,
+  fetched: Fetched<KeySet>,
+  options: FetchOptions | undefined,
+  client: HttpClient.HttpClient
+): Effect.fn.Return<KeySet> {
   const turn = yield* Semaphore.make(1)
   const maxAge = nanos(options?.maxAge ?? "10 minutes")
   const cooldown = nanos(options?.cooldown ?? "30 seconds")
   const pause = options?.pause === undefined ? undefined : nanos(options.pause)
-  const timeLimit = Duration.fromInputUnsafe(options?.timeLimit ?? "5 seconds")
-  const shown = SecureUrl.shown(url)
-  const unavailable = (detail: string) => new JwtError({ reason: { _tag: "JwksUnavailable", url: shown, detail } })
-  if (!SecureUrl.mayCarrySecrets(url)) {
-    return yield* unavailable("write its address as an https URL, so that nobody on the way can put in a key")
-  }
-
-  const fetched = Effect.gen(function*() {
-    const response = yield* client.execute(HttpClientRequest.get(url, { acceptJson: true }))
-    if (response.status !== 200) return yield* unavailable(`it answers with status ${response.status}`)
-    const bytes = yield* response.stream.pipe(
-      Stream.limitBytes<HttpClientError.HttpClientError | JwtError, never>(
-        mostBytes,
-        () => Stream.fail(unavailable("its answer has more than 1 MiB"))
-      ),
-      Stream.mkUint8Array
-    )
-    const document = yield* Effect.mapError(
-      decodeJson(new TextDecoder().decode(bytes)),
-      () => unavailable("its answer is not JSON")
-    )
-    return yield* Effect.mapError(select(document), unavailable)
-  }).pipe(
-    SecureUrl.withoutRedirects,
-    // An issuer has no use for the ids of our traces.
-    Effect.provideService(HttpClient.TracerPropagationEnabled, false),
-    Effect.catchTag("HttpClientError", ({ reason }) =>
-      Effect.fail(
-        unavailable(reason._tag === "EmptyBodyError" ? "its answer is not JSON" : "the request failed")
-      )),
-    Effect.timeoutOrElse({
-      duration: timeLimit,
-      orElse: () => Effect.fail(unavailable(`no answer within ${Duration.format(timeLimit)}`))
-    })
-  )
 
   let known: { readonly keys: KeySet; readonly at: bigint } | undefined
   let failure: JwtError | undefined
   let notBefore: bigint | undefined
   let fetches = 0
 
-  const keys = Effect.suspend(() =>
-    known === undefined ? Effect.fail(failure ?? unavailable("not yet")) : Effect.succeed(known.keys)
-  )
-
   /** Fetches the set, unless somebody did since there were `seen` fetches, or it is too early. */
   const fetchOnce = (seen: number, isForKey: boolean) =>
     turn.withPermit(Effect.gen(function*() {
       if (fetches !== seen) return
       if (notBefore !== undefined && (yield* Clock.monotonicTimeNanos) < notBefore) return
-      const outcome = yield* Effect.result(fetched)
+      const outcome = yield* Effect.result(Effect.provideService(fetched, HttpClient.HttpClient, client))
       const now = yield* Clock.monotonicTimeNanos
       fetches++
       if (Result.isSuccess(outcome)) {
@@ -156,13 +217,17 @@ export const remote = Effect.fnUntraced(function*(url: string, options?: {
       yield* Effect.logWarning(failure.message)
     }))
 
+  const keys = Effect.suspend(() =>
+    known === undefined ? Effect.fail(failure ?? unavailable(address, "not yet")) : Effect.succeed(known.keys)
+  )
+
   return {
     find: Effect.fnUntraced(function*(header) {
       const seen = fetches
       const isOlderThan = (age: bigint) =>
         Effect.map(Clock.monotonicTimeNanos, (now) => known === undefined || now - known.at >= age)
       if (yield* isOlderThan(maxAge)) yield* fetchOnce(seen, false)
-      if (yield* isOlderThan(maxAge + day)) return yield* failure ?? unavailable("it is too old")
+      if (yield* isOlderThan(maxAge + day)) return yield* failure ?? unavailable(address, "it is too old")
       return yield* keys.pipe(
         Effect.flatMap((keys) => keys.find(header)),
         Effect.catchReason("JwtError", "UnknownKey", () =>
@@ -176,6 +241,62 @@ export const remote = Effect.fnUntraced(function*(url: string, options?: {
     })
   }
 })
+
+const keysAt = (url: string, options: FetchOptions | undefined): Fetched<KeySet> =>
+  Effect.gen(function*() {
+    const { document, status } = yield* lookUp(url, 0, options)
+    if (status !== 200) return yield* unavailable(url, `it answers with status ${status}`)
+    if (document === undefined) return yield* unavailable(url, "its answer is not JSON")
+    return yield* Effect.mapError(select(document), (detail) => unavailable(url, detail))
+  })
+
+interface Answer {
+  readonly status: number
+  /** Absent where it is not JSON, or not with status 200. */
+  readonly document?: unknown
+}
+
+// Reads a public document, following so many redirects within its origin. An outage is a failure: only an answer can say
+// that the document is not there.
+const lookUp = (url: string, redirects: number, options: FetchOptions | undefined): Fetched<Answer> => {
+  const timeLimit = Duration.fromInputUnsafe(options?.timeLimit ?? "5 seconds")
+  const follow = (from: string, left: number): Effect.Effect<
+    Answer,
+    JwtError | HttpClientError.HttpClientError,
+    HttpClient.HttpClient
+  > =>
+    Effect.gen(function*() {
+      const response = yield* HttpClient.execute(HttpClientRequest.get(from, { acceptJson: true }))
+      const { status } = response
+      if (status >= 300 && status < 400 && left > 0) {
+        const to = URL.parse(response.headers["location"] ?? "", from)
+        return to?.origin === new URL(from).origin ? yield* follow(to.href, left - 1) : { status }
+      }
+      if (status === 408 || status === 429 || (status >= 500 && status !== 501)) {
+        return yield* unavailable(url, `it answers with status ${status}`)
+      }
+      if (status !== 200) return { status }
+      const bytes = yield* response.stream.pipe(
+        Stream.limitBytes<HttpClientError.HttpClientError | JwtError, never>(
+          mostBytes,
+          () => Stream.fail(unavailable(url, "its answer has more than 1 MiB"))
+        ),
+        Stream.mkUint8Array
+      )
+      const document = yield* Effect.option(decodeJson(new TextDecoder().decode(bytes)))
+      return { status, document: Option.getOrUndefined(document) }
+    })
+  return follow(url, redirects).pipe(
+    SecureUrl.withoutRedirects,
+    // An issuer has no use for the ids of our traces.
+    Effect.provideService(HttpClient.TracerPropagationEnabled, false),
+    inTime(timeLimit, () => unavailable(url, `no answer within ${Duration.format(timeLimit)}`)),
+    Effect.catchTag("HttpClientError", ({ reason }) =>
+      reason._tag === "EmptyBodyError"
+        ? Effect.succeed({ status: 200 })
+        : Effect.fail(unavailable(url, "the request failed")))
+  )
+}
 
 const decodeJson = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Unknown))
 // A key set is far smaller; whoever sends more fills memory.

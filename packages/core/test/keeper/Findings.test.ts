@@ -2,10 +2,11 @@
 import { IamError, Selection, Session, SessionKey, SessionLock, TokenSet } from "@effect-authn/core"
 import { ScriptedIam } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
-import { type Clock, DateTime, Deferred, Duration, Effect, Exit, Fiber, Option, Redacted } from "effect"
+import { DateTime, Deferred, Duration, Effect, Exit, Fiber, Option, Redacted } from "effect"
 import { TestClock } from "effect/testing"
 import * as v8 from "node:v8"
 import * as vm from "node:vm"
+import { makeEventLoop } from "../eventLoop.ts"
 import { as, type House, identityLock, makeHouse, nameOf, type Program, refreshTokenOf } from "./programs.ts"
 
 const raw = (tokens: TokenSet.TokenSet) => Redacted.value(tokens.accessToken)
@@ -162,6 +163,27 @@ describe("a program that was stopped while an answer came", () => {
       loop.stopFor(Duration.seconds(1))
       yield* loop.turn
       assert.notStrictEqual(refreshTokenOf(yield* Fiber.join(renewal)), refreshTokenOf(signedIn))
+    }))
+
+  it.effect("looks at the answer to its logout before it says that the IAM was not told", () =>
+    Effect.gen(function*() {
+      const loop = makeEventLoop()
+      const arrived = yield* Deferred.make<void>()
+      const house = yield* makeHouse()
+      const one = yield* house.start({
+        clock: loop.clock,
+        iam: ({ revoke }) => ({ revoke: (session) => Effect.andThen(Deferred.await(arrived), revoke(session)) })
+      })
+      yield* one.auth.login(as("ada"))
+      const logout = yield* soon(one.auth.logout)
+      yield* loop.turn
+      loop.stopFor(Duration.seconds(40))
+      yield* loop.turn
+      yield* Deferred.succeed(arrived, undefined)
+      yield* loop.turn
+      loop.stopFor(Duration.seconds(1))
+      yield* loop.turn
+      assert.strictEqual((yield* Fiber.join(logout))._tag, "Revoked")
     }))
 })
 
@@ -611,33 +633,3 @@ const collectGarbage = Effect.promise(async () => {
     collect()
   }
 })
-
-/** The clock and the timers of a program that can be stopped. A turn of its event loop fires the timers that are due. */
-const makeEventLoop = () => {
-  let now = 0
-  let timers: Array<{ readonly at: number; readonly fire: () => void }> = []
-  const clock: Clock.Clock = {
-    currentTimeMillisUnsafe: () => now,
-    currentTimeMillis: Effect.sync(() => now),
-    currentTimeNanosUnsafe: () => BigInt(now) * 1_000_000n,
-    currentTimeNanos: Effect.sync(() => BigInt(now) * 1_000_000n),
-    monotonicTimeNanosUnsafe: () => BigInt(now) * 1_000_000n,
-    monotonicTimeNanos: Effect.sync(() => BigInt(now) * 1_000_000n),
-    sleep: (duration) =>
-      Duration.isZero(duration) ? Effect.void : Effect.callback((resume) => {
-        timers.push({ at: now + Duration.toMillis(duration), fire: () => resume(Effect.void) })
-      })
-  }
-  return {
-    clock,
-    stopFor: (duration: Duration.Duration) => {
-      now += Duration.toMillis(duration)
-    },
-    turn: Effect.promise(() => {
-      const due = timers.filter(({ at }) => at <= now)
-      timers = timers.filter(({ at }) => at > now)
-      for (const { fire } of due) fire()
-      return new Promise((resolve) => setImmediate(resolve))
-    })
-  }
-}
