@@ -1,6 +1,7 @@
 /**
  * The whole command, wherever it runs: `Process` runs it as a program.
  */
+import * as SessionLock from "@effect-authn/core/storage/SessionLock"
 import * as CliConfig from "effect/cli/CliConfig"
 import type * as CliError from "effect/cli/CliError"
 import * as CliOutput from "effect/cli/CliOutput"
@@ -115,6 +116,15 @@ const presenter = Effect.map(Effect.context<Stdio.Stdio>(), (stdio): CliOutput.P
   }, Effect.provideContext(stdio))
 }))
 
+/** Who waits for another program is told at once for which, and what ends that. */
+const layerWaiting = Layer.effect(
+  SessionLock.OnWait,
+  Effect.map(
+    Effect.context<Stdio.Stdio>(),
+    (stdio) => ({ message }: SessionLock.Wait) => Effect.provideContext(Output.say(`authn: ${message}`), stdio)
+  )
+)
+
 /** What the command needs beside the services of the platform. It takes the place of the platform's terminal. */
 export const layer: Layer.Layer<Terminal.Terminal | Warnings.Warnings, never, Stdio.Stdio | Terminal.Terminal> = Layer
   .mergeAll(
@@ -122,6 +132,7 @@ export const layer: Layer.Layer<Terminal.Terminal | Warnings.Warnings, never, St
     Layer.effect(CliOutput.Presenter, presenter),
     Input.layerTheme,
     Input.layerTerminal,
+    layerWaiting,
     Warnings.layer
   )
 

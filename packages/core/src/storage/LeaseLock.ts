@@ -12,7 +12,17 @@ import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type { SessionKey } from "../session/SessionKey.ts"
-import { Deadline, Holder, patience, type Purpose, SessionLock, SessionLockError } from "./SessionLock.ts"
+import {
+  Deadline,
+  Holder,
+  OnWait,
+  patience,
+  type Purpose,
+  SessionLock,
+  SessionLockError,
+  silence,
+  Wait
+} from "./SessionLock.ts"
 import type { TokenStorageError } from "./TokenStorageError.ts"
 
 /**
@@ -117,6 +127,9 @@ export const make = Effect.fnUntraced(function*(options: {
         Effect.repeat({ while: (isOurs) => isOurs })
       )
 
+      const onWait = yield* OnWait
+      let isTold = false
+
       return yield* Effect.uninterruptibleMask((restore) =>
         Effect.gen(function*() {
           for (let pause = 5;; pause = Math.min(pause * 1.6, 250)) {
@@ -133,6 +146,10 @@ export const make = Effect.fnUntraced(function*(options: {
                 holder: holder.value,
                 detail: `gave up after ${Duration.format(longest(purpose))}; end that program, or try again`
               })
+            }
+            if (!isTold && waited() >= Duration.toMillis(silence)) {
+              isTold = true
+              yield* onWait(Wait.make({ key, purpose, holder: holder.value, patience: longest(purpose) }))
             }
             yield* restore(Effect.sleep(pause * (0.5 + (yield* Random.next))))
           }

@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as References from "effect/References"
 import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import { SessionKey } from "../session/SessionKey.ts"
@@ -91,6 +92,53 @@ export class SessionLock extends Context.Service<SessionLock, {
 export const Holder = Context.Reference<string>("@effect-authn/core/storage/SessionLock/Holder", {
   defaultValue: () => "this program"
 })
+
+/**
+ * A lock that somebody else has, and that is waited for: whose session, what for, who has it, as far as that is known, and how
+ * long it is waited for. `message` says so for people, with what ends the waiting.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Wait extends Schema.Class<Wait>("@effect-authn/core/storage/SessionLock/Wait")({
+  key: SessionKey,
+  purpose: Schema.Literals(["renew", "login"]),
+  holder: Schema.String,
+  patience: Schema.Duration
+}) {
+  /** For people, on one line. */
+  get message(): string {
+    const what = this.purpose === "login"
+      ? "is signing in already, and what it signs in is used here, too: finish that login, or end that program"
+      : "renews the session: it is waited for; end that program if it hangs"
+    return `${this.key.label}: ${this.holder} ${what} (waiting ${Duration.format(this.patience)} at most)`
+  }
+}
+
+/**
+ * What is done when a lock is waited for, once for each wait and before a second is over. Default: a warning on the standard
+ * error where somebody signs in, since a person waits there, and nothing where a session is renewed.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const OnWait = Context.Reference<(wait: Wait) => Effect.Effect<void>>(
+  "@effect-authn/core/storage/SessionLock/OnWait",
+  {
+    defaultValue: () => ({ message, purpose }) =>
+      purpose === "login"
+        ? Effect.provideService(Effect.logWarning(message), References.LogToStderr, true)
+        : Effect.void
+  }
+)
+
+/**
+ * How long a lock is waited for before `OnWait` is told.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const silence = Duration.millis(500)
 
 /**
  * How many milliseconds are left for what only the holder of the lock may do, as `withLock` provides it around its effect:

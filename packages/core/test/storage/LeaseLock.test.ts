@@ -71,6 +71,40 @@ describe("a lock made of leases", () => {
       assert.isFalse(isHeld())
     }))
 
+  for (const purpose of ["login", "renew"] as const) {
+    it.effect(`who waits to ${purpose} is told once, within a second, who has the lease`, () =>
+      Effect.gen(function*() {
+        const { leases } = makeStore()
+        const lock = yield* makeLock(leases)
+        const told: Array<string> = []
+        const onWait = ({ message }: SessionLock.Wait) => Effect.sync(() => told.push(message))
+        const first = yield* Effect.sleep("10 seconds").pipe(
+          lock.withLock(key, purpose),
+          Effect.provideService(SessionLock.Holder, "process 7 on alpha"),
+          Effect.forkChild
+        )
+        yield* TestClock.adjust(0)
+        const second = yield* Effect.void.pipe(
+          lock.withLock(key, purpose),
+          Effect.provideService(SessionLock.OnWait, onWait),
+          Effect.forkChild
+        )
+        yield* TestClock.adjust("400 millis")
+        assert.deepStrictEqual(told, [])
+        yield* TestClock.adjust("600 millis")
+        assert.lengthOf(told, 1)
+        assert.include(told[0], "process 7 on alpha")
+        assert.match(told[0]!, purpose === "login" ? /finish that login, or end that program/ : /end that program if/)
+        yield* TestClock.adjust("10 seconds")
+        yield* Fiber.join(first)
+        yield* Fiber.join(second)
+        assert.lengthOf(told, 1)
+        // a lock that is free is no wait
+        yield* Effect.void.pipe(lock.withLock(key, purpose), Effect.provideService(SessionLock.OnWait, onWait))
+        assert.lengthOf(told, 1)
+      }))
+  }
+
   it.effect("a login is prolonged for as long as it takes, and no longer", () =>
     Effect.gen(function*() {
       const { isHeld, leases, log } = makeStore()

@@ -10,6 +10,7 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
@@ -85,8 +86,23 @@ export const make = Effect.fnUntraced(function*(options?: Options) {
       Effect.orElseSucceed(() => "another process")
     )
 
+  /** Takes the lock, and says meanwhile who has it. */
+  const acquire = Effect.fnUntraced(function*(key: SessionKey, purpose: SessionLock.Purpose) {
+    const name = `${SessionFiles.nameOf(key)}.${purpose}`
+    const patience = SessionLock.patience[purpose]
+    const onWait = yield* SessionLock.OnWait
+    const telling = yield* locks.pathOf(name).pipe(
+      Effect.flatMap(holderOf),
+      Effect.flatMap((holder) => onWait(SessionLock.Wait.make({ key, purpose, holder, patience }))),
+      Effect.delay(SessionLock.silence),
+      Effect.ignore,
+      Effect.forkChild
+    )
+    return yield* Effect.ensuring(locks.acquire(name, patience), Fiber.interrupt(telling))
+  })
+
   const enter = (key: SessionKey, purpose: SessionLock.Purpose) =>
-    locks.acquire(`${SessionFiles.nameOf(key)}.${purpose}`, SessionLock.patience[purpose]).pipe(
+    acquire(key, purpose).pipe(
       Effect.tap(sign),
       Effect.catchTags({
         PrivateFileError: ({ detail }) => Effect.fail(new SessionLockError({ key, purpose, detail })),

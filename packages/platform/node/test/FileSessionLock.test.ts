@@ -129,6 +129,26 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("FileSessionLock", (i
     }).pipe(Effect.scoped))
 })
 
+it.effect("who waits is told once, within a second, which process has the lock", () =>
+  Effect.gen(function*() {
+    const directory = yield* temporary
+    const holder = yield* start("holder", directory, "authn login")
+    yield* holder.line
+    const told: Array<string> = []
+    const waiting = yield* locked(directory, Effect.void).pipe(
+      Effect.provideService(SessionLock.OnWait, ({ message }) => Effect.sync(() => told.push(message))),
+      Effect.forkChild
+    )
+    const waitFor = Effect.andThen(TestClock.withLive(Effect.sleep("100 millis")))
+    yield* TestClock.adjust("400 millis").pipe(waitFor)
+    assert.deepStrictEqual(told, [])
+    yield* TestClock.adjust("500 millis").pipe(waitFor)
+    yield* TestClock.adjust("10 seconds").pipe(waitFor)
+    assert.lengthOf(told, 1)
+    assert.include(told[0], `authn login, process ${holder.pid} on `)
+    yield* Fiber.interrupt(waiting)
+  }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer)))
+
 for (const [name, holds] of [["authn login", /authn login, process/], [undefined, /held by process/]] as const) {
   it.effect(`gives up after a minute and names the holder${name === undefined ? "" : `, ${name}`}`, () =>
     Effect.gen(function*() {

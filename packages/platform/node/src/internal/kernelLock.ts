@@ -19,6 +19,8 @@ export class LockBusy extends Data.TaggedError("LockBusy")<{ readonly path: stri
 
 /** Locks that the operating system releases with the process that holds them. */
 export interface KernelLocks {
+  /** The path of the file of a lock. */
+  readonly pathOf: (name: string) => Effect.Effect<string, PrivateFile.PrivateFileError>
   /** Takes the lock of that name until the scope closes, and gives the path of its file. */
   readonly acquire: (
     name: string,
@@ -75,15 +77,16 @@ export const make = Effect.fnUntraced(function*(directory: Exit.Exit<string, Pri
     return path
   })
 
+  const pathOf = (name: string) => Effect.map(directory, (sessions) => Path.join(sessions, "locks", `${name}.lock`))
+
   const locks: KernelLocks = {
+    pathOf,
     acquire: (name, patience) =>
-      Effect.flatMap(directory, (sessions) => {
-        const path = Path.join(sessions, "locks", `${name}.lock`)
-        return Effect.timeoutOrElse(take(path), {
+      Effect.flatMap(pathOf(name), (path) =>
+        Effect.timeoutOrElse(take(path), {
           duration: patience,
           orElse: () => Effect.fail(new LockBusy({ path }))
-        })
-      })
+        }))
   }
   return locks
 })
