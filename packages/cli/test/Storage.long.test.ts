@@ -23,7 +23,7 @@ const installed = (home: Home): Home => {
     path.join(directory, "node_modules/@napi-rs/keyring")
   )
   const bundle = path.join(directory, "authn.mjs")
-  fs.copyFileSync(main, bundle)
+  fs.cpSync(path.dirname(main), directory, { recursive: true })
   return { ...home, spawn: (args, options) => home.spawn(args, { ...options, main: bundle }) }
 }
 

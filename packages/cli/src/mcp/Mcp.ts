@@ -4,8 +4,7 @@
 import { NotAuthenticated, ReauthenticationRequired } from "@effect-authn/core/AuthError"
 import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import { Holder } from "@effect-authn/core/storage/SessionLock"
-import * as ClientRegistration from "@effect-authn/mcp/ClientRegistration"
-import * as McpAuth from "@effect-authn/mcp/McpAuth"
+import type * as McpAuth from "@effect-authn/mcp/McpAuth"
 import * as NodeAuth from "@effect-authn/platform-node/NodeAuth"
 import * as NodeBackgroundSleep from "@effect-authn/platform-node/NodeBackgroundSleep"
 import * as NodeLogin from "@effect-authn/platform-node/NodeLogin"
@@ -23,22 +22,29 @@ import { Failure, usage } from "../Failure.ts"
 import * as Input from "../Input.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
-import * as Bridge from "./Bridge.ts"
 
 const url = Argument.String("url").pipe(
   Argument.withDescription("The address of the server, for example https://mcp.example.com/mcp")
 )
 
+// Loaded by who needs them, so that no other command starts slower for them.
+const loadMcpAuth = Effect.promise(() => import("@effect-authn/mcp/McpAuth"))
+const loadClientRegistration = Effect.promise(() => import("@effect-authn/mcp/ClientRegistration"))
+const loadBridge = Effect.promise(() => import("./Bridge.ts"))
+
 /** What a sign-in needs of this machine. Under a host there is nobody to ask where sessions may be kept: see docs/mcp.md. */
-const services = Effect.map(Settings.make(), ({ policy }) =>
-  Layer.mergeAll(
+const services = Effect.gen(function*() {
+  const { policy } = yield* Settings.make()
+  const { callbackPorts } = yield* loadClientRegistration
+  return Layer.mergeAll(
     NodeAuth.layerHttpClient,
     NodeAuth.layerPublicHttpClient,
-    NodeLogin.layer({ ports: [...ClientRegistration.callbackPorts, 0, 0, 0, 0] }),
+    NodeLogin.layer({ ports: [...callbackPorts, 0, 0, 0, 0] }),
     AccountServices.storage(policy ?? "auto", Effect.succeed(true)),
     NodeBackgroundSleep.layer,
     Layer.sync(Holder, () => `process ${process.pid}`)
-  ))
+  )
+})
 
 const within = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.scoped(Effect.flatMap(
@@ -103,6 +109,7 @@ const login = Command.make("login", {
       },
       scopes: Option.getOrUndefined(Option.map(scope, (scope) => scope.split(/\s+/).filter(Boolean)))
     }
+    const McpAuth = yield* loadMcpAuth
     yield* failing(McpAuth.login(options))
     const status = yield* McpAuth.status(options)
     if (yield* Settings.JsonFlag) return yield* Output.json(encoded(status))
@@ -122,6 +129,7 @@ const encoded = ({ clientId, expiresAt, isSignedIn, issuer, scopes, url }: McpAu
 
 const status = Command.make("status", { url: Argument.optional(url) }, (given) =>
   Effect.gen(function*() {
+    const McpAuth = yield* loadMcpAuth
     const name = yield* account
     const urls = Option.isSome(given.url) ? [given.url.value] : yield* McpAuth.servers
     const found = yield* Effect.forEach(urls, (url) => McpAuth.status({ url, account: name }))
@@ -148,6 +156,7 @@ const status = Command.make("status", { url: Argument.optional(url) }, (given) =
 
 const logout = Command.make("logout", { url }, ({ url }) =>
   Effect.gen(function*() {
+    const McpAuth = yield* loadMcpAuth
     const revocation = yield* failing(McpAuth.logout({ url, account: yield* account }))
     if (yield* Settings.JsonFlag) {
       return yield* Output.json({
@@ -166,6 +175,7 @@ const logout = Command.make("logout", { url }, ({ url }) =>
 
 const header = Command.make("header", { url }, ({ url }) =>
   Effect.gen(function*() {
+    const McpAuth = yield* loadMcpAuth
     const { bearer } = yield* McpAuth.make({ url, account: yield* account, login: "never" })
     const { tokens } = yield* failing(bearer)
     yield* Output.json({ Authorization: Redacted.value(TokenSet.authorization(tokens)) })
@@ -175,7 +185,9 @@ const header = Command.make("header", { url }, ({ url }) =>
 
 const stdio = Command.make("stdio", { url }, ({ url }) =>
   Effect.gen(function*() {
+    const McpAuth = yield* loadMcpAuth
     const auth = yield* McpAuth.make({ url, account: yield* account })
+    const Bridge = yield* loadBridge
     yield* Bridge.run(auth, url)
   }).pipe(within)).pipe(
     Command.withDescription("Relay a server to a host that starts programs, and sign in when the server asks for it"),
