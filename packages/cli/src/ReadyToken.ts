@@ -1,6 +1,6 @@
 /**
- * The short way for `authn token`: the session of a plain file, when its token is fresh. It knows the stored document by
- * its outline only and loads nothing but Node's own modules. Whatever is in any way special is left to the long way,
+ * The short way for `authn token`: the session of a file, plain or encrypted with a key of the environment, when its token
+ * is fresh. It knows the stored document by its outline only and loads nothing but Node's own modules. Whatever is in any way special is left to the long way,
  * which decides the same (`test/ReadyToken.test.ts` compares them).
  */
 import * as fs from "node:fs"
@@ -79,6 +79,27 @@ const read = (file: string): string => {
   return fs.readFileSync(file, "utf8")
 }
 
+const keyVariable = "EFFECT_AUTHN_KEY"
+
+/** The text of a document that `EncryptedTokenStorage` sealed with one of the keys in the environment. */
+const unsealed = (text: string, environment: Environment): string => {
+  const { sealed: { data, key, nonce, of }, version } = JSON.parse(text)
+  // Only here, since a plain file needs none of it.
+  const { createDecipheriv, createHash } = process.getBuiltinModule("node:crypto")
+  const bytes = (environment[keyVariable] ?? "").split(/[\s,]+/).map((word) => Buffer.from(word, "base64")).find((
+    bytes
+  ) =>
+    createHash("sha256").update("effect-authn key name").update(bytes).digest().subarray(0, 16).toString(
+      "base64url"
+    ) === key
+  )
+  if (bytes === undefined) throw new Error("that is not simple")
+  const sealed = Buffer.from(data, "base64url")
+  const opening = createDecipheriv("aes-256-gcm", bytes, Buffer.from(nonce, "base64url"), { authTagLength: 16 })
+  opening.setAAD(Buffer.from(JSON.stringify([version, key, of]))).setAuthTag(sealed.subarray(-16))
+  return Buffer.concat([opening.update(sealed.subarray(0, -16)), opening.final()]).toString()
+}
+
 const members = ["organization", "project", "resource", "scope"]
 
 /**
@@ -99,13 +120,15 @@ export const find = (
       read(path.join(data, "accounts", "current")).trim()
     if (!/^[\w.@+-]+$/.test(name)) return undefined
     const account = JSON.parse(read(path.join(data, "accounts", `${name}.json`)))
-    if (account.version !== 1 || account.place !== "plain-file" || typeof account.file !== "string") return undefined
+    if (account.version !== 1 || typeof account.file !== "string") return undefined
+    if (account.place !== "plain-file" && account.place !== "encrypted-file") return undefined
     if (typeof account.window !== "number" || typeof account.shortLivedFraction !== "number") return undefined
     if (
       account.dialect === "datalayer" && asked?.account === undefined &&
       datalayer.some((variable) => isSet(environment, variable))
     ) return undefined
-    const { session, version } = JSON.parse(read(account.file))
+    const text = read(account.file)
+    const { session, version } = JSON.parse(account.place === "plain-file" ? text : unsealed(text, environment))
     const { client, issuer } = session.key
     if (version !== 1 || issuer !== account.issuer || client !== account.client || session.key.account !== name) {
       return undefined

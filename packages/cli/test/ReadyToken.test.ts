@@ -8,7 +8,7 @@ import * as path from "node:path"
 // The command has no library of its own to import from.
 // @ts-expect-error TS2878: the tests' project emits nothing
 import * as ReadyToken from "../src/ReadyToken.ts"
-import { expire, login, main, simulated, storedToken } from "./authn.ts"
+import { data, expire, login, main, simulated } from "./authn.ts"
 
 const now = 1_800_000_000_000
 const key = { issuer: "https://iam.example.com", client: "datalayer", account: "default" }
@@ -138,25 +138,49 @@ describe("ReadyToken", () => {
       }
     }))
 
-  it.live("is the way of the sessions that logins leave: what is packed behind it is not even read", () =>
+  it.live("is the way of the sessions that logins leave: the file with everything else is not even there", () =>
     simulated({}, (simulator, home) =>
       Effect.gen(function*() {
-        const text = fs.readFileSync(main, "latin1")
-        const packed = text.lastIndexOf("/*packed:")
-        assert.isAbove(packed, 0)
-        const damaged = path.join(home.directory, "damaged.mjs")
-        fs.writeFileSync(damaged, `${text.slice(0, packed)}/*packed:garbage*/\n`, "latin1")
-        for (const dialect of ["datalayer", "genomcore"] as const) {
-          yield* login(home, simulator.issuer, dialect, ["--account", dialect])
-          const args = ["token", "--account", dialect]
-          const short = yield* home.spawn(args, { main: damaged })
-          assert.deepStrictEqual(
-            [short.stdout, short.stderr, short.code],
-            [`${storedToken(home, dialect)}\n`, "", 0],
-            dialect
-          )
+        const alone = path.join(home.directory, "alone.mjs")
+        fs.copyFileSync(main, alone)
+        const EFFECT_AUTHN_KEY = Buffer.alloc(32, 7).toString("base64")
+        const keys = `${Buffer.alloc(32, 9).toString("base64")},${EFFECT_AUTHN_KEY.replaceAll("/", "_")}`
+        for (
+          const [name, dialect, options, env] of [
+            ["one", "datalayer", [], {}],
+            ["two", "genomcore", [], {}],
+            ["sealed", "datalayer", ["--storage", "encrypted-file"], { EFFECT_AUTHN_KEY }],
+            ["rotated", "genomcore", ["--storage", "encrypted-file"], { EFFECT_AUTHN_KEY }]
+          ] as const
+        ) {
+          yield* login(home, simulator.issuer, dialect, ["--account", name, ...options], env)
+          const args = ["token", "--account", name]
+          const long = yield* home.run([...args, "--json"], { env })
+          const { token } = JSON.parse(long.stdout)
+          const given = name === "rotated" ? { EFFECT_AUTHN_KEY: keys } : env
+          const short = yield* home.spawn(args, { main: alone, env: given })
+          assert.deepStrictEqual([short.stdout, short.stderr, short.code], [`${token}\n`, "", 0], name)
         }
-        expire(home, Date.now() - 1000, "genomcore")
-        assert.notStrictEqual((yield* home.spawn(["token", "--account", "genomcore"], { main: damaged })).code, 0)
+        expire(home, Date.now() - 1000, "two")
+        assert.notStrictEqual((yield* home.spawn(["token", "--account", "two"], { main: alone })).code, 0)
+
+        // Without the key, with another one, or altered by a byte, it is for the long way to say so.
+        const { file } = JSON.parse(fs.readFileSync(data(home, "accounts/sealed.json"), "utf8"))
+        const find = (env: Record<string, string>) =>
+          ReadyToken.find(["token", "--account", "sealed"], { HOME: home.directory, ...env }, "linux", Date.now())
+        assert.isDefined(find({ EFFECT_AUTHN_KEY }))
+        assert.isUndefined(find({}))
+        assert.isUndefined(find({ EFFECT_AUTHN_KEY: Buffer.alloc(32, 8).toString("base64") }))
+        assert.isUndefined(find({ EFFECT_AUTHN_KEY: "short" }))
+        const text = fs.readFileSync(file, "utf8")
+        const { sealed, version } = JSON.parse(text)
+        for (
+          const changed of [{ of: "0".repeat(64) }, {
+            data: sealed.data.replace(/^./, (first: string) => first === "A" ? "B" : "A")
+          }, { nonce: "" }]
+        ) {
+          fs.writeFileSync(file, JSON.stringify({ version, sealed: { ...sealed, ...changed } }))
+          assert.isUndefined(find({ EFFECT_AUTHN_KEY }), Object.keys(changed).join())
+        }
       })))
 })

@@ -241,7 +241,8 @@ export const login = (
   home: Home,
   issuer: string,
   dialect: "datalayer" | "genomcore",
-  more: ReadonlyArray<string> = []
+  more: ReadonlyArray<string> = [],
+  env: { readonly [name: string]: string } = {}
 ) =>
   home.run([
     "login",
@@ -254,7 +255,7 @@ export const login = (
     "--password-stdin",
     ...(dialect === "genomcore" ? ["--organization", "acme"] : []),
     ...more
-  ], { input: `${password}\n` })
+  ], { input: `${password}\n`, env })
 
 /** Where accounts and sessions are. */
 export const data = (home: Home, ...names: ReadonlyArray<string>) =>
