@@ -115,6 +115,7 @@ export default defineConfig({
       long("packages/storage/sql"),
       long("packages/storage/redis"),
       long("packages/testing"),
+      long("packages/vault"),
       long("scripts")
     ],
     coverage: {

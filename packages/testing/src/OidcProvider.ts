@@ -72,8 +72,8 @@ export class OidcProvider extends Context.Service<OidcProvider, {
    */
   readonly publicClient: { readonly id: string }
   /**
-   * Authenticates with `client_secret_basic`: signs people in at any port of `http://127.0.0.1/callback`, and gets tokens
-   * of its own (client credentials).
+   * Authenticates with `client_secret_basic`: signs people in at any port of `http://127.0.0.1/callback` or
+   * `http://127.0.0.1/connect/idp/callback`, and gets tokens of its own (client credentials).
    */
   readonly secretClient: { readonly id: string; readonly secret: Redacted.Redacted }
   /** Authenticates with `client_secret_post`, and gets tokens of its own only. */
@@ -172,7 +172,7 @@ export const layerAt = (
             token_endpoint_auth_method: "client_secret_basic",
             grant_types: ["authorization_code", "refresh_token", "client_credentials"],
             response_types: ["code"],
-            redirect_uris: ["http://127.0.0.1/callback"],
+            redirect_uris: ["http://127.0.0.1/callback", "http://127.0.0.1/connect/idp/callback"],
             id_token_signed_response_alg: "ES256"
           },
           {

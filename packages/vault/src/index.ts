@@ -3,6 +3,11 @@
 /**
  * @since 0.1.0
  */
+export * as Connect from "./Connect.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as IssuerRate from "./IssuerRate.ts"
 
 /**
