@@ -31,6 +31,7 @@ import * as Input from "./Input.ts"
 import * as Mcp from "./mcp/Mcp.ts"
 import * as Output from "./Output.ts"
 import * as Settings from "./Settings.ts"
+import * as Vault from "./vault/Vault.ts"
 import * as Warnings from "./Warnings.ts"
 
 const completions = GlobalFlag.Action({
@@ -62,6 +63,7 @@ const authn = Command.make("authn").pipe(
     Transfer.exportCommand,
     Transfer.importCommand,
     Mcp.command,
+    Vault.command,
     Explain.explain,
     Explain.config,
     Doctor.command,

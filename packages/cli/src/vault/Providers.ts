@@ -1,0 +1,141 @@
+/**
+ * The table of IAMs of a vault: a file without a secret.
+ */
+import type { IamClient } from "@effect-authn/core/iam/IamClient"
+import type { IamError } from "@effect-authn/core/iam/IamError"
+import type { RefreshPolicy } from "@effect-authn/core/session/RefreshPolicy"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Toml from "effect/encoding/Toml"
+import * as FileSystem from "effect/FileSystem"
+import type * as HttpClient from "effect/http/HttpClient"
+import type * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Path from "node:path"
+import * as Account from "../Account.ts"
+import { type Failure, usage } from "../Failure.ts"
+import * as TimeSpan from "../TimeSpan.ts"
+
+/** One IAM, ready to be built. */
+export type Provider = Layer.Layer<IamClient, IamError, HttpClient.HttpClient>
+
+const fields = {
+  dialect: Account.Dialect,
+  issuer: Schema.NonEmptyString,
+  client: Schema.optionalKey(Schema.NonEmptyString),
+  scopes: Schema.optionalKey(Schema.Union([Schema.String, Schema.Array(Schema.String)])),
+  client_secret_file: Schema.optionalKey(Schema.NonEmptyString),
+  reuse_grace: Schema.optionalKey(Schema.String)
+}
+type Entry = Schema.Schema.Type<Schema.Struct<typeof fields>>
+
+const decode = Schema.decodeUnknownEffect(Schema.Struct(fields))
+const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unknown))
+
+// A renewal has to end before the lease of its session does, and callers wait for 8 seconds.
+const policy = { timeLimit: Duration.seconds(10), spread: 0.8 }
+
+const example = `write, for example:\n[calendar]\ndialect = "oidc"\nissuer = "https://id.example.com"\n` +
+  `client = "my-service"\nscopes = "openid offline_access"\nclient_secret_file = "calendar.secret"`
+
+/** The table in the words of a file: TOML, or JSON where the file's name says so. */
+const read = Effect.fnUntraced(function*(path: string) {
+  const fs = yield* FileSystem.FileSystem
+  const text = yield* Effect.mapError(
+    fs.readFileString(path),
+    ({ reason }) => usage(`--providers: ${path} cannot be read (${reason._tag}); ${example}`)
+  )
+  const parsed = path.endsWith(".json")
+    ? Result.fromOption(decodeJson(text), () => "it is no JSON")
+    : Result.mapError(Toml.parse(text), ({ message }) => `it is no TOML: ${message}`)
+  if (Result.isFailure(parsed)) return yield* usage(`${path}: ${parsed.failure}; ${example}`)
+  if (!Predicate.isObject(parsed.success) || Array.isArray(parsed.success)) {
+    return yield* usage(`${path} is no table of IAMs; ${example}`)
+  }
+  return Object.entries(parsed.success)
+})
+
+const entryOf = Effect.fnUntraced(function*(path: string, name: string, value: unknown) {
+  const place = `${path}, [${name}]`
+  if (!Predicate.isObject(value)) return yield* usage(`${place}: an IAM is a table of its own; ${example}`)
+  for (const key of Object.keys(value)) {
+    if (key in fields) continue
+    return yield* usage(
+      /secret|password|token/.test(key)
+        ? `${place}: a secret never stands in this table: write it to a file, and its name as client_secret_file`
+        : `${place}: there is no "${key}", but ${Object.keys(fields).join(", ")}`
+    )
+  }
+  return yield* Effect.mapError(decode(value), ({ message }) => usage(`${place}: ${message.replaceAll("\n", " ")}`))
+})
+
+const secretOf = Effect.fnUntraced(function*(place: string, file: string) {
+  const fs = yield* FileSystem.FileSystem
+  const text = yield* Effect.mapError(
+    fs.readFileString(file),
+    ({ reason }) => usage(`${place}: the secret's file ${file} cannot be read (${reason._tag})`)
+  )
+  const secret = text.trim()
+  return secret === "" || /[\r\n\0]/.test(secret)
+    ? yield* usage(`${place}: ${file} has to hold the client's secret alone, on one line`)
+    : Redacted.make(secret, { label: "client_secret" })
+})
+
+const layerOf = Effect.fnUntraced(function*(path: string, name: string, entry: Entry) {
+  const place = `${path}, [${name}]`
+  const { client, client_secret_file, dialect, issuer, reuse_grace, scopes } = entry
+  const grace = reuse_grace === undefined ? 0 : TimeSpan.parse(reuse_grace)
+  if (grace === undefined) return yield* usage(`${place}: reuse_grace is a span as 30s or 2m`)
+  const ours: Partial<RefreshPolicy> = { ...policy, reuseGrace: Duration.seconds(grace) }
+  if (dialect !== "oidc" && (client_secret_file !== undefined || scopes !== undefined || client !== undefined)) {
+    return yield* usage(`${place}: client, scopes and client_secret_file are for the dialect oidc`)
+  }
+  switch (dialect) {
+    case "datalayer": {
+      const DatalayerIam = yield* Effect.promise(() => import("@effect-authn/iam-datalayer/DatalayerIam"))
+      return DatalayerIam.layer({ issuer, policy: ours }) satisfies Provider
+    }
+    case "genomcore": {
+      const GenomcoreIam = yield* Effect.promise(() => import("@effect-authn/iam-genomcore/GenomcoreIam"))
+      return GenomcoreIam.layer({ host: issuer, policy: ours }) satisfies Provider
+    }
+    case "oidc": {
+      if (client === undefined) return yield* usage(`${place}: an OpenID provider needs a client`)
+      const OidcIam = yield* Effect.promise(() => import("@effect-authn/iam-oidc/OidcIam"))
+      const secret = client_secret_file === undefined
+        ? undefined
+        : yield* secretOf(place, Path.resolve(Path.dirname(path), client_secret_file))
+      const layer: Provider = OidcIam.layer({
+        issuer,
+        clientId: client,
+        policy: ours,
+        ...(scopes === undefined
+          ? {}
+          : { scopes: typeof scopes === "string" ? scopes.split(/\s+/).filter(Boolean) : scopes }),
+        clientAuthentication: secret === undefined ? { method: "none" } : { method: "client_secret", secret }
+      })
+      return layer
+    }
+  }
+})
+
+/**
+ * The IAMs that a file names.
+ */
+export const load = Effect.fnUntraced(function*(
+  path: string
+): Effect.fn.Return<ReadonlyArray<Provider>, Failure, FileSystem.FileSystem> {
+  const providers: Array<Provider> = []
+  const known = new Set<string>()
+  for (const [name, value] of yield* read(path)) {
+    const entry = yield* entryOf(path, name, value)
+    const of = [entry.dialect, entry.issuer, entry.client].join("\n")
+    if (known.has(of)) return yield* usage(`${path}, [${name}]: this IAM and client are in the table already`)
+    known.add(of)
+    providers.push(yield* layerOf(path, name, entry))
+  }
+  return providers.length === 0 ? yield* usage(`${path} names no IAM; ${example}`) : providers
+})

@@ -1,0 +1,175 @@
+/**
+ * `authn vault`: a vault on this machine, or one machine of a fleet that shares a store.
+ */
+import * as Selection from "@effect-authn/core/session/Selection"
+import { ServiceTokens } from "@effect-authn/core/storage/ServiceTokens"
+import * as NodeAuth from "@effect-authn/platform-node/NodeAuth"
+import * as Sweeper from "@effect-authn/vault/Sweeper"
+import * as Vault from "@effect-authn/vault/Vault"
+import * as VaultServer from "@effect-authn/vault/VaultServer"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as Flag from "effect/cli/Flag"
+import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServer from "effect/http/HttpServer"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import * as Stdio from "effect/Stdio"
+import * as Http from "node:http"
+import * as Https from "node:https"
+import * as Os from "node:os"
+import * as Path from "node:path"
+import { usage } from "../Failure.ts"
+import * as Output from "../Output.ts"
+import * as Settings from "../Settings.ts"
+import * as Providers from "./Providers.ts"
+import * as Store from "./Store.ts"
+
+const file = (name: string, description: string) =>
+  Flag.String(name).pipe(Flag.withMetavar("FILE"), Flag.withDescription(description), Flag.optional)
+
+export const flags = {
+  providers: file("providers", "The table of IAMs; else providers.toml beside your config.toml"),
+  store: Store.storeFlag,
+  keyFile: file("key-file", "The key that sessions are encrypted with; it is made where there is nothing to read yet"),
+  host: Flag.String("host").pipe(
+    Flag.withMetavar("NAME"),
+    Flag.withDescription("Where to listen; this machine only, unless there is a certificate or a proxy"),
+    Flag.optional
+  ),
+  port: Flag.Int("port").pipe(
+    Flag.withMetavar("PORT"),
+    Flag.withDescription("The port, or 0 for any that is free"),
+    Flag.withDefault(4701)
+  ),
+  certificate: file("certificate", "The certificate to serve https with, and those above it, as PEM"),
+  privateKey: file("private-key", "The key of the certificate, as PEM"),
+  behindTlsProxy: Flag.Boolean("behind-tls-proxy").pipe(
+    Flag.withDescription("Serve http to others: only where a proxy in front speaks https"),
+    Flag.withDefault(false)
+  ),
+  tokenFile: file("token-file", "Where the first service token is written, unless a terminal shows it")
+}
+
+type Given = {
+  readonly [Name in keyof typeof flags]: (typeof flags)[Name] extends Flag.Flag<infer A> ? A : never
+}
+
+/** The server, and its address in words. */
+const listening = Effect.fnUntraced(function*({ behindTlsProxy, certificate, host, port, privateKey }: Given) {
+  const fs = yield* FileSystem.FileSystem
+  const read = (path: string) =>
+    Effect.mapError(fs.readFileString(path), ({ reason }) => usage(`${path} cannot be read (${reason._tag})`))
+  if (Option.isSome(certificate) !== Option.isSome(privateKey)) {
+    return yield* usage("--certificate and --private-key go together")
+  }
+  if (!(port >= 0 && port <= 65_535)) return yield* usage("--port takes a number from 0 to 65535")
+  const isSecure = Option.isSome(certificate) && Option.isSome(privateKey)
+  const isOpen = isSecure || behindTlsProxy
+  const name = Option.getOrElse(host, () => isOpen ? undefined : "127.0.0.1")
+  const isLoopback = name !== undefined && /^(localhost|127\.\d+\.\d+\.\d+|::1)$/.test(name)
+  if (!isLoopback && !isOpen) {
+    return yield* usage(
+      `--host ${name} would show tokens to everyone on the way: give --certificate and --private-key, ` +
+        "or --behind-tls-proxy where a proxy in front speaks https"
+    )
+  }
+  const pem = isSecure ? { cert: yield* read(certificate.value), key: yield* read(privateKey.value) } : undefined
+  const server = yield* Effect.try({
+    try: () => pem === undefined ? Http.createServer() : Https.createServer(pem),
+    catch: () => usage("--certificate and --private-key are not a certificate and its key, as PEM")
+  })
+  const layer = NodeHttpServer.layer(() => server, { port, ...(name === undefined ? {} : { host: name }) })
+  const addressOf = (actual: number) => {
+    const shown = name ?? (isSecure ? Os.hostname() : "localhost")
+    return `${isSecure ? "https" : "http"}://${shown.includes(":") ? `[${shown}]` : shown}:${actual}`
+  }
+  return { layer, addressOf }
+})
+
+const providersOf = Effect.fnUntraced(function*(told: Option.Option<string>) {
+  if (Option.isSome(told)) return yield* Providers.load(Path.resolve(told.value))
+  const fs = yield* FileSystem.FileSystem
+  const place = Path.join(Path.dirname(yield* Settings.filePath), "providers.toml")
+  if (yield* Effect.orElseSucceed(fs.exists(place), () => false)) return yield* Providers.load(place)
+  yield* Output.say(`authn: no --providers FILE, and no ${place}: this vault knows no IAM, and takes no session`)
+  return []
+})
+
+/** Makes a token where there is none yet: a terminal shows it, else it lies in a file. */
+const firstToken = Effect.fnUntraced(function*(told: Option.Option<string>) {
+  const tokens = yield* ServiceTokens
+  if ((yield* tokens.list).length > 0) return undefined
+  const made = yield* Effect.option(
+    tokens.create({ name: "first", rights: ["token", "sessions:write", "sessions:read"] })
+  )
+  // another machine was faster
+  if (Option.isNone(made)) return undefined
+  const stdio = yield* Stdio.Stdio
+  if (Option.isNone(told) && (yield* stdio.stdoutIsTerminal)) {
+    yield* Output.say("The first service token, shown this once:")
+    yield* Output.out(Redacted.value(made.value))
+    return undefined
+  }
+  const path = Option.isSome(told) ? Path.resolve(told.value) : Path.join(yield* Store.directory, "service-token")
+  yield* Store.writePrivate(path, `${Redacted.value(made.value)}\n`)
+  yield* Output.say(`The first service token is in ${path}, which only you may read.`)
+  return path
+})
+
+const encodeNote = Schema.encodeSync(Schema.fromJsonString(Schema.Unknown))
+
+/** The note of a token that was handed out, as a line for those who keep such notes. */
+const note = (event: VaultServer.HandedOut) =>
+  Output.show(`${
+    encodeNote({
+      at: DateTime.formatIso(event.at),
+      event: "token",
+      caller: event.caller,
+      issuer: event.key.issuer,
+      client: event.key.clientId,
+      account: event.key.account,
+      selection: Selection.id(event.selection),
+      replacement: event.isReplacement
+    })
+  }\n`)
+
+/** Serves until it is stopped. What is under way then becomes durable before the process ends. */
+export const serve = Effect.fnUntraced(function*(given: Given) {
+  const { addressOf, layer: server } = yield* listening(given)
+  const providers = yield* providersOf(given.providers)
+  const place = yield* Store.find(given.store)
+  const stored = yield* Layer.build(Store.layer(place, yield* Store.keys(place, given.keyFile)))
+  const tokenFile = yield* Effect.provideContext(firstToken(given.tokenFile), stored)
+  const vault = yield* Layer.build(
+    Sweeper.layer().pipe(
+      Layer.provideMerge(Vault.layer({ providers })),
+      Layer.provide(Layer.succeedContext(stored)),
+      Layer.provide(NodeAuth.layerHttpClient)
+    )
+  )
+  const served = yield* Layer.build(
+    HttpRouter.serve(VaultServer.layer({ audit: note, openapiPath: "/openapi.json" }), {
+      disableListenLog: true,
+      disableLogger: true
+    }).pipe(
+      Layer.provide([Layer.succeedContext(vault), Layer.succeedContext(stored)]),
+      Layer.provideMerge(server)
+    )
+  ).pipe(
+    Effect.catchTag("ServeError", () =>
+      Effect.fail(usage(`port ${given.port} is taken, or not yours to use: give another --port`)))
+  )
+  const { address } = Context.get(served, HttpServer.HttpServer)
+  const url = addressOf(address._tag === "UnixPathAddress" ? given.port : address.port)
+  yield* Output.say(`Serving ${providers.length} IAM${providers.length === 1 ? "" : "s"}.`)
+  yield* (yield* Settings.JsonFlag)
+    ? Output.json({ url, tokenFile: tokenFile ?? null })
+    : Output.out(url)
+  return yield* Effect.never
+}, Effect.scoped)

@@ -1,0 +1,151 @@
+/**
+ * Where a vault keeps its sessions, and the key that it encrypts them with.
+ */
+import * as Keys from "@effect-authn/core/storage/EncryptionKeys"
+import * as EncryptedTokenStorage from "@effect-authn/core/storage/EncryptedTokenStorage"
+import * as NodeSqlite from "@effect-authn/platform-node/NodeSqlite"
+import * as FileTokenStorage from "@effect-authn/platform-node/FileTokenStorage"
+import * as SqlTokenStorage from "@effect-authn/storage-sql/SqlTokenStorage"
+import * as RestPolicy from "@effect-authn/vault/RestPolicy"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Effect from "effect/Effect"
+import * as Base64 from "effect/encoding/Base64"
+import * as Flag from "effect/cli/Flag"
+import * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as PlatformError from "effect/PlatformError"
+import * as Random from "effect/Random"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import type { SqlClient } from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import * as Path from "node:path"
+import * as Account from "../Account.ts"
+import * as EnvironmentToken from "../EnvironmentToken.ts"
+import { failed, type Failure, usage } from "../Failure.ts"
+
+/** `--store`, at every command of a vault. */
+export const storeFlag = Flag.String("store").pipe(
+  Flag.withMetavar("PLACE"),
+  Flag.withDescription("A file of SQLite, or postgres://…; else AUTHN_VAULT_STORE, else a file in your data directory"),
+  Flag.optional
+)
+
+// Longer than the time limit of a renewal and two writes, and within the grace that IAMs give.
+const lease = "15 seconds"
+
+/** Where a vault of this user has its files. */
+export const directory = Effect.map(Account.directory, (data) => Path.join(data, "vault"))
+
+/** A place for sessions that is not opened yet. */
+export interface Store {
+  readonly isShared: boolean
+  readonly client: Layer.Layer<SqlClient, SqlError>
+  /** Whether there is something in it already, where that can be told without opening it. */
+  readonly exists: boolean
+  /** The directory of its file, or of the user's vault. */
+  readonly directory: string
+}
+
+/** What `--store` means. */
+export const find = Effect.fnUntraced(function*(
+  told: Option.Option<string>
+): Effect.fn.Return<Store, Failure, FileSystem.FileSystem> {
+  const fs = yield* FileSystem.FileSystem
+  const variable = yield* EnvironmentToken.setIn("AUTHN_VAULT_STORE")
+  const place = Option.getOrUndefined(Option.orElse(told, () => variable))
+  if (place !== undefined && /^[a-z][a-z0-9+.-]+:/i.test(place) && !/^[a-z]:[\\/]/i.test(place)) {
+    if (!/^postgres(ql)?:\/\/[^/]/i.test(place)) {
+      return yield* usage("--store takes a file, or an address as postgres://user@host/database")
+    }
+    const { layer } = yield* Effect.promise(() => import("@effect/sql-pg/PgClient"))
+    return {
+      isShared: true,
+      client: layer({ url: Redacted.make(place), applicationName: "authn vault", maxConnections: 8 }),
+      exists: true,
+      directory: yield* directory
+    }
+  }
+  const filename = Path.resolve(place ?? Path.join(yield* directory, "sessions.sqlite"))
+  return {
+    isShared: false,
+    client: NodeSqlite.layer({ filename }),
+    exists: yield* Effect.orElseSucceed(fs.exists(filename), () => false),
+    directory: Path.dirname(filename)
+  }
+})
+
+const unwritable = (path: string) => ({ reason }: PlatformError.PlatformError): Failure =>
+  failed(`${path} cannot be written (${reason._tag}): make its directory yours to write, and free some space`)
+
+/** Writes a file that only this user may read, in the place of an earlier one, all at once. */
+export const writePrivate = Effect.fnUntraced(function*(path: string, text: string) {
+  const fs = yield* FileSystem.FileSystem
+  const temporary = `${path}.${yield* Random.nextInt}.tmp`
+  yield* fs.makeDirectory(Path.dirname(path), { recursive: true, mode: 0o700 }).pipe(
+    Effect.andThen(fs.writeFileString(temporary, text, { mode: 0o600, flag: "wx" })),
+    Effect.andThen(fs.rename(temporary, path)),
+    Effect.onError(() => Effect.ignore(fs.remove(temporary, { force: true }))),
+    Effect.uninterruptible,
+    Effect.mapError(unwritable(path))
+  )
+})
+
+/** A key in a file, made there where there is none and nothing that it could be missing for. */
+const made = Effect.fnUntraced(function*(path: string, store: Store) {
+  const fs = yield* FileSystem.FileSystem
+  if (!(yield* Effect.orElseSucceed(fs.exists(path), () => false))) {
+    if (store.exists) {
+      return yield* usage(
+        store.isShared
+          ? `there is no key in ${path}: make one for all machines with: openssl rand -base64 32`
+          : `there is no key in ${path}, and sessions that were encrypted with one: put the key back, or move the sessions away`
+      )
+    }
+    const key = Base64.encode(SecureRandom.randomBytesUnsafe(Keys.keyLength))
+    // Of two that start at once, one makes it.
+    yield* fs.makeDirectory(Path.dirname(path), { recursive: true, mode: 0o700 }).pipe(
+      Effect.andThen(fs.writeFileString(path, `${key}\n`, { mode: 0o600, flag: "wx" })),
+      Effect.catchReason("PlatformError", "AlreadyExists", () => Effect.void),
+      Effect.mapError(unwritable(path))
+    )
+  }
+  return Keys.layerFile(path)
+})
+
+/** The key: of the file that is named, of the environment, of the keychain, else of a file beside the sessions. */
+export const keys = Effect.fnUntraced(function*(store: Store, file: Option.Option<string>) {
+  const fs = yield* FileSystem.FileSystem
+  if (Option.isSome(file)) return yield* made(Path.resolve(file.value), store)
+  if (Option.isSome(yield* EnvironmentToken.setIn("EFFECT_AUTHN_KEY"))) return Keys.layerEnvironment()
+  if (store.isShared) {
+    return yield* usage(
+      "no key: machines that share a store share its key, so give each the same --key-file (openssl rand -base64 32)"
+    )
+  }
+  const beside = Path.join(store.directory, "vault.key")
+  if (yield* Effect.orElseSucceed(fs.exists(beside), () => false)) return Keys.layerFile(beside)
+  const Keychain = yield* Effect.promise(() => import("@effect-authn/storage-keyring/KeychainKeySource"))
+  const inKeychain = Layer.provide(
+    Keychain.layer({ name: `vault in ${store.directory}` }),
+    FileTokenStorage.layer({ directory: Path.join(store.directory, "locks") })
+  )
+  const isThere = yield* Keys.EncryptionKeys.use(({ available }) => Effect.result(available)).pipe(
+    Effect.provide(inKeychain, { local: true })
+  )
+  return Result.isSuccess(isThere) ? inKeychain : yield* made(beside, store)
+})
+
+/** Opens the store, with its sessions encrypted, and says how they lie there. */
+export const layer = <E, R>(store: Store, key: Layer.Layer<Keys.EncryptionKeys, E, R>) =>
+  EncryptedTokenStorage.layer(
+    SqlTokenStorage.layer({ lease, changes: "none" }).pipe(
+      Layer.provide(RestPolicy.layer({ lease })),
+      Layer.provide(store.client)
+    )
+  ).pipe(Layer.provide(key))
+
+/** Opens the store for its service tokens only, which need no key. */
+export const serviceTokens = (store: Store) =>
+  Layer.provide(SqlTokenStorage.layer({ changes: "none" }), store.client)
