@@ -147,6 +147,18 @@ const forbidden = BearerAuth.InsufficientScope.pipe(HttpApiSchema.encodeToWithHe
   })
 }))
 
+// A store that is away knows of no service token, as a server without keys of no JWT.
+const unknowable = BearerAuth.KeysUnavailable.pipe(HttpApiSchema.encodeToWithHeaders({
+  body: Schema.Struct(refusalOf).pipe(HttpApiSchema.status(503)),
+  headers: { "retry-after": Schema.optionalKey(Schema.String) }
+}, {
+  decode: () => new BearerAuth.KeysUnavailable({}),
+  encode: (error) => ({
+    body: { error: "unavailable", error_description: error.message },
+    headers: { "retry-after": `${error.retryAfter ?? 1}` }
+  })
+}))
+
 /**
  * Who calls: a service, by a token of the vault's, or a program or person, by a JWT that the program's own rule lets pass.
  *
@@ -173,7 +185,7 @@ export class Caller extends Context.Service<Caller, Identity>()("@effect-authn/v
  */
 export class VaultAuth extends HttpApiMiddleware.Service<VaultAuth, { provides: Caller }>()(
   "@effect-authn/vault/VaultApi/VaultAuth",
-  { security: BearerAuth.security, error: [unauthorized, forbidden, unavailable] }
+  { security: BearerAuth.security, error: [unauthorized, forbidden, unknowable] }
 ) {}
 
 /**
@@ -220,7 +232,7 @@ export const TokenRequest = Schema.Struct({
  * @since 0.1.0
  */
 export const TokenAnswer = Schema.Struct({
-  access_token: Schema.RedactedFromValue(Schema.String, { label: "access_token" }),
+  access_token: Schema.RedactedFromValue(Schema.String),
   token_type: Schema.String,
   expires_in: Schema.OptionFromOptionalKey(Schema.Natural),
   expires_at: Schema.OptionFromOptionalKey(Schema.DateTimeUtcFromString),
@@ -237,13 +249,13 @@ export const TokenAnswer = Schema.Struct({
 export const SessionRequest = Schema.Struct({
   ...key,
   selection,
-  access_token: Schema.RedactedFromValue(Schema.String, { label: "access_token" }),
+  access_token: Schema.RedactedFromValue(Schema.String),
   token_type: Schema.optionalKey(Schema.String),
   expires_in: Schema.optionalKey(Schema.Union([Schema.Finite, Schema.String])),
-  refresh_token: Schema.optionalKey(Schema.RedactedFromValue(Schema.String, { label: "refresh_token" })),
+  refresh_token: Schema.optionalKey(Schema.RedactedFromValue(Schema.String)),
   refresh_expires_in: Schema.optionalKey(Schema.Union([Schema.Finite, Schema.String])),
   refresh_token_expires_in: Schema.optionalKey(Schema.Union([Schema.Finite, Schema.String])),
-  id_token: Schema.optionalKey(Schema.RedactedFromValue(Schema.String, { label: "id_token" })),
+  id_token: Schema.optionalKey(Schema.RedactedFromValue(Schema.String)),
   scope: Schema.optionalKey(Schema.String)
 })
 

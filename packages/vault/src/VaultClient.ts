@@ -19,6 +19,7 @@ import * as RefreshPolicy from "@effect-authn/core/session/RefreshPolicy"
 import * as Selection from "@effect-authn/core/session/Selection"
 import * as Session from "@effect-authn/core/session/Session"
 import * as TokenSet from "@effect-authn/core/session/TokenSet"
+import * as Context from "effect/Context"
 import * as Digest from "effect/crypto/Digest"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -58,6 +59,20 @@ export interface Options {
   readonly policy?: Partial<RefreshPolicy.RefreshPolicy> | undefined
 }
 
+/**
+ * What this dialect has besides an `IamClient`.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class VaultClient extends Context.Service<VaultClient, {
+  /** Takes a token of an account's session, for `strategy`. `GrantDead` where the vault has no such session, or it ended. */
+  readonly take: (
+    account: string,
+    selection: Selection.Selection
+  ) => Effect.Effect<Session.TokenResponse, IamError>
+}>()("@effect-authn/vault/VaultClient") {}
+
 // The vault answers within its patience of 8 seconds.
 const timeLimit = Duration.seconds(10)
 
@@ -93,7 +108,7 @@ const reasonOf = (status: number, refusal: { readonly error: string; readonly er
  */
 export const make = Effect.fnUntraced(function*(
   options: Options
-): Effect.fn.Return<IamClient["Service"], IamError, HttpClient.HttpClient | Digest.Digest> {
+): Effect.fn.Return<Context.Context<IamClient | VaultClient>, IamError, HttpClient.HttpClient | Digest.Digest> {
   const http = yield* HttpClient.HttpClient
   const digest = yield* Digest.Digest
   const given = typeof options.url === "string" ? [options.url] : options.url
@@ -177,7 +192,21 @@ export const make = Effect.fnUntraced(function*(
     })
   }
 
-  return IamClient.of({
+  const take = (account: string, selection: Selection.Selection, refused?: string) => {
+    const indices = addresses.map((_, index) => (first + index) % addresses.length)
+    return Effect.flatMap(
+      fromAny(indices, {
+        issuer,
+        client: clientId,
+        account,
+        ...(Selection.id(selection) === "" ? {} : { selection: membersOf(selection) }),
+        ...(refused === undefined ? {} : { refused })
+      }),
+      Effect.fromResult
+    )
+  }
+
+  const iam = IamClient.of({
     issuer,
     clientId,
     policy,
@@ -190,16 +219,8 @@ export const make = Effect.fnUntraced(function*(
       const refused = Option.isNone(held)
         ? undefined
         : yield* Effect.provideService(VaultApi.digestOf(held.value.accessToken), Digest.Digest, digest)
-      const indices = addresses.map((_, index) => (first + index) % addresses.length)
-      const answer = yield* fromAny(indices, {
-        issuer,
-        client: clientId,
-        account: session.key.account,
-        ...(Selection.id(target) === "" ? {} : { selection: { ...membersOf(target) } }),
-        // Whoever asks for another one has no use for this one.
-        ...(refused === undefined ? {} : { refused })
-      })
-      return yield* Effect.fromResult(answer)
+      // Whoever asks for another one has no use for this one.
+      return yield* take(session.key.account, target, refused)
     }),
     whoami: () => unsupported("whoami", "the vault does not tell whose session it is"),
     revoke: () =>
@@ -213,6 +234,9 @@ export const make = Effect.fnUntraced(function*(
       decode: () => unsupported("import", "a vault takes sessions by PUT /sessions: put it in there")
     }
   })
+  return Context.make(IamClient, iam).pipe(
+    Context.add(VaultClient, VaultClient.of({ take: (account, selection) => take(account, selection) }))
+  )
 })
 
 const readToken = (token: Redacted.Redacted): Option.Option<Redacted.Redacted> =>
@@ -258,8 +282,8 @@ const membersOf = ({ organization, project, resource, scope }: Selection.Selecti
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options: Options): Layer.Layer<IamClient, IamError, HttpClient.HttpClient> =>
-  Layer.provide(Layer.effect(IamClient, make(options)), Digest.layerWebCrypto)
+export const layer = (options: Options): Layer.Layer<IamClient | VaultClient, IamError, HttpClient.HttpClient> =>
+  Layer.provide(Layer.effectContext(make(options)), Digest.layerWebCrypto)
 
 /**
  * Takes the account's session from the vault: `NoCredentials` where it has none, or one that ended.
@@ -267,17 +291,17 @@ export const layer = (options: Options): Layer.Layer<IamClient, IamError, HttpCl
  * @category strategies
  * @since 0.1.0
  */
-export const strategy = (): AuthStrategy.AuthStrategy => ({
+export const strategy = (): AuthStrategy.AuthStrategy<VaultClient> => ({
   name: "vault",
   obtain: (context) =>
-    Effect.gen(function*() {
-      const nobody = Session.update(Session.signedOut(context.key, 0), { grant: Session.Grant.cases.Reissue.make({}) })
-      const issued = yield* Effect.catchReason(
-        context.iam.renew(nobody, context.selection),
+    VaultClient.use(({ take }) => take(context.key.account, context.selection)).pipe(
+      Effect.catchReason(
         "IamError",
         "GrantDead",
         ({ detail }) => Effect.fail(AuthStrategy.noCredentials(context, "vault", detail))
+      ),
+      Effect.map((issued) =>
+        Session.fromResponse(context.key, issued, { strategy: "vault", selection: context.selection })
       )
-      return Session.fromResponse(context.key, issued, { strategy: "vault", selection: context.selection })
-    })
+    )
 })

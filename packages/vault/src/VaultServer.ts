@@ -31,12 +31,11 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { Path } from "effect/Path"
 import * as Redacted from "effect/Redacted"
-import * as Result from "effect/Result"
 import * as Vault from "./Vault.ts"
 import * as Api from "./VaultApi.ts"
 
 /**
- * What a caller with a JWT wants to do, for the program's rule: with the right `token` it wants a token of `key`'s session;
+ * What a caller without a service token wants to do, for the program's rule: with the right `token` it wants a token of `key`'s session;
  * a list has no key.
  *
  * @category models
@@ -67,8 +66,8 @@ export interface HandedOut {
 /**
  * Who is served.
  *
- * - `bearer`: which JWTs are taken besides service tokens, as `JwtCodec.verify` has it, and `allow`, the program's rule of who
- *   may do what. Without it nobody passes but service tokens, each within its rights.
+ * - `bearer`: which tokens are taken besides service tokens, JWTs or what the program's `verifier` takes, and `allow`, its rule
+ *   of who may do what. Without it nobody passes but service tokens, each within its rights.
  * - `audit`: what happens with the note of each token that was handed out. It comes before the answer. Default: a line of the
  *   log, at `Info`.
  * - `patience`: how long a caller waits before `Retry-After`; what was begun goes on behind it. Default: 8 seconds.
@@ -79,7 +78,9 @@ export interface HandedOut {
  */
 export interface Options<R = never> {
   readonly bearer?:
-    | (JwtCodec.VerifyOptions & { readonly allow: (ask: Ask) => Effect.Effect<boolean, never, R> })
+    | ((BearerAuth.JwtOptions | { readonly verifier: BearerAuth.TokenVerifier }) & {
+      readonly allow: (ask: Ask) => Effect.Effect<boolean, never, R>
+    })
     | undefined
   readonly audit?: ((event: HandedOut) => Effect.Effect<void, never, R>) | undefined
   readonly patience?: Duration.Input | undefined
@@ -234,11 +235,17 @@ const responseOf = Effect.fnUntraced(function*(vault: Vault.Vault["Service"], as
   return { tokens, grant, user: Option.none() } satisfies Session.TokenResponse
 })
 
+const unauthorized = (description: string) => Effect.fail(new BearerAuth.Unauthorized({ description }))
+
 const make = <R>(options: Options<R>) =>
   Effect.gen(function*() {
     const vault = yield* Vault.Vault
     const serviceTokens = yield* ServiceTokens.ServiceTokens
-    const codec = yield* JwtCodec.JwtCodec
+    const others = options.bearer === undefined
+      ? undefined
+      : "verifier" in options.bearer
+      ? options.bearer.verifier
+      : yield* BearerAuth.jwt(options.bearer)
     const digest = yield* Digest.Digest
     const services = yield* Effect.context<R>()
     const patience = Duration.fromInputUnsafe(options.patience ?? "8 seconds")
@@ -251,41 +258,33 @@ const make = <R>(options: Options<R>) =>
         Effect.fail(unavailable(`no answer within ${Duration.format(patience)}; what was begun goes on: ask again`))
     })
 
-    const identify = Effect.fnUntraced(function*(token: Redacted.Redacted): Effect.fn.Return<
-      Api.Identity,
-      BearerAuth.Unauthorized | Api.Unavailable
-    > {
-      const text = Redacted.value(token)
-      if (text === "") return yield* new BearerAuth.Unauthorized({ realm })
-      if (ServiceTokens.isServiceToken(text)) {
-        const found = yield* Effect.mapError(serviceTokens.find(token), ({ message }) => unavailable(message))
-        return Option.isSome(found)
-          ? { _tag: "Service", token: found.value }
-          : yield* new BearerAuth.Unauthorized({
-            realm,
-            description: "the service token is unknown, ended, or revoked"
-          })
-      }
-      if (options.bearer === undefined) {
-        return yield* new BearerAuth.Unauthorized({ realm, description: "the token is no service token of this vault" })
-      }
-      const jwt = yield* Effect.mapError(codec.verify(token, options.bearer), ({ message, reason }) =>
-        reason._tag === "JwksUnavailable" || reason._tag === "KeyNotUsable"
-          ? unavailable("tokens cannot be checked at the moment")
-          : new BearerAuth.Unauthorized({ realm, description: message }))
-      const scope = jwt.payload["scope"] ?? jwt.payload["scp"]
-      const words = Array.isArray(scope) ? scope.map(String) : typeof scope === "string" ? scope.split(" ") : []
-      return {
-        _tag: "Bearer",
-        bearer: {
-          ...jwt,
-          token,
-          scopes: words.filter((word) =>
-            word !== ""
+    /** Service tokens and the program's own pass one door. */
+    const verifier: BearerAuth.TokenVerifier<Api.Identity> = {
+      verify: (token) => {
+        if (ServiceTokens.isServiceToken(Redacted.value(token))) {
+          return Effect.flatMap(
+            Effect.catch(serviceTokens.find(token), ({ message }) =>
+              Effect.andThen(Effect.logError(message), Effect.fail(new BearerAuth.KeysUnavailable({})))),
+            Option.match({
+              onNone: () =>
+                unauthorized("the service token is unknown, ended, or revoked"),
+              onSome: (token) =>
+                Effect.succeed({
+                  header: {},
+                  claims: { _tag: "Service" as const, token },
+                  payload: { sub: token.name }
+                })
+            })
           )
         }
+        return others === undefined
+          ? unauthorized("the token is no service token of this vault")
+          : Effect.map(others.verify(token), (verified) => ({
+            ...verified,
+            claims: { _tag: "Bearer" as const, bearer: BearerAuth.caller(token, verified) }
+          }))
       }
-    })
+    }
 
     const mayDo = (caller: Api.Identity, right: ServiceTokens.Right, key?: SessionKey): Effect.Effect<boolean> =>
       caller._tag === "Service"
@@ -415,20 +414,20 @@ const make = <R>(options: Options<R>) =>
           const { headers } = yield* HttpServerRequest.HttpServerRequest
           const { due, oldest, open } = yield* Effect.mapError(healthNow, () =>
             "unavailable" as const)
-          const [, given = ""] = /^bearer +(\S+)$/i.exec(headers["authorization"] ?? "") ?? []
-          const caller = yield* Effect.result(identify(Redacted.make(given)))
-          const isTold = Result.isSuccess(caller) && (yield* mayDo(caller.success, "sessions:read"))
+          const [, given] = /^bearer +(\S+)$/i.exec(headers["authorization"] ?? "") ?? []
+          const caller = given === undefined
+            ? Option.none()
+            : yield* Effect.option(verifier.verify(Redacted.make(given)))
+          const isTold = Option.isSome(caller) && (yield* mayDo(caller.value.claims, "sessions:read"))
           return isTold ? { status: "ok" as const, open, due, oldest_due: oldest } : "ok" as const
         })))
 
-    const auth = Layer.succeed(
-      Api.VaultAuth,
-      Api.VaultAuth.of({
-        bearer: (handler, { credential }) =>
-          Effect.flatMap(identify(credential), (caller) =>
-            Effect.provideService(handler, Api.Caller, caller))
-      })
-    )
+    const auth = BearerAuth.layerFor(Api.VaultAuth, Api.Caller, {
+      realm,
+      verifier,
+      identify: ({ claims }) =>
+        Effect.succeed(claims)
+    })
 
     return HttpApiBuilder.layer(Api.VaultApi, { openapiPath: options.openapiPath }).pipe(
       Layer.provide([sessions, state]),
@@ -464,11 +463,17 @@ const explained = (response: HttpServerResponse.HttpServerResponse): HttpServerR
     : HttpServerResponse.jsonUnsafe({ error: "invalid_request", error_description }, { status: response.status })
 }
 
-/** Nothing of this is for a cache, and no body is larger than a session. */
+const failed = ({ method, url }: HttpServerRequest.HttpServerRequest) =>
+  Effect.logError(`an answer could not be made: ${method} ${url.split("?")[0]}`)
+
+/** Nothing of this is for a cache, no body is larger than a session, and what nobody expected is in the log. */
 const guarded = HttpRouter.middleware((answer) =>
   Effect.andThen(
-    HttpEffect.appendPreResponseHandler((_request, response) =>
-      Effect.succeed(HttpServerResponse.setHeader(explained(response), "cache-control", "no-store"))
+    HttpEffect.appendPreResponseHandler((request, response) =>
+      Effect.as(
+        response.status === 500 ? failed(request) : Effect.void,
+        HttpServerResponse.setHeader(explained(response), "cache-control", "no-store")
+      )
     ),
     Effect.provideService(answer, HttpIncomingMessage.MaxBodySize, mostBytes)
   )

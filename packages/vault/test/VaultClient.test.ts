@@ -33,10 +33,10 @@ const program = Effect.fnUntraced(function*(
       Layer.provideMerge(http)
     )
   )
-  return { auth: Context.get(built, AuthManager.AuthManager), services: built, asked }
+  const auth = Context.get(built, AuthManager.AuthManager)
+  const login = Effect.provideContext(auth.login(VaultClient.strategy(), { store: false }), built)
+  return { auth, login, services: built, asked }
 })
-
-const login = (auth: AuthManager.AuthManager["Service"]) => auth.login(VaultClient.strategy(), { store: false })
 
 describe("a program that keeps nothing", () => {
   it.live("has the session of its account, and another token after a 401 of an API", () =>
@@ -48,8 +48,8 @@ describe("a program that keeps nothing", () => {
         seen.push(request.headers.get("authorization") ?? "")
         return Promise.resolve(new Response(null, { status: seen[0] === seen.at(-1) ? 401 : 200 }))
       }
-      const { auth, services } = yield* program({ "vault-1": handler, "api.example": api }, all)
-      yield* login(auth)
+      const { auth, login, services } = yield* program({ "vault-1": handler, "api.example": api }, all)
+      yield* login
       const first = yield* auth.token
       assert.strictEqual(Redacted.value((yield* auth.token).accessToken), Redacted.value(first.accessToken))
       assert.strictEqual(yield* iam.count("renew"), 0)
@@ -60,7 +60,7 @@ describe("a program that keeps nothing", () => {
       assert.strictEqual(seen[1], Redacted.value(yield* auth.bearer))
       // somebody else with the old token gets the new one, and the IAM is not asked
       const other = yield* program({ "vault-1": handler }, all)
-      yield* login(other.auth)
+      yield* other.login
       assert.strictEqual(Redacted.value(yield* other.auth.bearer), seen[1])
       assert.strictEqual(yield* iam.count("renew"), 1)
     }))
@@ -70,18 +70,18 @@ describe("a program that keeps nothing", () => {
       const { all, handler, iam, put, service } = yield* world(undefined, { tokens: "opaque" })
       yield* put("ada")
       const nobody = yield* program({ "vault-1": handler }, all, "nobody")
-      const none = yield* Effect.flip(login(nobody.auth))
+      const none = yield* Effect.flip(nobody.login)
       assert.strictEqual(none._tag, "NoCredentials")
       assert.include(none.message, "nobody at https://one.example")
 
-      const { auth } = yield* program({ "vault-1": handler }, all)
-      yield* login(auth)
+      const { auth, login } = yield* program({ "vault-1": handler }, all)
+      yield* login
       yield* iam.revokeAll
       assert.strictEqual((yield* Effect.flip(auth.refresh()))._tag, "ReauthenticationRequired")
 
       const gone = yield* service.create({ name: "gone", rights: ["token"] })
       yield* service.revoke("gone")
-      const stranger = yield* Effect.flip(login((yield* program({ "vault-1": handler }, gone)).auth))
+      const stranger = yield* Effect.flip((yield* program({ "vault-1": handler }, gone)).login)
       assert.include(stranger.message, "the vault refuses the service token")
       assert.notInclude(stranger.message, Redacted.value(gone))
     }))
@@ -92,13 +92,13 @@ describe("a program that keeps nothing", () => {
       yield* put("ada")
       const busy = () => Promise.resolve(Response.json({ error: "unavailable" }, { status: 503 }))
       const silent = () => new Promise<Response>(() => {})
-      const { asked, auth } = yield* program({
+      const { asked, auth, login } = yield* program({
         "vault-1": refused,
         "vault-2": busy,
         "vault-3": silent,
         "vault-4": handler
       }, all)
-      yield* login(auth)
+      yield* login
       assert.deepStrictEqual(asked, ["vault-1", "vault-2", "vault-3", "vault-4"])
       yield* auth.refresh()
       assert.deepStrictEqual(asked.slice(4), ["vault-4"])
@@ -107,11 +107,11 @@ describe("a program that keeps nothing", () => {
   it.live("takes the answer of a machine that has one, whatever the others would say", () =>
     Effect.gen(function*() {
       const { all, handler } = yield* world()
-      const { asked, auth } = yield* program({ "vault-1": handler, "vault-2": handler }, all)
-      assert.strictEqual((yield* Effect.flip(login(auth)))._tag, "NoCredentials")
+      const { asked, login } = yield* program({ "vault-1": handler, "vault-2": handler }, all)
+      assert.strictEqual((yield* Effect.flip(login))._tag, "NoCredentials")
       assert.deepStrictEqual(asked, ["vault-1"])
       const away = yield* program({ "vault-1": refused, "vault-2": refused }, all)
-      const error = yield* Effect.flip(login(away.auth))
+      const error = yield* Effect.flip(away.login)
       assert.strictEqual(error._tag === "IamError" ? error.reason._tag : error._tag, "Unavailable")
     }))
 
@@ -119,15 +119,15 @@ describe("a program that keeps nothing", () => {
     Effect.gen(function*() {
       const { all, handler, iam, put } = yield* world()
       yield* put("ada")
-      const { auth } = yield* program({ "vault-1": handler }, all)
-      yield* login(auth)
+      const { auth, login } = yield* program({ "vault-1": handler }, all)
+      yield* login
       const exported = yield* Effect.flip(auth.export)
       assert.strictEqual(exported._tag === "IamError" ? exported.reason._tag : exported._tag, "Unsupported")
       const imported = yield* Effect.flip(auth.import({ token: "at" }))
       assert.strictEqual(imported._tag === "IamError" ? imported.reason._tag : imported._tag, "Unsupported")
       assert.strictEqual((yield* auth.logout)._tag, "NotRevoked")
       assert.strictEqual(yield* iam.count("revoke"), 0)
-      yield* login(auth)
+      yield* login
     }))
 
   it.live("believes no answer that is none of a vault's", () =>
@@ -142,8 +142,11 @@ describe("a program that keeps nothing", () => {
         ["Unavailable", new Response("<html>", { status: 502 })]
       ]
       for (const [tag, response] of answers) {
-        const { asked, auth } = yield* program({ "vault-1": () => Promise.resolve(response) }, Redacted.make("authn_x"))
-        const error = yield* Effect.flip(login(auth))
+        const { asked, login } = yield* program(
+          { "vault-1": () => Promise.resolve(response) },
+          Redacted.make("authn_x")
+        )
+        const error = yield* Effect.flip(login)
         assert.strictEqual(error._tag === "IamError" ? error.reason._tag : error._tag, tag)
         assert.deepStrictEqual(asked, ["vault-1"])
       }

@@ -1,4 +1,4 @@
-import { IamError, JwtCodec } from "@effect-authn/core"
+import { IamError, JwtCodec, SessionKey, TokenSet } from "@effect-authn/core"
 import { VaultApi, type VaultServer } from "@effect-authn/vault"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Option, Redacted } from "effect"
@@ -17,6 +17,22 @@ describe("POST /token", () => {
       assert.strictEqual(token_type, "Bearer")
       assert.isAbove(expires_in, 3590)
       assert.match(expires_at, /^\d{4}-\d\d-\d\dT/)
+    }))
+
+  it.live("hands out a token wherever it comes from: a login, a renewal, another program's document", () =>
+    Effect.gen(function*() {
+      const { all, issued, send, vault } = yield* world()
+      const { grant, tokens } = yield* issued
+      for (const label of [undefined, "access_token", "another"]) {
+        const accessToken = Redacted.make(Redacted.value(tokens.accessToken), label === undefined ? {} : { label })
+        const key = SessionKey.SessionKey.make({ issuer, clientId, account: "ada" })
+        yield* vault.put(key, {
+          tokens: TokenSet.TokenSet.make({ ...Object.fromEntries(Object.entries(tokens)), accessToken } as never),
+          grant,
+          user: Option.none()
+        })
+        assert.strictEqual((yield* send("POST", "/token", { token: all, body: asked("ada") })).status, 200)
+      }
     }))
 
   it.live("renews once in the place of a token that an API refused, and not for one that is gone already", () =>
@@ -185,6 +201,7 @@ describe("who may", () => {
           key: publicKey,
           algorithms: ["ES256"],
           issuer: "https://idp.example",
+          audience: "https://vault.example",
           allow: ({ caller, key, right }) =>
             Effect.sync(() => {
               const account = Option.getOrUndefined(Option.map(key, ({ account }) => account))
@@ -195,18 +212,23 @@ describe("who may", () => {
       })
       yield* put("ada")
       const sign = (claims: object) =>
-        JwtCodec.JwtCodec.use((codec) => codec.sign({ iss: "https://idp.example", ...claims }, privateKey)).pipe(
+        JwtCodec.JwtCodec.use((codec) =>
+          codec.sign(
+            { iss: "https://idp.example", aud: "https://vault.example", exp: 4_102_444_800, ...claims },
+            privateKey
+          )
+        ).pipe(
           Effect.provide(JwtCodec.layer)
         )
       const ada = yield* sign({ sub: "ada" })
       const other = yield* sign({ sub: "ben" })
       const old = yield* sign({ sub: "ada", exp: 1 })
       const statuses = []
-      for (const token of [ada, other, old]) {
+      for (const token of [ada, other, old, yield* sign({ sub: "ada", aud: "https://other.example" })]) {
         statuses.push((yield* send("POST", "/token", { token, body: asked("ada") })).status)
       }
       statuses.push((yield* send("GET", "/sessions", { token: ada })).status)
-      assert.deepStrictEqual(statuses, [200, 403, 401, 403])
+      assert.deepStrictEqual(statuses, [200, 403, 401, 401, 403])
       assert.deepStrictEqual(asks, [["token", "ada"], ["token", "ada"], ["sessions:read", undefined]])
     }))
 })

@@ -3,6 +3,7 @@
  */
 import * as Selection from "@effect-authn/core/session/Selection"
 import { ServiceTokens } from "@effect-authn/core/storage/ServiceTokens"
+import { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
 import * as NodeAuth from "@effect-authn/platform-node/NodeAuth"
 import * as Sweeper from "@effect-authn/vault/Sweeper"
 import * as Vault from "@effect-authn/vault/Vault"
@@ -98,7 +99,8 @@ const providersOf = Effect.fnUntraced(function*(told: Option.Option<string>) {
   const place = Path.join(Path.dirname(yield* Settings.filePath), "providers.toml")
   if (yield* Effect.orElseSucceed(fs.exists(place), () => false)) return yield* Providers.load(place)
   yield* Output.say(`authn: no --providers FILE, and no ${place}: this vault knows no IAM, and takes no session`)
-  return []
+  const none: ReadonlyArray<Providers.Provider> = []
+  return none
 })
 
 /** Makes a token where there is none yet: a terminal shows it, else it lies in a file. */
@@ -153,20 +155,23 @@ export const serve = Effect.fnUntraced(function*(given: Given) {
       Layer.provide(NodeAuth.layerHttpClient)
     )
   )
+  const context = yield* Effect.context<Stdio.Stdio>()
+  const routes = VaultServer.layer({
+    audit: (event) => Effect.provideContext(note(event), context),
+    openapiPath: "/openapi.json"
+  }).pipe(Layer.provide(Layer.succeedContext(Context.merge(vault, stored))))
   const served = yield* Layer.build(
-    HttpRouter.serve(VaultServer.layer({ audit: note, openapiPath: "/openapi.json" }), {
-      disableListenLog: true,
-      disableLogger: true
-    }).pipe(
-      Layer.provide([Layer.succeedContext(vault), Layer.succeedContext(stored)]),
-      Layer.provideMerge(server)
-    )
+    HttpRouter.serve(routes, { disableListenLog: true, disableLogger: true }).pipe(Layer.provideMerge(server))
   ).pipe(
-    Effect.catchTag("ServeError", () =>
-      Effect.fail(usage(`port ${given.port} is taken, or not yours to use: give another --port`)))
+    Effect.catchTag(
+      "ServeError",
+      () => Effect.fail(usage(`port ${given.port} is taken, or not yours to use: give another --port`))
+    )
   )
   const { address } = Context.get(served, HttpServer.HttpServer)
   const url = addressOf(address._tag === "UnixPathAddress" ? given.port : address.port)
+  const short = yield* Output.short
+  yield* Output.say(`Sessions are kept in ${short(Context.get(stored, TokenStorage).description)}.`)
   yield* Output.say(`Serving ${providers.length} IAM${providers.length === 1 ? "" : "s"}.`)
   yield* (yield* Settings.JsonFlag)
     ? Output.json({ url, tokenFile: tokenFile ?? null })

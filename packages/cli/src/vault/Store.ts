@@ -1,23 +1,24 @@
 /**
  * Where a vault keeps its sessions, and the key that it encrypts them with.
  */
-import * as Keys from "@effect-authn/core/storage/EncryptionKeys"
 import * as EncryptedTokenStorage from "@effect-authn/core/storage/EncryptedTokenStorage"
-import * as NodeSqlite from "@effect-authn/platform-node/NodeSqlite"
+import * as Keys from "@effect-authn/core/storage/EncryptionKeys"
 import * as FileTokenStorage from "@effect-authn/platform-node/FileTokenStorage"
+import * as NodeSqlite from "@effect-authn/platform-node/NodeSqlite"
+import * as PrivateFile from "@effect-authn/platform-node/PrivateFile"
 import * as SqlTokenStorage from "@effect-authn/storage-sql/SqlTokenStorage"
 import * as RestPolicy from "@effect-authn/vault/RestPolicy"
+import * as Flag from "effect/cli/Flag"
+import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Base64 from "effect/encoding/Base64"
-import * as Flag from "effect/cli/Flag"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type * as PlatformError from "effect/PlatformError"
-import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Path from "node:path"
@@ -76,21 +77,12 @@ export const find = Effect.fnUntraced(function*(
   }
 })
 
-const unwritable = (path: string) => ({ reason }: PlatformError.PlatformError): Failure =>
-  failed(`${path} cannot be written (${reason._tag}): make its directory yours to write, and free some space`)
-
 /** Writes a file that only this user may read, in the place of an earlier one, all at once. */
-export const writePrivate = Effect.fnUntraced(function*(path: string, text: string) {
-  const fs = yield* FileSystem.FileSystem
-  const temporary = `${path}.${yield* Random.nextInt}.tmp`
-  yield* fs.makeDirectory(Path.dirname(path), { recursive: true, mode: 0o700 }).pipe(
-    Effect.andThen(fs.writeFileString(temporary, text, { mode: 0o600, flag: "wx" })),
-    Effect.andThen(fs.rename(temporary, path)),
-    Effect.onError(() => Effect.ignore(fs.remove(temporary, { force: true }))),
-    Effect.uninterruptible,
-    Effect.mapError(unwritable(path))
+export const writePrivate = (path: string, text: string) =>
+  PrivateFile.makeDirectory(Path.dirname(path)).pipe(
+    Effect.andThen(PrivateFile.replace(path, text, { isLocked: false })),
+    Effect.mapError(({ detail }) => failed(detail))
   )
-})
 
 /** A key in a file, made there where there is none and nothing that it could be missing for. */
 const made = Effect.fnUntraced(function*(path: string, store: Store) {
@@ -105,17 +97,22 @@ const made = Effect.fnUntraced(function*(path: string, store: Store) {
     }
     const key = Base64.encode(SecureRandom.randomBytesUnsafe(Keys.keyLength))
     // Of two that start at once, one makes it.
-    yield* fs.makeDirectory(Path.dirname(path), { recursive: true, mode: 0o700 }).pipe(
-      Effect.andThen(fs.writeFileString(path, `${key}\n`, { mode: 0o600, flag: "wx" })),
+    yield* Effect.mapError(PrivateFile.makeDirectory(Path.dirname(path)), ({ detail }) => failed(detail))
+    yield* fs.writeFileString(path, `${key}\n`, { mode: 0o600, flag: "wx" }).pipe(
       Effect.catchReason("PlatformError", "AlreadyExists", () => Effect.void),
-      Effect.mapError(unwritable(path))
+      Effect.mapError((error) => failed(PrivateFile.fromPlatform(path)(error).detail))
     )
   }
   return Keys.layerFile(path)
 })
 
+type Key = Layer.Layer<Keys.EncryptionKeys, never, FileSystem.FileSystem>
+
 /** The key: of the file that is named, of the environment, of the keychain, else of a file beside the sessions. */
-export const keys = Effect.fnUntraced(function*(store: Store, file: Option.Option<string>) {
+export const keys = Effect.fnUntraced(function*(
+  store: Store,
+  file: Option.Option<string>
+): Effect.fn.Return<Key, Failure, FileSystem.FileSystem | Scope.Scope> {
   const fs = yield* FileSystem.FileSystem
   if (Option.isSome(file)) return yield* made(Path.resolve(file.value), store)
   if (Option.isSome(yield* EnvironmentToken.setIn("EFFECT_AUTHN_KEY"))) return Keys.layerEnvironment()
@@ -127,18 +124,18 @@ export const keys = Effect.fnUntraced(function*(store: Store, file: Option.Optio
   const beside = Path.join(store.directory, "vault.key")
   if (yield* Effect.orElseSucceed(fs.exists(beside), () => false)) return Keys.layerFile(beside)
   const Keychain = yield* Effect.promise(() => import("@effect-authn/storage-keyring/KeychainKeySource"))
-  const inKeychain = Layer.provide(
-    Keychain.layer({ name: `vault in ${store.directory}` }),
-    FileTokenStorage.layer({ directory: Path.join(store.directory, "locks") })
+  const inKeychain = yield* Layer.build(
+    Layer.provide(
+      Keychain.layer({ name: `vault in ${store.directory}` }),
+      FileTokenStorage.layer({ directory: Path.join(store.directory, "locks") })
+    )
   )
-  const isThere = yield* Keys.EncryptionKeys.use(({ available }) => Effect.result(available)).pipe(
-    Effect.provide(inKeychain, { local: true })
-  )
-  return Result.isSuccess(isThere) ? inKeychain : yield* made(beside, store)
+  const isThere = yield* Effect.result(Context.get(inKeychain, Keys.EncryptionKeys).available)
+  return Result.isSuccess(isThere) ? Layer.succeedContext(inKeychain) : yield* made(beside, store)
 })
 
 /** Opens the store, with its sessions encrypted, and says how they lie there. */
-export const layer = <E, R>(store: Store, key: Layer.Layer<Keys.EncryptionKeys, E, R>) =>
+export const layer = (store: Store, key: Key) =>
   EncryptedTokenStorage.layer(
     SqlTokenStorage.layer({ lease, changes: "none" }).pipe(
       Layer.provide(RestPolicy.layer({ lease })),
@@ -147,5 +144,4 @@ export const layer = <E, R>(store: Store, key: Layer.Layer<Keys.EncryptionKeys, 
   ).pipe(Layer.provide(key))
 
 /** Opens the store for its service tokens only, which need no key. */
-export const serviceTokens = (store: Store) =>
-  Layer.provide(SqlTokenStorage.layer({ changes: "none" }), store.client)
+export const serviceTokens = (store: Store) => Layer.provide(SqlTokenStorage.layer({ changes: "none" }), store.client)

@@ -1,0 +1,238 @@
+import { PostgresServer } from "@effect-authn/testing"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Schedule } from "effect"
+import { execFile } from "node:child_process"
+import * as crypto from "node:crypto"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { atTerminal, data, type Home, home, login, simulated, stored } from "./authn.ts"
+import { send, start, table } from "./vault.ts"
+
+const exec = (program: string, args: ReadonlyArray<string>, env: Record<string, string> = {}) =>
+  Effect.callback<{ readonly code: number; readonly stdout: string; readonly stderr: string }>((resume) => {
+    execFile(
+      program,
+      args,
+      { env: { PATH: process.env["PATH"], ...env } },
+      (error, stdout, stderr) =>
+        resume(Effect.succeed({ code: error === null ? 0 : Number(error.code ?? 1), stdout, stderr }))
+    )
+  })
+
+const sha256 = (text: string) => crypto.createHash("sha256").update(text).digest("base64url")
+
+/** What the IAM answered to a login, with the key of its session, as a body of PUT /sessions. */
+const signedIn = Effect.fnUntraced(function*(issuer: string, account = "ada") {
+  const elsewhere = yield* home
+  yield* login(elsewhere, issuer, "genomcore")
+  const { session } = stored(elsewhere).document
+  const [tokens] = Object.values<{ accessToken: string }>(session.tokens)
+  return {
+    key: { issuer: session.key.issuer, client: session.key.client, account },
+    answer: {
+      access_token: String(tokens?.accessToken),
+      refresh_token: String(session.grant.refreshToken),
+      expires_in: 3600,
+      selection: session.current
+    }
+  }
+})
+
+const python = `
+import base64, hashlib, json, os, urllib.request
+def token(**more):
+    body = json.dumps(dict(issuer=os.environ["ISSUER"], client=os.environ["CLIENT"], account="ada", **more)).encode()
+    request = urllib.request.Request(os.environ["VAULT"] + "/token", body, {
+        "Authorization": "Bearer " + os.environ["TOKEN"], "Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)["access_token"]
+first = token()
+digest = base64.urlsafe_b64encode(hashlib.sha256(first.encode()).digest()).rstrip(b"=").decode()
+print(json.dumps([first, token(refused=digest)]))
+`
+
+const node = `
+const { createHash } = await import("node:crypto")
+const { CLIENT, ISSUER, TOKEN, VAULT } = process.env
+const token = async (more) => {
+  const answer = await fetch(VAULT + "/token", {
+    method: "POST",
+    headers: { authorization: "Bearer " + TOKEN, "content-type": "application/json" },
+    body: JSON.stringify({ issuer: ISSUER, client: CLIENT, account: "ada", ...more })
+  })
+  if (!answer.ok) throw new Error((await answer.json()).error_description)
+  return (await answer.json()).access_token
+}
+const first = await token()
+console.log(JSON.stringify([first, await token({ refused: createHash("sha256").update(first).digest("base64url") })]))
+`
+
+const shell = `
+ask() {
+  curl -sf --json "{\\"issuer\\":\\"$ISSUER\\",\\"client\\":\\"$CLIENT\\",\\"account\\":\\"ada\\"$1}" \\
+    -H "Authorization: Bearer $TOKEN" "$VAULT/token" | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/'
+}
+first=$(ask "") || exit 1
+digest=$(printf %s "$first" | openssl dgst -sha256 -binary | openssl base64 -A | tr '+/' '-_' | tr -d =)
+printf '["%s","%s"]' "$first" "$(ask ",\\"refused\\":\\"$digest\\"")"
+`
+
+describe("authn vault", () => {
+  it.live("serves curl, Python's standard library and a program without Effect, also after a 401 of theirs", () =>
+    simulated({ rotation: "strict" }, (simulator, home) =>
+      Effect.gen(function*() {
+        const { answer, key } = yield* signedIn(simulator.issuer)
+        const vault = yield* start(home, ["--providers", table(home, simulator.issuer)])
+        assert.strictEqual((yield* send(vault.url, "PUT", "/sessions", vault.token, { ...key, ...answer })).status, 200)
+        const env = { VAULT: vault.url, TOKEN: vault.token, ISSUER: key.issuer, CLIENT: key.client }
+        let last = answer.access_token
+        for (
+          const [program, args] of [
+            ["bash", ["-c", shell]],
+            ["python3", ["-c", python]],
+            [process.execPath, ["--input-type=module", "-e", node]]
+          ] as const
+        ) {
+          const { code, stderr, stdout } = yield* exec(program, args, env)
+          assert.strictEqual(code, 0, stderr)
+          const [first, second] = JSON.parse(stdout)
+          assert.strictEqual(first, last, program)
+          assert.notStrictEqual(second, first, program)
+          last = second
+        }
+        const renewals = (yield* simulator.ledger).filter(({ route }) => route === "refresh")
+        assert.strictEqual(renewals.length, 3)
+        const notes = vault.said().split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line))
+        assert.strictEqual(notes.length, 6)
+        assert.deepInclude(notes[1], { event: "token", caller: "service first", account: "ada", replacement: true })
+        for (const secret of [vault.token, last, answer.refresh_token]) assert.notInclude(vault.said(), secret)
+      })))
+
+  it.live("what is under way when it is stopped becomes durable, and the next one goes on with it", () =>
+    simulated({ rotation: "strict" }, (simulator, home) =>
+      Effect.gen(function*() {
+        const { answer, key } = yield* signedIn(simulator.issuer)
+        const args = ["--providers", table(home, simulator.issuer)]
+        const vault = yield* start(home, args)
+        yield* send(vault.url, "PUT", "/sessions", vault.token, { ...key, ...answer })
+        yield* simulator.setKnobs({ latency: "1500 millis" })
+        const asking = send(vault.url, "POST", "/token", vault.token, { ...key, refused: sha256(answer.access_token) })
+        const stopping = Effect.flatMap(simulator.ledger, (entries) =>
+          entries.some(({ route }) => route === "refresh")
+            ? vault.stop("SIGTERM")
+            : Effect.fail("not yet" as const)).pipe(
+            Effect.retry(Schedule.spaced("20 millis"))
+          )
+        const [asked] = yield* Effect.all([asking, stopping], { concurrency: 2 })
+        assert.strictEqual(asked.status, 200)
+        yield* simulator.setKnobs({ latency: 0 })
+        const next = yield* start(home, args)
+        const again = yield* send(next.url, "POST", "/token", vault.token, key)
+        assert.strictEqual(again.json.access_token, asked.json.access_token)
+        const after = yield* send(next.url, "POST", "/token", vault.token, {
+          ...key,
+          refused: sha256(asked.json.access_token)
+        })
+        assert.strictEqual(after.status, 200)
+        assert.strictEqual((yield* simulator.ledger).filter(({ route }) => route === "refresh").length, 2)
+        assert.strictEqual(next.token, vault.token)
+      })))
+
+  it.live("keeps sessions encrypted with a key that is made once, and refuses to make another beside them", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        const { answer, key } = yield* signedIn(simulator.issuer)
+        const args = ["--providers", table(home, simulator.issuer)]
+        const vault = yield* start(home, args)
+        yield* send(vault.url, "PUT", "/sessions", vault.token, { ...key, ...answer })
+        yield* vault.stop("SIGTERM")
+        const directory = data(home, "vault")
+        for (const name of fs.readdirSync(directory)) {
+          const file = path.join(directory, name)
+          if (!fs.statSync(file).isFile()) continue
+          assert.strictEqual(fs.statSync(file).mode & 0o777, 0o600, name)
+          assert.notInclude(fs.readFileSync(file, "latin1"), answer.refresh_token)
+        }
+        fs.rmSync(path.join(directory, "vault.key"))
+        const error = yield* Effect.flip(start(home, args))
+        assert.include(error.message, "put the key back")
+      })))
+
+  it.live("shows the first service token to a terminal, and writes it nowhere", () =>
+    Effect.gen(function*() {
+      const there = yield* home
+      const file = table(there, "http://127.0.0.1:9")
+      const { shown } = yield* atTerminal(there, ["vault", "--port", "0", "--providers", file], [[
+        "http://127",
+        "\u0003"
+      ]])
+      assert.match(shown, /authn_[\w-]{43}/)
+      assert.isFalse(fs.existsSync(data(there, "vault", "service-token")))
+    }).pipe(Effect.scoped))
+
+  it.live("serves https with a certificate", () =>
+    Effect.gen(function*() {
+      const there = yield* home
+      const at = (name: string) => path.join(there.directory, name)
+      const made = yield* exec("openssl", [
+        ..."req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost".split(" "),
+        ...`-addext subjectAltName=DNS:localhost -keyout ${at("key.pem")} -out ${at("cert.pem")}`.split(" ")
+      ])
+      assert.strictEqual(made.code, 0, made.stderr)
+      const vault = yield* start(there, [
+        `--providers=${table(there, "http://127.0.0.1:9")}`,
+        "--host=localhost",
+        `--certificate=${at("cert.pem")}`,
+        `--private-key=${at("key.pem")}`
+      ])
+      assert.match(vault.url, /^https:\/\/localhost:\d+$/)
+      const health = yield* exec("curl", ["-s", "--cacert", at("cert.pem"), `${vault.url}/health`])
+      assert.strictEqual(health.stdout, "ok")
+    }).pipe(Effect.scoped))
+})
+
+describe.runIf(PostgresServer.isThere)("machines that share a store", () => {
+  const fleet = Effect.fnUntraced(function*(there: Home, issuer: string, count: number) {
+    const postgres = yield* PostgresServer.PostgresServer
+    const keyFile = path.join(there.directory, "fleet.key")
+    fs.writeFileSync(keyFile, `${Buffer.alloc(32, 7).toString("base64")}\n`, { mode: 0o600 })
+    const env = { AUTHN_VAULT_STORE: postgres.url() }
+    const machines = yield* Effect.forEach(
+      Array.from({ length: count }),
+      () => start(there, ["--providers", table(there, issuer), "--key-file", keyFile], env),
+      { concurrency: "unbounded" }
+    )
+    return { machines, env, token: machines.find(({ token }) => token !== "")!.token }
+  })
+
+  it.live("each serves what was put in at another, renews it once, and knows the same service tokens", () =>
+    simulated({ rotation: "strict" }, (simulator, there) =>
+      Effect.gen(function*() {
+        const { answer, key } = yield* signedIn(simulator.issuer)
+        const { env, machines, token } = yield* fleet(there, simulator.issuer, 3)
+        const [one, two] = machines
+        assert.strictEqual((yield* send(one!.url, "PUT", "/sessions", token, { ...key, ...answer })).status, 200)
+        const answers = yield* Effect.forEach(
+          [...machines, ...machines],
+          ({ url }) => send(url, "POST", "/token", token, { ...key, refused: sha256(answer.access_token) }),
+          { concurrency: "unbounded" }
+        )
+        assert.deepStrictEqual([...new Set(answers.map(({ status }) => status))], [200])
+        assert.strictEqual(new Set(answers.map(({ json }) => json.access_token)).size, 1)
+        assert.strictEqual((yield* simulator.ledger).filter(({ route }) => route === "refresh").length, 1)
+
+        const made = yield* there.run(["vault", "token", "create", "reader", "--right", "sessions:read"], { env })
+        assert.strictEqual(made.code, 0, made.stderr)
+        const reader = made.stdout.trim()
+        assert.strictEqual((yield* send(two!.url, "GET", "/sessions", reader)).json.sessions.length, 1)
+        assert.strictEqual((yield* send(two!.url, "POST", "/token", reader, key)).status, 403)
+        assert.include((yield* there.run(["vault", "token", "list"], { env })).stdout, "reader")
+        assert.strictEqual((yield* there.run(["vault", "token", "revoke", "reader"], { env })).code, 0)
+        yield* send(two!.url, "GET", "/sessions", reader).pipe(
+          Effect.filterOrFail(({ status }) => status === 401, () => "not yet"),
+          Effect.retry(Schedule.spaced("200 millis"))
+        )
+        yield* one!.stop("SIGKILL")
+        assert.strictEqual((yield* send(two!.url, "POST", "/token", token, key)).status, 200)
+      })).pipe(Effect.provide(Layer.fresh(PostgresServer.layer()))))
+})
