@@ -1,6 +1,14 @@
 // Runs the benchmarks: node packages/bench/src/main.ts <name>
 import { NodeRuntime } from "@effect/platform-node"
 import { Console, Effect } from "effect"
+import { spawnSync } from "node:child_process"
+import * as path from "node:path"
+
+/** A bench of the command, which lies beside it. */
+const script = (name: string) => {
+  const file = path.join(import.meta.dirname, "../../cli/bench", name)
+  return { run: Effect.sync(() => void spawnSync(process.execPath, [file], { stdio: "inherit" })) }
+}
 
 const benches = new Map<string, { readonly about: string; readonly load: () => Promise<{ run: Effect.Effect<void> }> }>(
   [
@@ -11,6 +19,14 @@ const benches = new Map<string, { readonly about: string; readonly load: () => P
     ["renewal", {
       about: "keep sessions, beside google-auth-library, msal-node and the Azure token cycler",
       load: () => import("./renewal.ts")
+    }],
+    ["command", {
+      about: "how long authn takes, beside plain scripts that do the same",
+      load: () => Promise.resolve(script("token.mjs"))
+    }],
+    ["mcp", {
+      about: "eight hosts at the end of a token, beside the official SDK and mcp-remote",
+      load: () => Promise.resolve(script("mcp.mjs"))
     }]
   ]
 )

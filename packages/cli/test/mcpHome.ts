@@ -39,11 +39,11 @@ export const make = (main: string) => {
         })
         child.stdin?.end(input)
       }),
-    /** A host: the official client over a bridge that it starts. */
-    host: async (url: string, more: Record<string, string> = {}) => {
+    /** A host: the official client over a bridge that it starts, `authn mcp stdio` unless told. */
+    host: async (url: string, more: Record<string, string> = {}, args = [main, "mcp", "stdio", url]) => {
       const transport = new StdioClientTransport({
         command: process.execPath,
-        args: [main, "mcp", "stdio", url],
+        args,
         env: { ...env, ...more },
         stderr: "pipe"
       })

@@ -128,6 +128,7 @@ export const start = async (): Promise<Strict> => {
           authorization_endpoint: `${issuer}/authorize`,
           token_endpoint: `${issuer}/token`,
           registration_endpoint: `${issuer}/register`,
+          response_types_supported: ["code"],
           revocation_endpoint: `${issuer}/revoke`,
           code_challenge_methods_supported: ["S256"],
           authorization_response_iss_parameter_supported: true
