@@ -159,11 +159,12 @@ const replace = (path: string, text: string) =>
   )
 
 /**
- * Remembers an account. The first one becomes current.
+ * Remembers an account. One that is the only one becomes current; beside others, that is for `accounts use` to say.
  */
 export const put = Effect.fnUntraced(function*(account: Account) {
+  const isOnly = (yield* names).every((name) => name === account.name)
   yield* replace(yield* below(`${account.name}.json`), yield* Effect.orDie(encode(account)))
-  if (Option.isNone(yield* current)) yield* use(account.name)
+  if (isOnly && Option.isNone(yield* current)) yield* use(account.name)
 })
 
 const removal = (path: string) => (error: PlatformError.PlatformError) => problem(PrivateFile.fromPlatform(path)(error))

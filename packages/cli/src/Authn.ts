@@ -15,7 +15,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Stdio from "effect/Stdio"
-import type * as Terminal from "effect/Terminal"
+import * as Terminal from "effect/Terminal"
 import * as Accounts from "./commands/Accounts.ts"
 import * as Credential from "./commands/Credential.ts"
 import * as Doctor from "./commands/Doctor.ts"
@@ -135,8 +135,12 @@ export const layer: Layer.Layer<Terminal.Terminal | Warnings.Warnings, never, St
     Input.layerTheme,
     Input.layerTerminal,
     layerWaiting,
+    Layer.effect(Output.Width, Effect.map(Terminal.Terminal, ({ columns }) => columns)),
     Warnings.layer
   )
+
+/** A hint is worth no second failure. */
+const flagFor = (name: string) => Effect.orElseSucceed(Settings.flagFor(name), () => ` --account ${name}`)
 
 const command = Command.runWith(authn, { version: "0.1.0" })
 
@@ -145,9 +149,10 @@ export const run = (args: ReadonlyArray<string>) =>
   Effect.onExit(
     command(args),
     Effect.fnUntraced(function*(exit) {
-      const { text } = Exit.isSuccess(exit) ? {} : Failure.describe(exit.cause)
+      const { signInTo, text } = Exit.isSuccess(exit) ? {} : Failure.describe(exit.cause)
       yield* Warnings.Warnings.use(({ flush }) => flush(text))
       if (text !== undefined && text !== "") yield* Output.say(`authn: ${text}`)
+      if (signInTo !== undefined) yield* Output.say(`Sign in with: authn login${yield* flagFor(signInTo)}`)
     })
   )
 

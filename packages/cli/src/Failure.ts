@@ -38,12 +38,12 @@ export const failed = (detail: string): Failure => new Failure({ exitCode: 1, de
 
 /**
  * What to say of the reason why a command ended, and its exit code, which is `interrupted` where nothing else ended it;
- * `undefined` to say nothing.
+ * no `text` says nothing. `signInTo` is the account that a login would help.
  */
 export const describe = (
   cause: Cause.Cause<unknown>,
   interrupted = 130
-): { readonly exitCode: number; readonly text?: string } => {
+): { readonly exitCode: number; readonly text?: string; readonly signInTo?: string } => {
   if (Cause.hasInterruptsOnly(cause)) return { exitCode: interrupted }
   const error = Cause.squash(cause)
   if (isChildEnded(error)) return { exitCode: error.exitCode }
@@ -62,9 +62,9 @@ export const describe = (
       return { exitCode: 130 }
     case "NotAuthenticated":
     case "NoCredentials":
-      return { exitCode: 3, text: `${error.message}\n${next(error)}` }
+      return { exitCode: 3, text: error.message, ...accountOf(error) }
     case "ReauthenticationRequired":
-      return { exitCode: 4, text: `${error.message}\n${next(error)}` }
+      return { exitCode: 4, text: error.message, ...accountOf(error) }
     default:
       return { exitCode: 1, text: error.message }
   }
@@ -73,14 +73,9 @@ export const describe = (
 const isChildEnded = Schema.is(ChildEnded)
 const isIamError = Schema.is(IamError.IamError)
 const isFailure = Schema.is(Failure)
-
 const hasKey = Schema.is(Schema.Struct({ key: SessionKey }))
 
-/** How to sign in to the account that is meant. */
-const next = (error: Error): string =>
-  `Sign in with: authn login${
-    hasKey(error) && error.key.account !== "default" ? ` --account ${error.key.account}` : ""
-  }`
+const accountOf = (error: Error): { readonly signInTo?: string } => hasKey(error) ? { signInTo: error.key.account } : {}
 
 const codeOf = ({ method, reason }: IamError.IamError): number => {
   if (reason._tag === "Unavailable") return 5

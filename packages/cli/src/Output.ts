@@ -3,6 +3,8 @@
  */
 import * as CliOutput from "effect/cli/CliOutput"
 import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as UserDirectories from "effect/persistence/UserDirectories"
@@ -10,7 +12,6 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
-import * as Terminal from "effect/Terminal"
 import * as Util from "node:util"
 import { failed, type Failure } from "./Failure.ts"
 
@@ -47,8 +48,26 @@ const text = (lines: ReadonlyArray<string>): string =>
 /** Prints lines of data. */
 export const out = (...lines: ReadonlyArray<string>): Effect.Effect<void, Failure, Stdio.Stdio> => raw(text(lines))
 
-/** Tells people something. That nobody hears it is no failure. */
-export const say = (...lines: ReadonlyArray<string>): Effect.Effect<void, never, Stdio.Stdio> => show(text(lines))
+/**
+ * How wide the terminal is, where there is one: 0 where nobody knows.
+ */
+export const Width = Context.Reference<Effect.Effect<number>>("@effect-authn/cli/Output/Width", {
+  defaultValue: () => Effect.succeed(0)
+})
+
+/** How many columns the lines of a channel may take: in a pipe, where programs read, as many as they have. */
+const widthOf = Effect.fnUntraced(function*(channel: Channel): Effect.fn.Return<number, never, Stdio.Stdio> {
+  const stdio = yield* Stdio.Stdio
+  if (!(yield* stdio[`${channel}IsTerminal`])) return Number.POSITIVE_INFINITY
+  return Math.max(40, (yield* yield* Width) || 80)
+})
+
+/** Tells people something, in lines that end between words. That nobody hears it is no failure. */
+export const say = (...lines: ReadonlyArray<string>): Effect.Effect<void, never, Stdio.Stdio> =>
+  Effect.flatMap(
+    widthOf("stderr"),
+    (width) => show(text(lines.flatMap((line) => localTimes(line).split("\n")).flatMap((line) => folded(line, width))))
+  )
 
 /** Shows people something, as it is. */
 export const show = (text: string): Effect.Effect<void, never, Stdio.Stdio> => Effect.ignore(write("stderr", text))
@@ -95,25 +114,35 @@ export const paint = Effect.fnUntraced(function*(channel: Channel): Effect.fn.Re
   return { bold: style("bold"), dim: style("dim"), red: style("red"), green: style("green"), yellow: style("yellow") }
 })
 
-/** How wide the terminal is; 80 columns where there is none. */
-export const columns: Effect.Effect<number, never, Terminal.Terminal> = Effect.flatMap(
-  Terminal.Terminal,
-  (terminal) => Effect.map(terminal.columns, (columns) => Math.max(40, columns || 80))
-)
+/** How wide a table on the standard output may be. */
+export const columns: Effect.Effect<number, never, Stdio.Stdio> = widthOf("stdout")
+
+/** An instant as people read it: in the time of where they are, to the second (RFC 3339). */
+export const time = (at: DateTime.DateTime): string =>
+  DateTime.formatIsoOffset(DateTime.setZone(at, DateTime.zoneMakeLocal()))
+    .replace(/\.\d+/, "").replace("+00:00", "Z")
+
+/** The text with its instants as people read them. The library, which knows no person, writes them in UTC. */
+const localTimes = (text: string): string =>
+  text.replace(
+    /\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g,
+    (written) => Option.match(DateTime.make(written), { onNone: () => written, onSome: time })
+  )
 
 /**
  * Text that came from elsewhere, on one line and with nothing that a terminal acts on.
  */
 export const plain = (text: string): string => text.replace(run, " ").replace(/\s+/g, " ").trim()
 
-/** Writes paths in a text as people do: `~` is their home. */
+/** Writes paths and instants in a text as people do: `~` is their home, and the time is theirs. */
 export const short: Effect.Effect<(text: string) => string> = UserDirectories.make().home.pipe(
-  Effect.map((home) => (text: string) => home.length > 1 ? text.replaceAll(home, "~") : text),
-  Effect.orElseSucceed(() => (text: string) => text)
+  Effect.map((home) => (text: string) => localTimes(home.length > 1 ? text.replaceAll(home, "~") : text)),
+  Effect.orElseSucceed(() => localTimes)
 )
 
 /**
- * Rows of cells as a table: columns are aligned, the last one is wrapped at the width under itself.
+ * Rows of cells as a table no wider than `width`: columns are aligned, and what is too long for its column goes on below.
+ * Where the columns in front leave no room for the last one, the widest of them is made narrower.
  */
 export const table = (
   rows: ReadonlyArray<ReadonlyArray<string>>,
@@ -121,18 +150,30 @@ export const table = (
   indent = ""
 ): ReadonlyArray<string> => {
   const cellOf = (row: ReadonlyArray<string>, column: number) => inert(row[column] ?? "")
-  const count = Math.max(0, ...rows.map((row) => row.length))
+  const count = Math.max(1, ...rows.map((row) => row.length))
   const widths = Array.from(
-    { length: count - 1 },
+    { length: count },
     (_, column) => Math.max(0, ...rows.map((row) => visible(cellOf(row, column))))
   )
-  const left = indent.length + widths.reduce((sum, cell) => sum + cell + 2, 0)
+  const gaps = indent.length + 2 * (count - 1)
+  const last = count - 1
+  const front = () => widths.slice(0, last).reduce((sum, cell) => sum + cell, gaps)
+  const least = Math.min(widths[last] ?? 0, 30)
+  while (front() + least > width) {
+    const widest = Math.max(...widths.slice(0, last))
+    if (widest <= 12) break
+    widths[widths.indexOf(widest)] = widest - 1
+  }
+  widths[last] = Math.max(20, width - front())
   return rows.flatMap((row) => {
-    const head = widths.map((cell, column) =>
-      `${cellOf(row, column)}${" ".repeat(cell - visible(cellOf(row, column)) + 2)}`
-    ).join("")
-    const [first = "", ...rest] = wrap(cellOf(row, count - 1), Math.max(20, width - left))
-    return [`${indent}${head}${first}`.trimEnd(), ...rest.map((line) => " ".repeat(left) + line)]
+    const cells = widths.map((width, column) => wrap(cellOf(row, column), width))
+    return Array.from({ length: Math.max(...cells.map((lines) => lines.length)) }, (_, line) => {
+      const shown = cells.map((lines, column) => {
+        const part = lines[line] ?? ""
+        return column === last ? part : part + " ".repeat(Math.max(0, (widths[column] ?? 0) - visible(part)) + 2)
+      })
+      return `${indent}${shown.join("")}`.trimEnd()
+    })
   })
 }
 
@@ -143,12 +184,43 @@ const visible = (text: string): number => CliOutput.displayWidth(Util.stripVTCon
  */
 export const rows = (line: string, width: number): number => Math.max(1, Math.ceil(visible(line) / width))
 
+// A cell of one style has it in each of its lines.
+const styled = new RegExp("^((?:\\x1b\\[\\d\\d?m)+)([^\\x1b]*)((?:\\x1b\\[\\d\\d?m)+)$")
+
+/** A cell in lines no wider than `width`: they end between words, and where a word is longer, inside it. */
 const wrap = (text: string, width: number): ReadonlyArray<string> => {
+  if (visible(text) <= width) return [text]
+  const [, begin = "", inner, end = ""] = styled.exec(text) ?? []
+  if (inner !== undefined) return wrap(inner, width).map((line) => `${begin}${line}${end}`)
+  return filled(text.split(" ").flatMap((word) => pieces(word, width)), width)
+}
+
+/** Words in lines, as many as there is room for. */
+const filled = (words: ReadonlyArray<string>, width: number): ReadonlyArray<string> => {
   const lines: Array<string> = []
-  for (const word of text.split(" ")) {
+  for (const word of words) {
     const last = lines.at(-1)
     if (last !== undefined && visible(last) + 1 + visible(word) <= width) lines[lines.length - 1] = `${last} ${word}`
     else lines.push(word)
   }
   return lines
+}
+
+/** A word that is longer than a line, such as a path, in pieces that end behind a mark in it. */
+const pieces = (word: string, width: number): ReadonlyArray<string> => {
+  if (visible(word) <= width || word.includes("\x1b")) return [word]
+  const found: Array<string> = []
+  for (const part of word.match(/[^/?&=,;:._-]*[/?&=,;:._-]+|[^/?&=,;:._-]+$/gu) ?? [word]) {
+    const last = found.at(-1)
+    if (last !== undefined && visible(last + part) <= width) found[found.length - 1] = last + part
+    else found.push(part)
+  }
+  return found
+}
+
+/** A line in several, under its own beginning. A word that is longer than a line stays whole, to be copied. */
+const folded = (line: string, width: number): ReadonlyArray<string> => {
+  if (visible(line) <= width) return [line]
+  const indent = /^ */.exec(line)?.[0] ?? ""
+  return filled(line.trim().split(" "), width - indent.length).map((part) => `${indent}${part}`)
 }

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { data, type Home, home } from "./authn.ts"
+import { data, type Home, home, login, simulated } from "./authn.ts"
 
 const oidc = ["login", "--dialect", "oidc", "--client-id", "cli", "--token-stdin"]
 const issuer = "https://id.example.com"
@@ -151,4 +151,78 @@ describe("what is missing", () => {
         assert.include(ended.stderr, "See: authn login --help")
       })))
   }
+})
+
+describe("what a login leaves alone, and what hints name", () => {
+  it.live("the account that is current: only one without others is chosen by its login", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        const signIn = (account: string) => login(home, simulator.issuer, "datalayer", ["--account", account])
+        const current = Effect.map(home.run(["accounts", "--json"]), ({ stdout }) => {
+          const found: ReadonlyArray<{ account: string; current: boolean }> = JSON.parse(stdout)
+          return found.filter(({ current }) => current).map(({ account }) => account)
+        })
+        assert.include((yield* signIn("a")).stderr, "Next: authn token, ")
+        assert.deepStrictEqual(yield* current, ["a"])
+        assert.include((yield* signIn("default")).stderr, "Next: authn token --account default, ")
+        assert.deepStrictEqual(yield* current, ["a"])
+        assert.include((yield* home.run(["accounts", "remove", "default"])).stderr, "the account is forgotten")
+        assert.deepStrictEqual(yield* current, ["a"])
+        yield* signIn("b")
+        const removed = yield* home.run(["accounts", "remove", "a"])
+        assert.include(removed.stderr, "It was the current one. There is \"b\": authn accounts use NAME")
+        assert.include((yield* signIn("c")).stderr, "Next: authn token --account c, ")
+        assert.deepStrictEqual(yield* current, [])
+        yield* home.run(["accounts", "use", "c"])
+        assert.deepStrictEqual(yield* current, ["c"])
+        // What is not there ends in one way, whatever was to be done with it.
+        const [used, unknown] = [
+          yield* home.run(["accounts", "use", "nope"]),
+          yield* home.run(["accounts", "remove", "nope"])
+        ]
+        assert.deepStrictEqual(used, unknown)
+        assert.deepStrictEqual([used.code, used.stdout], [3, ""])
+        assert.include(used.stderr, "authn login --account nope")
+      })))
+
+  it.live("the login that is meant: --account where another one would be", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        const { issuer } = simulator
+        yield* login(home, issuer, "datalayer", ["--account", "work"])
+        yield* login(home, issuer, "datalayer", ["--account", "default"])
+        yield* home.run(["logout", "--all", "--local"])
+        const rows: ReadonlyArray<readonly [args: ReadonlyArray<string>, env: Record<string, string>, hint: string]> = [
+          [["token"], {}, "authn login"],
+          [["whoami"], {}, "authn login"],
+          [["token", "--account", "work"], {}, "authn login"],
+          [["token", "--account", "default"], {}, "authn login --account default"],
+          [["token"], { AUTHN_ACCOUNT: "default" }, "authn login"],
+          [["token", "--account", "work"], { AUTHN_ACCOUNT: "default" }, "authn login --account work"],
+          [["token", "--account", "third"], {}, "authn login --account third"]
+        ]
+        for (const [args, env, hint] of rows) {
+          const { code, stderr } = yield* home.run(args, { env })
+          assert.strictEqual(code, 3, stderr)
+          assert.match(stderr, new RegExp(`with: ${hint}\n`), args.join(" "))
+        }
+        const explained = yield* home.run(["explain", "--account", "default"])
+        assert.include(explained.stdout, "Sign in with: authn login --account default\n")
+      })))
+
+  it.live("a refusal names the person, the IAM, and the account where it is not the usual one", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        const { issuer } = simulator
+        const refused = (more: ReadonlyArray<string>) =>
+          Effect.map(
+            home.run(
+              ["login", "--dialect", "datalayer", "--issuer", issuer, "--handle", "ada", "--password-stdin", ...more],
+              { input: "wrong\n" }
+            ),
+            ({ stderr }) => stderr
+          )
+        assert.match(yield* refused([]), new RegExp(`^authn: could not sign in as ada at ${issuer}: `))
+        assert.include(yield* refused(["--account", "work"]), `as ada at ${issuer} (account "work"): `)
+      })))
 })

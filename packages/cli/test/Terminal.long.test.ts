@@ -1,9 +1,21 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Redacted } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { stripVTControlCharacters } from "node:util"
-import { answer, atTerminal, home, login, password, provided, simulated, storedToken, visit, written } from "./authn.ts"
+import {
+  answer,
+  atTerminal,
+  expire,
+  home,
+  login,
+  password,
+  provided,
+  simulated,
+  storedToken,
+  visit,
+  written
+} from "./authn.ts"
 
 const [down, backspace] = ["\x1b[B", "\x7f"]
 
@@ -51,6 +63,106 @@ describe("at a terminal", () => {
         assert.strictEqual(right.code, 0, right.shown)
         const wrong = yield* atTerminal(home, args, [["Password", "a\r"], ["Password", "b\r"], ["Password", "c\r"]])
         assert.strictEqual(wrong.code, 1, wrong.shown)
+      })))
+
+  it.live("asks once more after a wrong token, and after a wrong client secret", () =>
+    provided((provider, home) =>
+      Effect.gen(function*() {
+        const { id, secret } = provider.secretClient
+        const args = ["login", "--dialect", "oidc", "--issuer", provider.issuer, "--client-id", id]
+        const right = Redacted.value(secret)
+        const client = yield* atTerminal(home, [...args, "--client-auth", "client_secret_basic"], [
+          ["Sign in with", `${down}${down}\r`],
+          ["Client secret", "wrong\r"],
+          ["Client secret", `${right}\r`]
+        ])
+        assert.strictEqual(client.code, 0, client.shown)
+        assert.notInclude(client.shown, right)
+        assert.strictEqual((yield* home.run(["token"])).code, 0)
+        const token = yield* atTerminal(home, [...args, "--account", "other"], [
+          ["Sign in with", `${down}${down}${down}\r`],
+          ["Token", "two words\r"],
+          ["Token", "opaque\r"],
+          ["Token", "another\r"]
+        ])
+        assert.strictEqual(token.code, 1, token.shown)
+        assert.lengthOf(token.shown.match(/could not sign in at/g) ?? [], 3)
+      })
+    ))
+
+  it.live("suggests what was used last, also for another account", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        yield* login(home, simulator.issuer, "genomcore")
+        const again = yield* atTerminal(home, ["login"], [
+          ["Sign in with", "\r"],
+          ["Name \\[ada\\]", "\r"],
+          ["Password of ada", `${password}\r`],
+          ["Organization \\[acme\\]", "\r"]
+        ])
+        assert.strictEqual(again.code, 0, again.shown)
+        const other = yield* atTerminal(home, ["login", "--account", "other"], [
+          ["speak", "\r"],
+          ["Address of the IAM \\[http", "\r"],
+          ["Sign in with", "\r"],
+          ["Name \\[ada\\]", "\r"],
+          ["Password of ada", `${password}\r`],
+          ["Organization \\[acme\\]", "\r"]
+        ])
+        assert.strictEqual(other.code, 0, other.shown)
+        const accounts = JSON.parse((yield* home.run(["accounts", "--json"])).stdout)
+        assert.deepStrictEqual(
+          accounts.map(({ dialect, issuer }: Record<string, string>) => [dialect, issuer]),
+          [["genomcore", simulator.issuer], ["genomcore", simulator.issuer]]
+        )
+      })))
+
+  it.live("ends lines between words, and behind a mark where a word is longer", () =>
+    simulated({}, (simulator, there) =>
+      Effect.gen(function*() {
+        const far = path.join(there.directory, "a-directory-with-a-name/that-is-longer/than-a-line/of-most-terminals")
+        yield* login(there, simulator.issuer, "datalayer")
+        const env = { XDG_DATA_HOME: far, XDG_CONFIG_HOME: far }
+        const issuer = "https://iam.example.com/realms/with-a-long-name/and/a-path-that-is-longer-than-the-line"
+        fs.mkdirSync(path.join(far, "effect-authn"), { recursive: true })
+        fs.writeFileSync(path.join(far, "effect-authn/config.toml"), `dialect = "oidc"\nissuer = "${issuer}"\n`)
+        for (
+          const [args, env_] of [[["doctor"], env], [["config"], env], [["token"], env], [["status"], {}]] as const
+        ) {
+          const { shown } = yield* atTerminal(there, args, [], { columns: 60, env: env_ })
+          const lines = stripVTControlCharacters(shown).split(/\r?\n/)
+          for (const line of lines) {
+            // What is longer is a word by itself, to be copied.
+            if (line.trim().includes(" ")) assert.isAtMost([...line].length, 60, args.join(" "))
+          }
+        }
+        const { shown } = yield* atTerminal(there, ["token", "--account", "nobody"], [], { columns: 60 })
+        assert.match(
+          shown,
+          /There is "default": choose with --account, or sign in with:\r\nauthn login --account nobody/
+        )
+        // In a pipe, where programs read, a line is a line.
+        const piped = yield* there.spawn(["config"], { env })
+        assert.include(piped.stdout, issuer)
+      })))
+
+  it.live("times are the person's own, in one form", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        yield* login(home, simulator.issuer, "datalayer")
+        const env = { TZ: "Asia/Kolkata" }
+        const time = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+05:30/
+        const status = yield* home.spawn(["status"], { env })
+        assert.match(status.stdout, new RegExp(`expires +${time.source}`))
+        const jwt = yield* home.spawn(["jwt", "decode"], { env, input: storedToken(home) })
+        assert.match(jwt.stdout, new RegExp(`exp +${time.source} \\(in `))
+        expire(home, Date.now() - 60_000)
+        for (const args of [["token"], ["whoami"], ["refresh"]]) {
+          const ended = yield* home.spawn(args, { env })
+          assert.strictEqual(ended.code, 4, ended.stderr)
+          assert.match(ended.stderr, time)
+          assert.notMatch(ended.stderr, /\dZ/)
+        }
       })))
 
   it.live("a paste of 16 KB takes no longer than its length, and nobody sees a secret", () =>

@@ -51,8 +51,12 @@ export class ReauthenticationRequired
   }
 }
 
+/** Where somebody signs in, and to which account where that is not the usual one. */
+const whereTo = ({ account, issuer }: SessionKey): string =>
+  account === "default" ? issuer : `${issuer} (account "${account}")`
+
 /**
- * The IAM refused what was offered as proof of who is asking.
+ * The IAM refused what was offered as proof of who is asking. `handle` is the name that was given with it, if one was.
  *
  * @category errors
  * @since 0.1.0
@@ -60,11 +64,12 @@ export class ReauthenticationRequired
 export class InvalidCredentials
   extends Schema.TaggedError<InvalidCredentials>("@effect-authn/core/AuthError/InvalidCredentials")(
     "InvalidCredentials",
-    { key: SessionKey, detail: Schema.String }
+    { key: SessionKey, detail: Schema.String, handle: Schema.optional(Schema.String) }
   )
 {
   override get message(): string {
-    return `could not sign in as ${this.key.label}: ${this.detail}`
+    const who = this.handle === undefined ? "" : ` as ${this.handle}`
+    return `could not sign in${who} at ${whereTo(this.key)}: ${this.detail}`
   }
 }
 
@@ -80,7 +85,7 @@ export class NoCredentials extends Schema.TaggedError<NoCredentials>("@effect-au
 ) {
   override get message(): string {
     const tried = this.tried.map(({ reason, strategy }) => `\n  ${strategy}: ${reason}`).join("")
-    return `nothing to sign in with as ${this.key.label}; tried:${tried}\nSign in with a password or a token, or set one of the named variables.`
+    return `nothing to sign in with for the account ${this.key.label}; tried:${tried}\nSign in with a password or a token, or set one of the named variables.`
   }
 }
 
@@ -95,7 +100,7 @@ export class LoginTimedOut extends Schema.TaggedError<LoginTimedOut>("@effect-au
   { key: SessionKey, waited: Schema.Duration, advice: Schema.String }
 ) {
   override get message(): string {
-    return `nobody finished signing in as ${this.key.label} within ${Duration.format(this.waited)}: ${this.advice}`
+    return `nobody finished signing in at ${whereTo(this.key)} within ${Duration.format(this.waited)}: ${this.advice}`
   }
 }
 

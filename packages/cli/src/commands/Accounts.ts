@@ -133,7 +133,10 @@ const list = Effect.gen(function*() {
       problem
     })))
   }
-  if (accounts.length === 0) return yield* Output.say("There is no account yet. Sign in with: authn login")
+  if (accounts.length === 0) {
+    const { name } = yield* Settings.account
+    return yield* Output.say(`There is no account yet. Sign in with: authn login${yield* Settings.flagFor(name)}`)
+  }
   const { bold, red } = yield* Output.paint("stdout")
   const short = yield* Output.short
   yield* Output.out(...Output.table(
@@ -161,8 +164,16 @@ const remove = Command.make("remove", { name: nameArgument, local }, ({ local, n
     const account = yield* existing(name)
     const outcome = yield* end(account, local)
     yield* forgetSecret(account)
+    const isCurrent = Option.contains(yield* Account.current, name)
     yield* Account.remove(name)
     yield* Output.say(`"${name}" ${outcome}, and the account is forgotten.`)
+    const others = yield* Account.names
+    if (isCurrent && others.length > 0) {
+      const known = others.map((other) => `"${other}"`).join(", ")
+      yield* Output.say(
+        `It was the current one. There ${others.length === 1 ? "is" : "are"} ${known}: authn accounts use NAME`
+      )
+    }
   })).pipe(Command.withDescription("Sign out of an account and forget it"))
 
 const hostArgument = Argument.String("host").pipe(

@@ -55,8 +55,9 @@ const environmentSteps = Effect.fnUntraced(function*({ dialect, isTold }: Settin
 
 const storedStep = Effect.fnUntraced(function*(settings: Settings.Settings, isTaken: boolean) {
   const source = `stored session of "${settings.name}"`
+  const login = `authn login${yield* Settings.flagFor(settings.name)}`
   if (Option.isNone(settings.account)) {
-    return { source, verdict: "skipped", reason: "there was no login: authn login" } satisfies Step
+    return { source, verdict: "skipped", reason: `there was no login: ${login}` } satisfies Step
   }
   const account = settings.account.value
   const storage = yield* Layer.build(AccountServices.storage(account.place))
@@ -72,7 +73,7 @@ const storedStep = Effect.fnUntraced(function*(settings: Settings.Settings, isTa
     : view.state === "expired" && view.renewedBy !== undefined && !view.renewedBy.startsWith("exchange")
     ? [true, `its token expired and will be renewed by ${view.renewedBy}; ${place}`]
     : view.state === "signed out"
-    ? [false, `signed out; nothing ${place}: authn login`]
+    ? [false, `signed out; nothing ${place}: ${login}`]
     : [
       false,
       `${
@@ -81,7 +82,7 @@ const storedStep = Effect.fnUntraced(function*(settings: Settings.Settings, isTa
           : view.state === "expired"
           ? "expired, and nothing can renew it"
           : "it cannot be read"
-      }${view.detail === undefined ? "" : ` (${Output.plain(view.detail)})`}; ${place}: authn login`
+      }${view.detail === undefined ? "" : ` (${Output.plain(view.detail)})`}; ${place}: ${login}`
     ]
   const step: Step = {
     source,
@@ -112,8 +113,11 @@ export const explain = Command.make("explain", {}, () =>
     }
     const { bold, dim, green } = yield* Output.paint("stdout")
     const width = yield* Output.columns
+    const flag = yield* Settings.flagFor(settings.name)
     yield* Output.out(
-      `The account is ${bold(settings.name)}, from ${settings.nameSource}. Sources of a token, in order:`,
+      ...Output.table([[
+        `The account is ${bold(settings.name)}, from ${settings.nameSource}. Sources of a token, in order:`
+      ]], width),
       "",
       ...Output.table(
         steps.map(({ reason, source, verdict }) => [
@@ -125,11 +129,13 @@ export const explain = Command.make("explain", {}, () =>
         width
       ),
       "",
-      used !== undefined
-        ? `authn token prints that of: ${used.source}`
-        : refused === undefined
-        ? "No token can be had. Sign in with: authn login"
-        : `authn token ends with ${refused.exitCode}, as long as ${refused.source} is set to that.`
+      ...Output.table([[
+        used !== undefined
+          ? `authn token${flag} prints that of: ${used.source}`
+          : refused === undefined
+          ? `No token can be had. Sign in with: authn login${flag}`
+          : `authn token ends with ${refused.exitCode}, as long as ${refused.source} is set to that.`
+      ]], width)
     )
   })).pipe(Command.withDescription("Tell which token would be used, what was skipped, and why"))
 
@@ -149,6 +155,9 @@ export const config = Command.make("config", {}, () =>
         const { source, value } = settings.values[name] ?? { source: "not set", value: undefined }
         return [name, value === undefined ? undefined : SecureUrl.shown(value), source] as const
       }),
+      ...(settings.provider.metadata === undefined
+        ? []
+        : [["metadata", "(read at the login)", `the login of "${settings.name}"`] as const]),
       [
         "token",
         Option.isSome(given) ? "(set, not shown)" : undefined,
@@ -162,16 +171,20 @@ export const config = Command.make("config", {}, () =>
       })
     }
     const { bold, dim } = yield* Output.paint("stdout")
+    const width = yield* Output.columns
+    const short = yield* Output.short
     yield* Output.out(
       ...Output.table(
-        rows.map(([name, value, source]) => [name, value === undefined ? dim("-") : bold(value), dim(source)]),
-        yield* Output.columns
+        rows.map(([name, value, source]) => [name, value === undefined ? dim("-") : bold(value), dim(short(source))]),
+        width
       ),
       "",
-      dim(
-        `Flags go before AUTHN_… variables, these before what a login left, that before ${path}${
-          exists ? "" : " (which is not there)"
-        }.`
-      )
+      ...Output.table([[
+        dim(
+          `Flags go before AUTHN_… variables, these before what a login left, that before ${short(path)}${
+            exists ? "" : " (which is not there)"
+          }.`
+        )
+      ]], width)
     )
   })).pipe(Command.withDescription("Show every setting, and where it comes from"))

@@ -30,7 +30,7 @@ const show = Effect.fnUntraced(function*(members: JwtCodec.JsonObject) {
         const millis = DateTime.toEpochMillis(at.value)
         return [
           Output.plain(name),
-          `${DateTime.formatIso(at.value).replace(/\.000Z$/, "Z")} (${TimeSpan.distance(millis, now)})`
+          `${Output.time(at.value)} (${TimeSpan.distance(millis, now)})`
         ]
       }
       return [

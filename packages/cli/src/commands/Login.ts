@@ -273,10 +273,7 @@ const wayOf = Effect.fnUntraced(function*(
   FileSystem.FileSystem | Prompt.Environment | Stdio.Stdio
 > {
   const known = ways[dialect]
-  const [way, another] = found
-  if (another !== undefined) {
-    return yield* Failure.usage(`one way to sign in at a time: ${found.map((way) => option[way]).join(", or ")}`)
-  }
+  const [way] = found
   if (way !== undefined) {
     if (known.includes(way)) return { way }
     return yield* Failure.usage(
@@ -421,6 +418,9 @@ export const command = Command.make("login", flags, (given) =>
     // A person can say which way is meant; where there is none, the secret is it.
     const hasSecret = settings.dialect === "oidc" && (isKept || (isTold && !hasPerson))
     const found = named(given)
+    if (found.length > 1) {
+      return yield* Failure.usage(`one way to sign in at a time: ${found.map((way) => option[way]).join(", or ")}`)
+    }
     const lacks = hasPerson ? [] : lacking(settings, given, metadata, found, hasSecret)
     if (lacks.length > 0) return yield* Failure.usage([...lacks, "See: authn login --help"].join("\n"))
     // What was used last is suggested, in another account, too.

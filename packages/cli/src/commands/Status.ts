@@ -170,11 +170,7 @@ const bar = (part: number, width: number): string => {
   return "█".repeat(full) + "░".repeat(width - full)
 }
 
-const clock = (at: number): string =>
-  Option.match(DateTime.make(at), {
-    onNone: () => "?",
-    onSome: (at) => DateTime.formatLocal(at, { dateStyle: "medium", timeStyle: "medium" })
-  })
+const clock = (at: number): string => Option.match(DateTime.make(at), { onNone: () => "?", onSome: Output.time })
 
 const heading: { readonly [S in State]: string } = {
   "valid": "signed in",
@@ -304,7 +300,7 @@ export const command = Command.make("status", {
     const paint = yield* Output.paint("stdout")
     const shadow = Option.map(given, ({ variable }) =>
       `${paint.yellow("!")} ${variable} is set: its token goes before every stored session, unless --account is given.`)
-    const nobody = "Nobody is signed in. Sign in with: authn login"
+    const nobody = `Nobody is signed in. Sign in with: authn login${yield* Settings.flagFor(told)}`
     const screen = Effect.gen(function*() {
       const now = DateTime.toEpochMillis(yield* DateTime.now)
       const width = yield* Output.columns

@@ -139,7 +139,13 @@ export const password = (options: {
       ...(options.project === undefined ? {} : { project: options.project })
     }))
     const credentials = Credentials.cases.Password.make({ handle: options.handle, password: options.password })
-    const issued = yield* context.iam.login(credentials, selection)
+    const { handle } = options
+    const issued = yield* Effect.catchReason(
+      context.iam.login(credentials, selection),
+      "IamError",
+      "CredentialsRefused",
+      ({ detail }) => Effect.fail(new InvalidCredentials({ key: context.key, handle, detail }))
+    )
     const session = Session.fromResponse(context.key, issued, { strategy: "password", selection })
     // The password was accepted: not to know the name yet is no reason to throw the session away.
     return yield* Effect.orElseSucceed(withUser(context, session), () => session)

@@ -114,7 +114,7 @@ export const text = (notice: Notice): string =>
       })
       return `To sign in, open this address on any device:\n\n  ${plain(verificationUri)}\n\n` +
         `and enter the code:\n\n  ${plain(userCode)}\n${direct}\nThe code is good until ${
-          DateTime.formatIso(expiresAt)
+          DateTime.formatLocal(expiresAt, { timeStyle: "medium" })
         }.`
     },
     PasteCallback: ({ url }) =>
