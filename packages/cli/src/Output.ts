@@ -185,7 +185,8 @@ const visible = (text: string): number => CliOutput.displayWidth(Util.stripVTCon
 export const rows = (line: string, width: number): number => Math.max(1, Math.ceil(visible(line) / width))
 
 // A cell of one style has it in each of its lines.
-const styled = new RegExp("^((?:\\x1b\\[\\d\\d?m)+)([^\\x1b]*)((?:\\x1b\\[\\d\\d?m)+)$")
+const style = "(?:\\x1b\\[\\d\\d?m)+"
+const styled = new RegExp(`^(${style})([^\\x1b]*)(${style})$`)
 
 /** A cell in lines no wider than `width`: they end between words, and where a word is longer, inside it. */
 const wrap = (text: string, width: number): ReadonlyArray<string> => {
