@@ -9,6 +9,7 @@ import * as path from "node:path"
 import * as Datalayer from "./datalayer.ts"
 import * as Fleet from "./fleet.ts"
 import * as Genomcore from "./genomcore.ts"
+import * as Mcp from "./mcp.ts"
 import * as Oidc from "./oidc.ts"
 import * as Simulator from "./simulator.ts"
 import * as Stage from "./stage.ts"
@@ -20,7 +21,7 @@ export const temporary = Effect.acquireRelease(
   (directory) => Effect.sync(() => fs.rmSync(directory, { recursive: true, force: true }))
 )
 
-const parts = ["datalayer", "genomcore", "oidc", "fleet"]
+const parts = ["datalayer", "genomcore", "oidc", "mcp", "fleet"]
 
 /** The parts to play, and the flags of the simulator and of the provider. */
 const read = (words: ReadonlyArray<string>) => {
@@ -52,6 +53,7 @@ export const play = (words: ReadonlyArray<string>, authn: Effect.Effect<string>)
       if (has("datalayer")) yield* Datalayer.tour(issuer, terminal)
       if (has("genomcore")) yield* Genomcore.tour(issuer, terminal, Terminal.make(main, path.join(directory, "second")))
       if (has("oidc")) yield* Oidc.tour(terminal, failing)
+      if (has("mcp")) yield* Mcp.tour(main)
       if (has("fleet")) yield* Fleet.tour(issuer, directory)
     }).pipe(
       Effect.provide(NodeAuth.layerHttpClient),
