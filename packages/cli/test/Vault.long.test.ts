@@ -236,3 +236,74 @@ describe.runIf(PostgresServer.isThere)("machines that share a store", () => {
         assert.strictEqual((yield* send(two!.url, "POST", "/token", token, key)).status, 200)
       })).pipe(Effect.provide(Layer.fresh(PostgresServer.layer()))))
 })
+
+describe("a machine that keeps nothing", () => {
+  it.live("puts a session in by a login, and takes tokens out", () =>
+    simulated({ rotation: "strict" }, (simulator, there) =>
+      Effect.gen(function*() {
+        const vault = yield* start(there, ["--providers", table(there, simulator.issuer)])
+        const laptop = yield* home
+        const env = { AUTHN_VAULT_TOKEN: vault.token }
+        const file = path.join(laptop.directory, "token")
+        fs.writeFileSync(file, `${vault.token}\n`)
+        const signedIn = yield* login(laptop, simulator.issuer, "genomcore", [
+          "--vault",
+          vault.url,
+          "--vault-token-file",
+          file
+        ])
+        assert.strictEqual(signedIn.code, 0, signedIn.stderr)
+        assert.include(signedIn.stderr, `kept in the vault at ${vault.url}`)
+        assert.isFalse(fs.existsSync(data(laptop, "sessions")))
+        assert.isFalse(fs.existsSync(data(laptop, "accounts", "default.json")))
+
+        const token = (args: ReadonlyArray<string> = [], options: object = { env }) =>
+          laptop.spawn(["token", "--vault", vault.url, ...args], options)
+        const first = yield* token()
+        assert.strictEqual(first.code, 0, first.stderr)
+        const piped = yield* token(["--vault-token-stdin", "--header"], { input: `${vault.token}\n` })
+        assert.strictEqual(piped.stdout, `Authorization: Bearer ${first.stdout}`)
+        assert.deepInclude(JSON.parse((yield* token(["--json"])).stdout), {
+          token: first.stdout.trim(),
+          tokenType: "Bearer"
+        })
+        // too short for what it is wanted for: another one is no longer, which is said
+        const short = yield* token(["--min-ttl", "2h"])
+        assert.strictEqual(short.code, 1)
+        assert.include(short.stderr, "--min-ttl")
+        assert.notStrictEqual((yield* token()).stdout, first.stdout)
+
+        const nobody = yield* token(["--vault-account", "nobody"])
+        assert.strictEqual(nobody.code, 3)
+        assert.include(nobody.stderr, `authn login --vault ${vault.url}`)
+        yield* simulator.revokeAll
+        const ended = yield* token(["--min-ttl", "2h"])
+        assert.strictEqual(ended.code, 4, ended.stderr)
+
+        const none = yield* token([], { env: {} })
+        assert.strictEqual(none.code, 2)
+        assert.include(none.stderr, "AUTHN_VAULT_TOKEN")
+        const wrong = yield* token([], { env: { AUTHN_VAULT_TOKEN: `authn_${"A".repeat(43)}` } })
+        assert.strictEqual(wrong.code, 1)
+        assert.include(wrong.stderr, "refuses the service token")
+        for (const { stderr } of [signedIn, first, nobody, ended, wrong]) assert.notInclude(stderr, vault.token)
+        yield* vault.stop("SIGTERM")
+        const away = yield* token()
+        assert.strictEqual(away.code, 5)
+        assert.include(away.stderr, "cannot be reached")
+      })))
+
+  it.live("ends a session at the IAM that the vault does not take", () =>
+    simulated({}, (simulator, there) =>
+      Effect.gen(function*() {
+        const vault = yield* start(there, ["--providers", table(there, "http://127.0.0.1:9")])
+        const laptop = yield* home
+        const ended = yield* laptop.run([
+          ...`login --dialect datalayer --issuer ${simulator.issuer} --handle ada --password-stdin`.split(" "),
+          `--vault=${vault.url}`
+        ], { input: "correct-horse-battery\n", env: { AUTHN_VAULT_TOKEN: vault.token } })
+        assert.strictEqual(ended.code, 2, ended.stderr)
+        assert.include(ended.stderr, "add it to its providers")
+        assert.include((yield* simulator.ledger).map(({ route }) => route), "logout")
+      })))
+})

@@ -39,6 +39,7 @@ import * as Output from "../Output.ts"
 import * as Question from "../Question.ts"
 import * as Settings from "../Settings.ts"
 import * as TimeSpan from "../TimeSpan.ts"
+import * as VaultFlags from "../vault/Flags.ts"
 
 const text = (name: string, metavar: string, description: string) =>
   Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), Flag.optional)
@@ -108,8 +109,12 @@ const flags = {
     Flag.withDescription("Keep the session; --no-store only tries the credentials"),
     Flag.withDefault(true)
   ),
-  revokePrevious: toggle("revoke-previous", "Tell the IAM to end the session that this login replaces")
+  revokePrevious: toggle("revoke-previous", "Tell the IAM to end the session that this login replaces"),
+  ...VaultFlags.remote
 }
+
+// Loaded by who needs it, so that no other command starts slower for it.
+const loadRemote = Effect.promise(() => import("../vault/Remote.ts"))
 
 type Way = "password" | "token" | "browser" | "device" | "client credentials"
 
@@ -404,14 +409,27 @@ const allowPlainFiles = Effect.gen(function*() {
 export const command = Command.make("login", flags, (given) =>
   Effect.gen(function*() {
     const asJson = yield* Settings.JsonFlag
-    const pipes = [given.passwordStdin, given.tokenStdin, given.clientSecretStdin].filter(Boolean)
+    const pipes = [given.passwordStdin, given.tokenStdin, given.clientSecretStdin, given.vaultTokenStdin].filter(
+      Boolean
+    )
     if (pipes.length > 1) return yield* Failure.usage("only one secret can come from the standard input")
     if (Option.exists(given.handle, (handle) => handle.trim() === "")) {
       return yield* Failure.usage("--handle is empty: is a variable empty there?")
     }
     const settings = yield* Settings.make(given)
     const metadata = Option.isSome(given.metadata) ? yield* LoginMetadata.read(given.metadata.value) : undefined
-    const policy = given.store ? settings.policy ?? "auto" : "memory"
+    if (!given.store && Option.isSome(given.vault)) {
+      return yield* Failure.usage(
+        "--vault keeps the session in the vault, and --no-store keeps it nowhere: give one of them"
+      )
+    }
+    const remote = Option.isNone(given.vault) ? undefined : yield* Effect.flatMap(
+      loadRemote,
+      (Remote) => Remote.open(given, settings)
+    )
+    // What a vault keeps is kept nowhere else.
+    const isStored = given.store && remote === undefined
+    const policy = isStored ? settings.policy ?? "auto" : "memory"
     const isKept = Option.exists(settings.account, ({ place, unattended }) => unattended === true && place === policy)
     const isTold = Option.isSome(yield* AccountServices.toldSecret)
     const hasPerson = yield* Input.hasPerson
@@ -483,7 +501,7 @@ export const command = Command.make("login", flags, (given) =>
         organization = yield* missing(lack.organization, Question.line("Organization", undefined, organization))
       }
       const session = yield* auth.login(strategy, {
-        store: given.store,
+        store: isStored,
         revokePrevious: given.revokePrevious,
         selection: {
           ...(organization === undefined || target.dialect === "oidc" ? {} : { organization }),
@@ -519,8 +537,13 @@ export const command = Command.make("login", flags, (given) =>
         ].join("\n")))
       })
     )
-    if (given.store && secret !== undefined) yield* AccountServices.keepClientSecret(services, secret)
-    if (given.store) {
+    if (remote !== undefined) {
+      const { put } = yield* loadRemote
+      // A session that nobody keeps is ended.
+      yield* Effect.tapError(put(remote, auth.key, session), () => Effect.ignore(auth.logout))
+    }
+    if (isStored && secret !== undefined) yield* AccountServices.keepClientSecret(services, secret)
+    if (isStored) {
       yield* LoginRecord.login(target, services, {
         unattended: way === "client credentials" && (isKept || secret !== undefined),
         revokePrevious: given.revokePrevious,
@@ -548,7 +571,8 @@ export const command = Command.make("login", flags, (given) =>
         issuer: auth.key.issuer,
         client: auth.key.clientId,
         user,
-        stored: given.store ? choice.place : null,
+        stored: isStored ? choice.place : null,
+        ...(remote === undefined ? {} : { vault: { url: remote.url, account: remote.account } }),
         environment,
         expiresAt: Option.getOrNull(
           Option.map(Option.flatMap(tokens, ({ expiresAt }) => expiresAt), DateTime.formatIso)
@@ -560,11 +584,17 @@ export const command = Command.make("login", flags, (given) =>
     const account = yield* Settings.flagFor(target.name)
     yield* Output.say(
       `${green("✓")} Signed in as ${bold(Output.plain(user))} at ${auth.key.issuer} (account "${target.name}")`,
-      given.store ? `  The session is kept in ${short(choice.description)}.` : "  Nothing was stored.",
+      isStored
+        ? `  The session is kept in ${short(choice.description)}.`
+        : remote === undefined
+        ? "  Nothing was stored."
+        : `  The session is kept in the vault at ${remote.url}, as "${remote.account}".`,
       `  The token is valid ${Number.isFinite(left) ? `for ${TimeSpan.format(left)}` : "until it is revoked"}${
-        given.store && session.grant._tag !== "None" ? ", and renewed when it is due" : ""
+        (isStored || remote !== undefined) && session.grant._tag !== "None" ? ", and renewed when it is due" : ""
       }.`,
-      ...(!given.store
+      ...(remote !== undefined
+        ? [`  Next: authn token --vault ${remote.url}`]
+        : !isStored
         ? []
         : environment === null
         ? [`  Next: authn token${account}, authn exec${account} -- CMD, authn status`]

@@ -21,6 +21,10 @@ import { failed, usage } from "../Failure.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
 import * as TimeSpan from "../TimeSpan.ts"
+import * as VaultFlags from "../vault/Flags.ts"
+
+// Loaded by who needs it, so that no other command starts slower for it.
+const loadRemote = Effect.promise(() => import("../vault/Remote.ts"))
 
 const optional = (name: string, description: string) =>
   Flag.String(name).pipe(Flag.withMetavar("ID"), Flag.withDescription(description), Flag.optional)
@@ -61,11 +65,16 @@ export const token = Command.make("token", {
   ),
   minTtl,
   project: optional("project", "A token for this project; the session stays with its own"),
-  resource: optional("resource", "A token for this resource (RFC 8707)")
+  resource: optional("resource", "A token for this resource (RFC 8707)"),
+  ...VaultFlags.remote
 }, (given) =>
   Effect.gen(function*() {
     const settings = yield* Settings.make()
-    const tokens = yield* CurrentToken.get(settings, { minTtl: given.minTtl, selection: selectionOf(given) })
+    const asked = { minTtl: given.minTtl, selection: selectionOf(given) }
+    const tokens = yield* Option.isNone(given.vault)
+      ? CurrentToken.get(settings, asked)
+      : Effect.flatMap(loadRemote, (Remote) =>
+        Effect.flatMap(Remote.open(given, settings), (remote) => Remote.take(remote, asked)))
     if (yield* Settings.JsonFlag) {
       return yield* Output.json({
         token: Redacted.value(tokens.accessToken),
@@ -78,7 +87,7 @@ export const token = Command.make("token", {
         ? `Authorization: ${Redacted.value(TokenSet.authorization(tokens))}`
         : Redacted.value(tokens.accessToken)
     )
-  })).pipe(
+  }).pipe(Effect.scoped)).pipe(
     Command.withDescription("Print a token that is valid now"),
     Command.withExamples([
       { command: "curl -H \"$(authn token --header)\" https://api.example.com/me", description: "Call an API" }

@@ -9,7 +9,6 @@ import * as Sweeper from "@effect-authn/vault/Sweeper"
 import * as Vault from "@effect-authn/vault/Vault"
 import * as VaultServer from "@effect-authn/vault/VaultServer"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
-import * as Flag from "effect/cli/Flag"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
@@ -28,38 +27,11 @@ import * as Path from "node:path"
 import { usage } from "../Failure.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
+import type * as Flags from "./Flags.ts"
 import * as Providers from "./Providers.ts"
 import * as Store from "./Store.ts"
 
-const file = (name: string, description: string) =>
-  Flag.String(name).pipe(Flag.withMetavar("FILE"), Flag.withDescription(description), Flag.optional)
-
-export const flags = {
-  providers: file("providers", "The table of IAMs; else providers.toml beside your config.toml"),
-  store: Store.storeFlag,
-  keyFile: file("key-file", "The key that sessions are encrypted with; it is made where there is nothing to read yet"),
-  host: Flag.String("host").pipe(
-    Flag.withMetavar("NAME"),
-    Flag.withDescription("Where to listen; this machine only, unless there is a certificate or a proxy"),
-    Flag.optional
-  ),
-  port: Flag.Int("port").pipe(
-    Flag.withMetavar("PORT"),
-    Flag.withDescription("The port, or 0 for any that is free"),
-    Flag.withDefault(4701)
-  ),
-  certificate: file("certificate", "The certificate to serve https with, and those above it, as PEM"),
-  privateKey: file("private-key", "The key of the certificate, as PEM"),
-  behindTlsProxy: Flag.Boolean("behind-tls-proxy").pipe(
-    Flag.withDescription("Serve http to others: only where a proxy in front speaks https"),
-    Flag.withDefault(false)
-  ),
-  tokenFile: file("token-file", "Where the first service token is written, unless a terminal shows it")
-}
-
-type Given = {
-  readonly [Name in keyof typeof flags]: (typeof flags)[Name] extends Flag.Flag<infer A> ? A : never
-}
+type Given = Flags.Given<typeof Flags.serve>
 
 /** The server, and its address in words. */
 const listening = Effect.fnUntraced(function*({ behindTlsProxy, certificate, host, port, privateKey }: Given) {

@@ -8,7 +8,6 @@ import * as NodeSqlite from "@effect-authn/platform-node/NodeSqlite"
 import * as PrivateFile from "@effect-authn/platform-node/PrivateFile"
 import * as SqlTokenStorage from "@effect-authn/storage-sql/SqlTokenStorage"
 import * as RestPolicy from "@effect-authn/vault/RestPolicy"
-import * as Flag from "effect/cli/Flag"
 import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
@@ -21,17 +20,12 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import type * as Stdio from "effect/Stdio"
 import * as Path from "node:path"
 import * as Account from "../Account.ts"
 import * as EnvironmentToken from "../EnvironmentToken.ts"
 import { failed, type Failure, usage } from "../Failure.ts"
-
-/** `--store`, at every command of a vault. */
-export const storeFlag = Flag.String("store").pipe(
-  Flag.withMetavar("PLACE"),
-  Flag.withDescription("A file of SQLite, or postgres://…; else AUTHN_VAULT_STORE, else a file in your data directory"),
-  Flag.optional
-)
+import * as Output from "../Output.ts"
 
 // Longer than the time limit of a renewal and two writes, and within the grace that IAMs give.
 const lease = "15 seconds"
@@ -52,13 +46,16 @@ export interface Store {
 /** What `--store` means. */
 export const find = Effect.fnUntraced(function*(
   told: Option.Option<string>
-): Effect.fn.Return<Store, Failure, FileSystem.FileSystem> {
+): Effect.fn.Return<Store, Failure, FileSystem.FileSystem | Stdio.Stdio> {
   const fs = yield* FileSystem.FileSystem
   const variable = yield* EnvironmentToken.setIn("AUTHN_VAULT_STORE")
   const place = Option.getOrUndefined(Option.orElse(told, () => variable))
   if (place !== undefined && /^[a-z][a-z0-9+.-]+:/i.test(place) && !/^[a-z]:[\\/]/i.test(place)) {
     if (!/^postgres(ql)?:\/\/[^/]/i.test(place)) {
       return yield* usage("--store takes a file, or an address as postgres://user@host/database")
+    }
+    if (Option.isSome(told) && URL.parse(place)?.password) {
+      yield* Output.say("authn: every program here can read the password in --store: set AUTHN_VAULT_STORE instead")
     }
     const { layer } = yield* Effect.promise(() => import("@effect/sql-pg/PgClient"))
     return {

@@ -1,10 +1,7 @@
 /**
  * `authn vault token`: the service tokens of a vault, made and revoked in its store, whether or not it runs.
  */
-import { Name, Right, ServiceTokens } from "@effect-authn/core/storage/ServiceTokens"
-import * as Argument from "effect/cli/Argument"
-import * as Command from "effect/cli/Command"
-import * as Flag from "effect/cli/Flag"
+import { Name, ServiceTokens } from "@effect-authn/core/storage/ServiceTokens"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -17,6 +14,7 @@ import { failed, usage } from "../Failure.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
 import * as TimeSpan from "../TimeSpan.ts"
+import type * as Flags from "./Flags.ts"
 import * as Store from "./Store.ts"
 
 /** What a command does with the tokens of a store. */
@@ -26,33 +24,10 @@ const within = <A, E, R>(store: Option.Option<string>, effect: Effect.Effect<A, 
     (built) => Effect.provideContext(effect, built)
   ))
 
-const name = Argument.String("name").pipe(Argument.withDescription("The name of the token"))
-
 const isName = Schema.is(Name)
 
-const create = Command.make("create", {
-  name,
-  store: Store.storeFlag,
-  right: Flag.Literals("right", Right.literals).pipe(
-    Flag.withDescription("What it may do; may be repeated. Default: token"),
-    Flag.atLeast(0)
-  ),
-  accounts: Flag.String("accounts").pipe(
-    Flag.withMetavar("PREFIX"),
-    Flag.withDescription("How the accounts begin that it is for; all of them unless told"),
-    Flag.optional
-  ),
-  lifetime: Flag.String("lifetime").pipe(
-    Flag.withMetavar("SPAN"),
-    Flag.withDescription("When it ends: 12h, 90d; at most 3650d"),
-    Flag.withDefault("365d")
-  ),
-  out: Flag.String("out").pipe(
-    Flag.withMetavar("FILE"),
-    Flag.withDescription("Write the token to a file that only you may read, instead of printing it"),
-    Flag.optional
-  )
-}, (given) =>
+/** Makes a token, and prints it. */
+export const create = (given: Flags.Given<typeof Flags.create> & { readonly name: string }) =>
   Effect.gen(function*() {
     if (!isName(given.name)) {
       return yield* usage("the name of a service token has 1 to 64 letters, digits and . _ @ + -")
@@ -81,15 +56,10 @@ const create = Command.make("create", {
       ? Output.json({ name: given.name, token: Redacted.value(token) })
       : Output.out(Redacted.value(token))
     yield* Output.say("It is shown this once: the vault has only its digest.")
-  }).pipe((effect) => within(given.store, effect))).pipe(
-    Command.withDescription("Make a service token, and print it this once"),
-    Command.withExamples([{
-      command: "authn vault token create calendar-sync --right token --accounts team-a/ --lifetime 90d",
-      description: "For a service that takes tokens of one team"
-    }])
-  )
+  }).pipe((effect) => within(given.store, effect))
 
-const list = Command.make("list", { store: Store.storeFlag }, ({ store }) =>
+/** Shows which tokens there are. */
+export const list = ({ store }: { readonly store: Option.Option<string> }) =>
   Effect.gen(function*() {
     const found = yield* Effect.flatMap(ServiceTokens, (tokens) => tokens.list)
     if (yield* Settings.JsonFlag) {
@@ -114,16 +84,12 @@ const list = Command.make("list", { store: Store.storeFlag }, ({ store }) =>
       ]),
       yield* Output.columns
     ))
-  }).pipe((effect) => within(store, effect))).pipe(Command.withDescription("Show which service tokens there are"))
+  }).pipe((effect) => within(store, effect))
 
-const revoke = Command.make("revoke", { name, store: Store.storeFlag }, ({ name, store }) =>
+/** Ends a token. */
+export const revoke = ({ name, store }: { readonly name: string; readonly store: Option.Option<string> }) =>
   Effect.gen(function*() {
     const tokens = yield* ServiceTokens
     if (!(yield* tokens.revoke(name))) return yield* failed(`there is no service token "${name}"`)
-    yield* Output.say(`Revoked. A vault that has seen it refuses it within five seconds.`)
-  }).pipe((effect) => within(store, effect))).pipe(Command.withDescription("End a service token"))
-
-export const command = Command.make("token").pipe(
-  Command.withDescription("Tokens by which services call the vault"),
-  Command.withSubcommands([create, list, revoke])
-)
+    yield* Output.say("Revoked. A vault that has seen it refuses it within five seconds.")
+  }).pipe((effect) => within(store, effect))

@@ -1,0 +1,125 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { home } from "./authn.ts"
+
+const good = "[one]\ndialect = \"oidc\"\nissuer = \"https://id.example.com\"\nclient = \"svc\"\n"
+
+describe("what authn vault refuses before it serves", () => {
+  it.live("tables of IAMs that are none, and every secret inside", () =>
+    Effect.gen(function*() {
+      const there = yield* home
+      const file = path.join(there.directory, "providers.toml")
+      const vault = (text: string, name = file) => {
+        fs.writeFileSync(name, text)
+        return there.run(["vault", "--port", "0", "--providers", name])
+      }
+      const refused: ReadonlyArray<readonly [text: string, says: string]> = [
+        ["", "names no IAM"],
+        ["= =", "no TOML"],
+        ["one = 1", "a table of its own"],
+        ["[one]\nissuer = \"https://id.example.com\"\n", "dialect"],
+        ["[one]\ndialect = \"saml\"\nissuer = \"https://id.example.com\"\n", "dialect"],
+        [`${good}client_secret = "canary-9f"\n`, "a secret never stands in this table"],
+        [`${good}password = "canary-9f"\n`, "a secret never stands in this table"],
+        [`${good}realm = "x"\n`, "there is no \"realm\""],
+        [`${good}client_secret_file = "nowhere"\n`, "cannot be read"],
+        [`${good}reuse_grace = "soon"\n`, "reuse_grace"],
+        [good + good.replace("[one]", "[two]"), "already"],
+        ["[one]\ndialect = \"oidc\"\nissuer = \"https://id.example.com\"\n", "needs a client"],
+        ["[one]\ndialect = \"datalayer\"\nissuer = \"https://i.example.com\"\nclient = \"x\"\n", "dialect oidc"],
+        ["[one]\ndialect = \"oidc\"\nissuer = \"http://id.example.com\"\nclient = \"x\"\n", "plain http"]
+      ]
+      for (const [text, says] of refused) {
+        const { code, stderr, stdout } = yield* vault(text)
+        assert.deepStrictEqual([code, stdout], [2, ""], `${text} ${stderr}`)
+        assert.include(stderr, says)
+        assert.notInclude(stderr, "canary-9f")
+        assert.notInclude(stderr, "    at ")
+      }
+      const json = path.join(there.directory, "providers.json")
+      assert.include((yield* vault("{", json)).stderr, "no JSON")
+      assert.strictEqual((yield* there.run(["vault", "--providers", path.join(there.directory, "no")])).code, 2)
+    }).pipe(Effect.scoped))
+
+  it.live("to listen where others could hear a token, stores that it does not know, keys that are not there", () =>
+    Effect.gen(function*() {
+      const there = yield* home
+      const file = path.join(there.directory, "providers.toml")
+      fs.writeFileSync(file, good)
+      const mine: ReadonlyArray<readonly [args: ReadonlyArray<string>, says: string]> = [
+        [["--host", "0.0.0.0"], "--behind-tls-proxy"],
+        [["--host", "vault.example.com"], "--behind-tls-proxy"],
+        [["--host", "::"], "--behind-tls-proxy"],
+        [["--certificate", file], "go together"],
+        [["--certificate", file, "--private-key", file], "as PEM"],
+        [["--port", "70000"], "65535"],
+        [["--store", "mysql://db"], "postgres://"],
+        [["--store", "postgres://u@127.0.0.1:1/db"], "share its key"],
+        [["--store", "postgres://u@127.0.0.1:1/db", "--key-file", path.join(there.directory, "no.key")], "no key in"]
+      ]
+      for (const [args, says] of mine) {
+        const { code, stderr } = yield* there.run(["vault", "--providers", file, ...args])
+        assert.strictEqual(code, 2, `${args.join(" ")} ${stderr}`)
+        assert.include(stderr, says)
+      }
+    }).pipe(Effect.scoped))
+
+  it.live("service tokens with names, rights or lives that are none", () =>
+    Effect.gen(function*() {
+      const there = yield* home
+      const store = `--store=${path.join(there.directory, "s.sqlite")}`
+      const create = (...args: ReadonlyArray<string>) => there.run(["vault", "token", "create", ...args, store])
+      for (
+        const args of [["two words"], ["a/b"], ["x", "--right", "everything"], ["x", "--lifetime", "soon"], [
+          "x",
+          "--lifetime",
+          "0"
+        ]]
+      ) assert.strictEqual((yield* create(...args)).code, 2, args.join(" "))
+      const made = yield* create("one", "--lifetime", "1d")
+      assert.match(made.stdout, /^authn_[\w-]{43}\n$/)
+      const twice = yield* create("one")
+      assert.strictEqual(twice.code, 2)
+      assert.include(twice.stderr, "revoke that one first")
+      const out = path.join(there.directory, "out")
+      const written = yield* create("two", "--right", "token", "--right", "sessions:read", "--out", out)
+      assert.strictEqual(written.stdout, "")
+      assert.strictEqual(fs.statSync(out).mode & 0o777, 0o600)
+      const listed = yield* there.run(["vault", "token", "list", "--json", store])
+      assert.deepStrictEqual(
+        JSON.parse(listed.stdout).map(({ name, rights }: { name: string; rights: unknown }) => [name, rights]),
+        [["one", ["token"]], ["two", ["token", "sessions:read"]]]
+      )
+      assert.notMatch(listed.stdout, /authn_/)
+      assert.strictEqual((yield* there.run(["vault", "token", "revoke", "nobody", store])).code, 1)
+    }).pipe(Effect.scoped))
+
+  it.live("vaults elsewhere that may see no token", () =>
+    Effect.gen(function*() {
+      const there = yield* home
+      const env = { AUTHN_VAULT_TOKEN: "authn_x" }
+      for (
+        const url of ["http://vault.example.com", "vault", "", "ftp://127.0.0.1", "https://u:canary-9f@v.example.com"]
+      ) {
+        for (
+          const command of [["token"], [
+            "login",
+            "--dialect",
+            "datalayer",
+            "--issuer",
+            "https://i.example.com",
+            "--token-stdin"
+          ]]
+        ) {
+          const ended = yield* there.run([...command, "--vault", url], { env, input: "at\n" })
+          assert.strictEqual(ended.code, 2, `${url} ${ended.stderr}`)
+          assert.notInclude(ended.stderr, "canary-9f")
+        }
+      }
+      const unknown = yield* there.run(["token", "--vault", "http://127.0.0.1:9"], { env })
+      assert.strictEqual(unknown.code, 2)
+      assert.include(unknown.stderr, "authn login --vault")
+    }).pipe(Effect.scoped))
+})
