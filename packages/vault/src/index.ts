@@ -44,3 +44,8 @@ export * as VaultMetrics from "./VaultMetrics.ts"
  * @since 0.1.0
  */
 export * as VaultServer from "./VaultServer.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as VaultStatus from "./VaultStatus.ts"

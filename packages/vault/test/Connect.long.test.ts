@@ -9,41 +9,10 @@ import { NodeHttpServer } from "@effect/platform-node"
 import { assert, it } from "@effect/vitest"
 import { ConfigProvider, Context, Effect, Layer, Logger, Option } from "effect"
 import { FetchHttpClient, HttpRouter, HttpServerResponse } from "effect/http"
-import { existsSync } from "node:fs"
 import { createServer } from "node:http"
 import { type AddressInfo, createServer as createSocket } from "node:net"
-import { chromium, type Page } from "playwright-core"
-
-const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium"
-const isThere = existsSync(executablePath)
-if (!isThere) {
-  const missing =
-    `no Chromium at ${executablePath}: connecting in a real browser IS NOT TESTED; install it, or set CHROMIUM`
-  if (process.env["CI"] !== undefined) throw new Error(missing)
-  console.error(missing)
-}
-
-const launched = Effect.acquireRelease(
-  Effect.promise(() =>
-    chromium.launch({
-      executablePath,
-      headless: true,
-      chromiumSandbox: false,
-      args: [
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--disable-quic",
-        "--no-first-run",
-        "--no-proxy-server",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost"
-      ]
-    })
-  ),
-  (browser) => Effect.promise(() => browser.close())
-)
+import type { Page } from "playwright-core"
+import { isThere, launched } from "./browser.ts"
 
 const freePort = Effect.promise(() =>
   new Promise<number>((resolve) => {

@@ -14,6 +14,8 @@ import { ScriptedIam } from "@effect-authn/testing"
 import { IssuerRate, RestPolicy, Sweeper, Vault, VaultMetrics } from "@effect-authn/vault"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, DateTime, Duration, Effect, Layer, Metric, Option, type Scope, Stream } from "effect"
+import { HttpClient, HttpClientResponse, HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { OtlpMetrics, OtlpSerialization } from "effect/observability"
 import { RateLimiter } from "effect/persistence"
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
@@ -300,7 +302,37 @@ describe("events", () => {
         JSON.stringify(found, (_, value) => typeof value === "bigint" ? `${value}` : value),
         "someone's"
       )
-      assert.isDefined(VaultMetrics.layerHttp)
+      // as Prometheus reads them
+      const app = yield* HttpRouter.toHttpEffect(VaultMetrics.layerHttp)
+      const answer = yield* Effect.provideService(
+        app,
+        HttpServerRequest.HttpServerRequest,
+        HttpServerRequest.fromWeb(new Request("https://vault.example/metrics"))
+      )
+      const text = yield* Effect.promise(() => HttpServerResponse.toWeb(answer).text())
+      assert.include(text, "effect_authn_vault_oldest_due 3600")
+      assert.match(text, /effect_authn_renewals(_total)?\{[^}]*issuer="https:\/\/one\.example"[^}]*\} 1/)
+      assert.notInclude(text, "someone")
+      // and as they leave with OTLP
+      const sent: Array<string> = []
+      const client = HttpClient.make((request) =>
+        Effect.sync(() => {
+          if (request.body._tag === "Uint8Array") sent.push(new TextDecoder().decode(request.body.body))
+          return HttpClientResponse.fromWeb(request, new Response("{}"))
+        })
+      )
+      yield* Effect.scoped(Layer.build(
+        OtlpMetrics.layer({
+          url: "https://collector.example/v1/metrics",
+          compression: "none",
+          resource: { serviceName: "vault" }
+        }).pipe(
+          Layer.provide([OtlpSerialization.layerJson, Layer.succeed(HttpClient.HttpClient, client)])
+        )
+      ))
+      assert.match(sent.join(""), /"name":"effect_authn_vault_due"[^{]*"unit":"\{session\}"/)
+      assert.match(sent.join(""), /"name":"effect_authn_renewal_duration"[^{]*"unit":"ms"/)
+      assert.notInclude(sent.join(""), "someone")
       for (const { attributes, id } of found.filter(({ id }) => id.startsWith("effect_authn"))) {
         assert.isString(attributes?.["unit"], id)
       }
