@@ -337,6 +337,13 @@ const list = HttpApiEndpoint.get("list", "/sessions", {
   "Lists sessions without their secrets, a page at a time; a page may be short, and not the last while it has `next`. Right: sessions:read."
 )
 
+const metrics = HttpApiEndpoint.get("metrics", "/metrics", {
+  success: Schema.String.pipe(HttpApiSchema.asText({ contentType: "text/plain; version=0.0.4; charset=utf-8" }))
+}).annotate(
+  OpenApi.Description,
+  "Tells the metrics of this process as Prometheus reads them: issuers are named, accounts are not. Right: sessions:read."
+)
+
 const health = HttpApiEndpoint.get("health", "/health", {
   success: [Schema.Literal("ok").pipe(HttpApiSchema.asText()), Health],
   error: Schema.Literal("unavailable").pipe(HttpApiSchema.asText(), HttpApiSchema.status(503))
@@ -354,7 +361,7 @@ const health = HttpApiEndpoint.get("health", "/health", {
  * import { VaultApi } from "@effect-authn/vault"
  * import { OpenApi } from "effect/http-api"
  *
- * Object.keys(OpenApi.fromApi(VaultApi.VaultApi).paths) // => ["/token", "/sessions", "/health"]
+ * Object.keys(OpenApi.fromApi(VaultApi.VaultApi).paths) // => ["/token", "/sessions", "/metrics", "/health"]
  * ```
  *
  * @category models
@@ -362,7 +369,7 @@ const health = HttpApiEndpoint.get("health", "/health", {
  */
 export class VaultApi extends HttpApi.make("vault")
   .add(
-    HttpApiGroup.make("sessions", { topLevel: true }).add(token, put, remove, list)
+    HttpApiGroup.make("sessions", { topLevel: true }).add(token, put, remove, list, metrics)
       .middleware(VaultAuth).middleware(Readable)
   )
   .add(HttpApiGroup.make("state", { topLevel: true }).add(health))

@@ -28,6 +28,7 @@ import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
+import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import * as Option from "effect/Option"
 import type { Path } from "effect/Path"
 import * as Redacted from "effect/Redacted"
@@ -383,6 +384,8 @@ const make = <R>(options: Options<R>) =>
             : { revoked: false, reason: Option.some(revocation.reason) }
         }),
 
+        metrics: () => Effect.andThen(authorized("sessions:read"), PrometheusMetrics.format()),
+
         list: Effect.fnUntraced(function*({ query }) {
           const caller = yield* authorized("sessions:read")
           const limit = query.limit ?? 100
@@ -480,7 +483,8 @@ const guarded = HttpRouter.middleware((answer) =>
 ).layer
 
 /**
- * The routes of `VaultApi` on the program's router: `POST /token`, `PUT`, `DELETE` and `GET /sessions`, `GET /health`.
+ * The routes of `VaultApi` on the program's router: `POST /token`, `PUT`, `DELETE` and `GET /sessions`, `GET /metrics`,
+ * `GET /health`.
  *
  * Every answer is `no-store`, none has a header that lets another origin read it, and a body is 256 KiB at most. A caller
  * waits for 8 seconds, and is then told when to ask again. Serve it by https, or on loopback.

@@ -336,6 +336,25 @@ describe("GET /health", () => {
     }))
 })
 
+describe("GET /metrics", () => {
+  it.live("is for who may read, and names no account", () =>
+    Effect.gen(function*() {
+      const { all, put, send, service } = yield* world()
+      yield* put("account-canary")
+      const { access_token } = (yield* send("POST", "/token", { token: all, body: asked("account-canary") })).json()
+      yield* send("POST", "/token", { token: all, body: asked("account-canary", { refused: sha256(access_token) }) })
+      yield* send("GET", "/health")
+      const takes = yield* service.create({ name: "takes", rights: ["token"] })
+      const statuses = yield* Effect.forEach([undefined, takes, all], (token) => send("GET", "/metrics", { token }))
+      assert.deepStrictEqual(statuses.map(({ status }) => status), [401, 403, 200])
+      const { text } = statuses[2]!
+      assert.match(text, /^effect_authn_vault_open[{ ]/m)
+      assert.include(text, issuer)
+      assert.notInclude(text, "account-canary")
+      assert.notInclude(text, access_token)
+    }))
+})
+
 it("describes itself, with its errors and what it is safe with", () => {
   const { paths } = OpenApi.fromApi(VaultApi.VaultApi)
   const operations = (["post", "put", "delete", "get"] as const).flatMap((method) =>
@@ -353,6 +372,7 @@ it("describes itself, with its errors and what it is safe with", () => {
     ["PUT /sessions", [200, 400, 401, 403, 404, 503], 1],
     ["DELETE /sessions", [200, 400, 401, 403, 404, 503], 1],
     ["GET /sessions", [200, 400, 401, 403, 503], 1],
+    ["GET /metrics", [200, 400, 401, 403, 503], 1],
     ["GET /health", [200, 503], 0]
   ])
 })

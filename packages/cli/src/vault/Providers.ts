@@ -22,13 +22,20 @@ import * as TimeSpan from "../TimeSpan.ts"
 /** One IAM, ready to be built. */
 export type Provider = Layer.Layer<IamClient, IamError, HttpClient.HttpClient>
 
+/** The IAMs, and how many renewals a second each of them gets from the whole fleet, where that is limited. */
+export interface Table {
+  readonly providers: ReadonlyArray<Provider>
+  readonly perSecond: ReadonlyMap<string, number>
+}
+
 const fields = {
   dialect: Account.Dialect,
   issuer: Schema.NonEmptyString,
   client: Schema.optionalKey(Schema.NonEmptyString),
   scopes: Schema.optionalKey(Schema.Union([Schema.String, Schema.Array(Schema.String)])),
   client_secret_file: Schema.optionalKey(Schema.NonEmptyString),
-  reuse_grace: Schema.optionalKey(Schema.String)
+  reuse_grace: Schema.optionalKey(Schema.String),
+  per_second: Schema.optionalKey(Schema.Finite.check(Schema.isGreaterThan(0)))
 }
 type Entry = Schema.Schema.Type<Schema.Struct<typeof fields>>
 
@@ -127,8 +134,9 @@ const layerOf = Effect.fnUntraced(function*(path: string, name: string, entry: E
  */
 export const load = Effect.fnUntraced(function*(
   path: string
-): Effect.fn.Return<ReadonlyArray<Provider>, Failure, FileSystem.FileSystem> {
+): Effect.fn.Return<Table, Failure, FileSystem.FileSystem> {
   const providers: Array<Provider> = []
+  const perSecond = new Map<string, number>()
   const known = new Set<string>()
   for (const [name, value] of yield* read(path)) {
     const entry = yield* entryOf(path, name, value)
@@ -136,6 +144,9 @@ export const load = Effect.fnUntraced(function*(
     if (known.has(of)) return yield* usage(`${path}, [${name}]: this IAM and client are in the table already`)
     known.add(of)
     providers.push(yield* layerOf(path, name, entry))
+    // The REST dialects call an IAM by its origin.
+    const issuer = entry.dialect === "oidc" ? entry.issuer : URL.parse(entry.issuer)?.origin ?? entry.issuer
+    if (entry.per_second !== undefined) perSecond.set(issuer, entry.per_second)
   }
-  return providers.length === 0 ? yield* usage(`${path} names no IAM; ${example}`) : providers
+  return providers.length === 0 ? yield* usage(`${path} names no IAM; ${example}`) : { providers, perSecond }
 })

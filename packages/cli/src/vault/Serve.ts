@@ -5,6 +5,7 @@ import * as Selection from "@effect-authn/core/session/Selection"
 import { ServiceTokens } from "@effect-authn/core/storage/ServiceTokens"
 import { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
 import * as NodeAuth from "@effect-authn/platform-node/NodeAuth"
+import * as IssuerRate from "@effect-authn/vault/IssuerRate"
 import * as Sweeper from "@effect-authn/vault/Sweeper"
 import * as Vault from "@effect-authn/vault/Vault"
 import * as VaultServer from "@effect-authn/vault/VaultServer"
@@ -20,6 +21,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
 import * as Http from "node:http"
 import * as Https from "node:https"
 import * as Os from "node:os"
@@ -71,7 +73,7 @@ const providersOf = Effect.fnUntraced(function*(told: Option.Option<string>) {
   const place = Path.join(Path.dirname(yield* Settings.filePath), "providers.toml")
   if (yield* Effect.orElseSucceed(fs.exists(place), () => false)) return yield* Providers.load(place)
   yield* Output.say(`authn: no --providers FILE, and no ${place}: this vault knows no IAM, and takes no session`)
-  const none: ReadonlyArray<Providers.Provider> = []
+  const none: Providers.Table = { providers: [], perSecond: new Map() }
   return none
 })
 
@@ -96,37 +98,48 @@ const firstToken = Effect.fnUntraced(function*(told: Option.Option<string>) {
   return path
 })
 
-const encodeNote = Schema.encodeSync(Schema.fromJsonString(Schema.Unknown))
+const encodeLine = Schema.encodeSync(Schema.fromJsonString(Schema.Unknown))
 
-/** The note of a token that was handed out, as a line for those who keep such notes. */
+/** What happened, as a line for those who keep such notes. */
+const line = (fields: Record<string, string | boolean>) => Output.show(`${encodeLine(fields)}\n`)
+
+/** The note of a token that was handed out. */
 const note = (event: VaultServer.HandedOut) =>
-  Output.show(`${
-    encodeNote({
-      at: DateTime.formatIso(event.at),
-      event: "token",
-      caller: event.caller,
-      issuer: event.key.issuer,
-      client: event.key.clientId,
-      account: event.key.account,
-      selection: Selection.id(event.selection),
-      replacement: event.isReplacement
-    })
-  }\n`)
+  line({
+    at: DateTime.formatIso(event.at),
+    event: "token",
+    caller: event.caller,
+    issuer: event.key.issuer,
+    client: event.key.clientId,
+    account: event.key.account,
+    selection: Selection.id(event.selection),
+    replacement: event.isReplacement
+  })
 
 /** Serves until it is stopped. What is under way then becomes durable before the process ends. */
 export const serve = Effect.fnUntraced(function*(given: Given) {
   const { addressOf, layer: server } = yield* listening(given)
-  const providers = yield* providersOf(given.providers)
+  const { perSecond, providers } = yield* providersOf(given.providers)
   const place = yield* Store.find(given.store)
   const stored = yield* Layer.build(Store.layer(place, yield* Store.keys(place, given.keyFile)))
   const tokenFile = yield* Effect.provideContext(firstToken(given.tokenFile), stored)
   const vault = yield* Layer.build(
     Sweeper.layer().pipe(
       Layer.provideMerge(Vault.layer({ providers })),
+      Layer.provide(IssuerRate.layer({ perSecond: (issuer) => perSecond.get(issuer) })),
       Layer.provide(Layer.succeedContext(stored)),
       Layer.provide(NodeAuth.layerHttpClient)
     )
   )
+  yield* Stream.runForEach(Context.get(vault, Vault.Vault).events, (event) =>
+    line({
+      at: DateTime.formatIso(event.at),
+      event: event.kind,
+      issuer: event.key.issuer,
+      client: event.key.clientId,
+      account: event.key.account,
+      cause: event.cause
+    })).pipe(Effect.forkScoped)
   const context = yield* Effect.context<Stdio.Stdio>()
   const routes = VaultServer.layer({
     audit: (event) => Effect.provideContext(note(event), context),

@@ -6,6 +6,7 @@ import * as Keys from "@effect-authn/core/storage/EncryptionKeys"
 import * as FileTokenStorage from "@effect-authn/platform-node/FileTokenStorage"
 import * as NodeSqlite from "@effect-authn/platform-node/NodeSqlite"
 import * as PrivateFile from "@effect-authn/platform-node/PrivateFile"
+import * as SqlRateLimiterStore from "@effect-authn/storage-sql/SqlRateLimiterStore"
 import * as SqlTokenStorage from "@effect-authn/storage-sql/SqlTokenStorage"
 import * as RestPolicy from "@effect-authn/vault/RestPolicy"
 import * as Context from "effect/Context"
@@ -136,6 +137,7 @@ export const layer = (store: Store, key: Key) =>
   EncryptedTokenStorage.layer(
     SqlTokenStorage.layer({ lease, changes: "none" }).pipe(
       Layer.provide(RestPolicy.layer({ lease })),
+      Layer.merge(SqlRateLimiterStore.layer()),
       Layer.provide(store.client)
     )
   ).pipe(Layer.provide(key))
