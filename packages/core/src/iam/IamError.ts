@@ -73,13 +73,20 @@ export class SelectionRefused
 /**
  * The IAM cannot be asked now. `sent` says whether it may have acted on the request: `"no"` (connection refused, no such
  * host, 429, 503) or `"maybe"` (a time-out, a reset, half an answer, 502, 504). `retryAfter` is the IAM's own wish.
+ * `wasIdle` is there where a connection that was kept open closed before a byte of the answer: the IAM had most likely
+ * given it up before it saw the request.
  *
  * @category errors
  * @since 0.1.0
  */
 export class Unavailable extends Schema.TaggedError<Unavailable>("@effect-authn/core/iam/IamError/Unavailable")(
   "Unavailable",
-  { sent: Schema.Literals(["no", "maybe"]), detail: Schema.String, retryAfter: Schema.optional(Schema.Duration) }
+  {
+    sent: Schema.Literals(["no", "maybe"]),
+    detail: Schema.String,
+    retryAfter: Schema.optional(Schema.Duration),
+    wasIdle: Schema.optional(Schema.Literal(true))
+  }
 ) {
   get isRetryable(): boolean {
     return true

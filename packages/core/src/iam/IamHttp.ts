@@ -487,7 +487,11 @@ const transportReason = (failure: HttpClientError.HttpClientError): IamErrorReas
   }
   return notSent.has(code) || causes.some(({ syscall }) => syscall === "connect")
     ? new Unavailable({ sent: "no", detail: `no connection (${code})` })
-    : new Unavailable({ sent: "maybe", detail: `the connection broke before the answer was complete (${code})` })
+    : new Unavailable({
+      sent: "maybe",
+      detail: `the connection broke before the answer was complete (${code})`,
+      ...(failure.reason._tag === "TransportError" && isOfIdle(code, causes) ? { wasIdle: true as const } : {})
+    })
 }
 
 /** What the proxy did that a variable of the environment names. Its address is not told: it may hold a password. */
@@ -525,6 +529,12 @@ const proxyReason = (code: string, causes: ReadonlyArray<Cause>): IamErrorReason
   }
   return undefined
 }
+// A reset says that nobody read what was sent; a socket that was only closed had answered others before.
+const isOfIdle = (code: string, causes: ReadonlyArray<Cause>): boolean =>
+  code === "ECONNRESET" || code === "EPIPE" ||
+  causes.some(({ socket }) =>
+    Predicate.hasProperty(socket, "bytesRead") && typeof socket.bytesRead === "number" && socket.bytesRead > 0
+  )
 
 interface Cause {
   readonly name?: unknown
@@ -534,6 +544,7 @@ interface Cause {
   readonly variable?: unknown
   readonly answer?: unknown
   readonly why?: unknown
+  readonly socket?: unknown
   readonly cause?: unknown
   readonly errors?: unknown
 }

@@ -123,6 +123,21 @@ export const ProofKey = Schema.TaggedUnion({
 export type ProofKey = typeof ProofKey.Type
 
 /**
+ * Where a session was made, kept by a dialect whose IAM names its endpoints itself: the addresses that may renew it
+ * (`token`), revoke it (`revocation`) and tell who it belongs to (`userinfo`), and the way in which the client
+ * authenticated there last, so that no renewal begins with a refusal. Other endpoints need another login.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class MadeAt extends Schema.Class<MadeAt>("@effect-authn/core/session/Session/MadeAt")({
+  token: Schema.NonEmptyString,
+  revocation: Schema.optionalKey(Schema.NonEmptyString),
+  userinfo: Schema.optionalKey(Schema.NonEmptyString),
+  clientAuthentication: Schema.optionalKey(Schema.NonEmptyString)
+}) {}
+
+/**
  * A session, as it is held in memory and in a storage.
  *
  * - `generation` is the fence of compare and set; 0 means that the session was never written.
@@ -134,6 +149,7 @@ export type ProofKey = typeof ProofKey.Type
  * - `dead` is the tombstone of a refused grant; `intent` tells of a renewal whose answer is not known.
  * - `granted` is what the grant covers, where that is known; only a dialect that is told of it looks at it.
  * - `proofKey` is the key to which its tokens are bound, where they are.
+ * - `madeAt` is where the login was, where the dialect tells.
  * - `rotates` is false once the IAM has answered a renewal without a new refresh token: then sending spends nothing.
  *
  * @category models
@@ -154,6 +170,7 @@ export class Session extends Schema.Class<Session>("@effect-authn/core/session/S
   intent: Schema.OptionFromOptionalKey(Intent),
   granted: Schema.optional(Granted),
   proofKey: Schema.optional(ProofKey),
+  madeAt: Schema.optional(MadeAt),
   rotates: Schema.optional(Schema.Boolean),
   boughtWith: Schema.optional(Purchase)
 }) {}
@@ -161,8 +178,8 @@ export class Session extends Schema.Class<Session>("@effect-authn/core/session/S
 /**
  * What an IAM answers to a login or a renewal (RFC 6749, section 5.1): the access token, what can make the next one, and
  * who it belongs to, where the answer says so. A renewal that brings no new refresh token answers with the old one.
- * `granted` is what the grant covers, where the dialect knows it, and `proofKey` the key to which the tokens of a login
- * are bound.
+ * `granted` is what the grant covers and `madeAt` where it can be used, where the dialect knows it, and `proofKey` the key
+ * to which the tokens of a login are bound.
  *
  * @category models
  * @since 0.1.0
@@ -173,6 +190,7 @@ export interface TokenResponse {
   readonly user: Option.Option<User.User>
   readonly granted?: Granted | undefined
   readonly proofKey?: ProofKey | undefined
+  readonly madeAt?: MadeAt | undefined
 }
 
 /**
@@ -209,6 +227,7 @@ export const fromResponse = (key: SessionKey, response: TokenResponse, options: 
     grant: response.grant,
     ...(response.granted === undefined ? {} : { granted: response.granted }),
     ...(response.proofKey === undefined ? {} : { proofKey: response.proofKey }),
+    ...(response.madeAt === undefined ? {} : { madeAt: response.madeAt }),
     tokens: { [Selection.id(options.selection)]: response.tokens },
     current: options.selection,
     dead: Option.none(),

@@ -67,13 +67,15 @@ export type ClientAuthentication =
   | { readonly method: "tls_client_auth" }
 
 /**
- * One way to authenticate a request. `name` tells it from the others, also after a secret was rotated.
+ * One way to authenticate a request. `name` tells it from the others, also after a secret was rotated, and is kept with a
+ * session. `isDated` says that it is judged by the provider's clock.
  *
  * @internal
  */
 export interface Way {
   readonly name: string
   readonly auth: oauth.ClientAuth
+  readonly isDated?: true
 }
 
 /**
@@ -120,7 +122,10 @@ export const make = Effect.fnUntraced(function*(
               { issuer, method: "configure" },
               new Misconfigured({ detail: `the client's key is not usable: ${detail}` })
             )),
-          (key): Shown => ({ ways: () => [{ name: "key", auth: signed(key, authentication) }], secrets: [] })
+          (key): Shown => ({
+            ways: () => [{ name: "key", auth: signed(key, authentication), isDated: true }],
+            secrets: []
+          })
         )
       if (Effect.isEffect(given)) {
         return { show: Effect.flatMap(get<PrivateKey.Given>(given), signing) }

@@ -13,7 +13,7 @@ const decodeProfile = Schema.decodeUnknownOption(Schema.Record(Schema.String, Sc
 
 /**
  * Reads claims. `handle` is `preferred_username`, else `nickname`; `roles` are those of the claims `roles` and `groups`.
- * A `sub` that is a whole number is taken as its digits; `None` without a `sub`.
+ * `displayName` is `name`, else `given_name` and `family_name`. `None` without a `sub`.
  *
  * @category conversions
  * @since 0.1.0
@@ -26,14 +26,12 @@ export const toUser = (claims: unknown): Option.Option<User.User> =>
       const value = profile[name]
       return Array.isArray(value) ? value.filter(Predicate.isString) : []
     }
-    // Some providers put their database's own number there.
-    const sub = profile["sub"]
-    const id = typeof sub === "number" && Number.isSafeInteger(sub) ? Option.some(String(sub)) : text("sub")
-    return Option.map(id, (id) =>
+    const name = [...Option.toArray(text("given_name")), ...Option.toArray(text("family_name"))].join(" ")
+    return Option.map(Option.fromUndefinedOr(subjectOf(profile)), (id) =>
       User.User.make({
         id,
         handle: Option.orElse(text("preferred_username"), () => text("nickname")),
-        displayName: text("name"),
+        displayName: Option.orElse(text("name"), () => name === "" ? Option.none() : Option.some(name)),
         firstName: text("given_name"),
         lastName: text("family_name"),
         email: text("email"),
@@ -44,6 +42,19 @@ export const toUser = (claims: unknown): Option.Option<User.User> =>
   })
 
 /**
+ * Whom claims are about: their `sub`. Some providers put their database's own number there: a whole number is taken as its
+ * digits.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const subjectOf = (claims: { readonly [name: string]: unknown }): string | undefined => {
+  const { sub } = claims
+  if (typeof sub === "number" && Number.isSafeInteger(sub)) return String(sub)
+  return typeof sub === "string" && sub !== "" ? sub : undefined
+}
+
+/**
  * Whether a user is known by more than the provider's own identifier.
  *
  * @category guards
@@ -51,3 +62,13 @@ export const toUser = (claims: unknown): Option.Option<User.User> =>
  */
 export const hasName = ({ displayName, email, handle }: User.User): boolean =>
   [displayName, email, handle].some(Option.isSome)
+
+/**
+ * Of what several sources say of one person, what names them; else the first.
+ *
+ * @internal
+ */
+export const best = (users: ReadonlyArray<User.User>): Option.Option<User.User> => {
+  const [first] = users
+  return Option.fromUndefinedOr(users.find((user) => hasName(user) && user.id === first?.id) ?? first)
+}

@@ -96,13 +96,35 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
   const { clientId, issuer, policy } = settings
   const fail = (method: string, reason: IamErrorReason) => IamHttp.error({ issuer, method }, reason)
 
-  const clientCredentials = Effect.fn("OidcIam.clientCredentials")(function*(selection: Selection.Selection) {
+  /** Whoever names another token endpoint than at the login would be sent what the session lives from. */
+  const isElsewhere = Effect.fnUntraced(function*({ madeAt }: Session.Session): Effect.fn.Return<boolean, IamError> {
+    if (madeAt === undefined) return false
+    return provider.addressIn(yield* provider.metadata("token_endpoint"), "token_endpoint") !== madeAt.token
+  })
+
+  /** An endpoint of a session's login. One that was not known then has to be where its token endpoint is. */
+  const endpointOf = Effect.fnUntraced(function*(
+    { madeAt }: Session.Session,
+    name: "revocation" | "userinfo"
+  ): Effect.fn.Return<string | undefined, IamError> {
+    if (madeAt?.[name] !== undefined) return madeAt[name]
+    const endpoint = `${name}_endpoint` as const
+    const address = provider.addressIn(yield* provider.metadata(endpoint), endpoint)
+    if (address === undefined || madeAt === undefined) return address
+    return URL.parse(address)?.origin === URL.parse(madeAt.token)?.origin ? address : undefined
+  })
+
+  const clientCredentials = Effect.fn("OidcIam.clientCredentials")(function*(
+    selection: Selection.Selection,
+    session?: Session.Session
+  ) {
     const call = provider.call("login")
     // The scopes of the options are for people.
     const target = yield* OidcOptions.target(settings, selection, "login", OidcOptions.scopesOfPrograms(settings))
     const answer = yield* provider.request(
       call,
-      ({ as, auth, client, options }) => oauth.clientCredentialsGrantRequest(as, client, auth, { ...target }, options)
+      ({ as, auth, client, options }) => oauth.clientCredentialsGrantRequest(as, client, auth, { ...target }, options),
+      { way: session?.madeAt?.clientAuthentication }
     )
     if (!TokenAnswer.isIssued(answer)) return yield* Refusal.errorOf(answer, call, "client")
     const accepted = yield* TokenAnswer.accept(provider, answer, call, oauth.processClientCredentialsResponse)
@@ -110,7 +132,8 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
     return TokenAnswer.issued(provider, { ...accepted, refreshToken: undefined }, {
       grant: Session.Grant.make({ _tag: "Reissue" }),
       user: Option.none(),
-      scope: target["scope"]
+      scope: target["scope"],
+      madeAt: session?.madeAt
     })
   })
 
@@ -136,7 +159,8 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
         oauth.refreshTokenGrantRequest(as, client, auth, Redacted.value(refreshToken), {
           ...options,
           additionalParameters: target
-        })
+        }),
+      { way: session.madeAt?.clientAuthentication }
     )
     if (!TokenAnswer.isIssued(answer)) {
       return yield* Refusal.errorOf(answer, call, "renew", session.rotates === false ? "no" : "maybe")
@@ -164,14 +188,15 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
       user: Option.none(),
       idToken: idTokenOf(session),
       scope: target["scope"] ?? scopeOf(session, selection),
-      granted: Granted.after(session.granted, accepted.scope)
+      granted: Granted.after(session.granted, accepted.scope),
+      madeAt: session.madeAt
     })
   })
 
   const sources = new Map(settings.sources.map((source) => [source.name, source]))
 
   const reissue = (session: Session.Session, name: string | undefined, selection: Selection.Selection) => {
-    if (name === undefined) return clientCredentials(selection)
+    if (name === undefined) return clientCredentials(selection, session)
     const source = sources.get(name)
     return source === undefined
       ? Effect.fail(fail(
@@ -200,6 +225,12 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
     adopt: adoptBearer({ issuer }),
 
     renew: Effect.fn("OidcIam.renew")(function*(session: Session.Session, target: Selection.Selection) {
+      if (yield* isElsewhere(session)) {
+        const detail =
+          `the token endpoint is another than at this session's login, ${session.madeAt?.token}: nothing ` +
+          "was sent; sign in again, or put the old metadata back"
+        return yield* fail("renew", new Misconfigured({ detail }))
+      }
       switch (session.grant._tag) {
         case "RefreshToken":
           return yield* refresh(session, session.grant.refreshToken, target)
@@ -215,9 +246,13 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
       const { resource = settings.resource } = session.current
       // At Auth0 a token with an audience is one for userinfo, too.
       const isForApi = resource !== undefined && resource !== settings.audience
-      const known = Option.orElse(Option.flatMap(claimsOf(session), OidcClaims.toUser), () => session.user)
+      const known = OidcClaims.best(
+        [Option.flatMap(claimsOf(session), OidcClaims.toUser), session.user].flatMap(Option.toArray)
+      )
       if (!isForApi && session.grant._tag !== "Reissue" && Option.isSome(tokens)) {
-        return yield* Userinfo.ask(provider, tokens.value.accessToken, subjectOf(session)).pipe(
+        const address = yield* endpointOf(session, "userinfo")
+        return yield* Userinfo.ask(provider, tokens.value.accessToken, subjectOf(session), address).pipe(
+          Effect.map((asked) => Option.getOrElse(OidcClaims.best([asked, ...Option.toArray(known)]), () => asked)),
           Effect.catchReason(
             "IamError",
             "Unsupported",
@@ -238,8 +273,8 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
         ? [session.grant.refreshToken, "refresh_token"]
         : [tokens?.accessToken, "access_token"]
       if (token === undefined) return kept("there is no token that could be revoked")
-      const as = yield* provider.metadata
-      if (as.revocation_endpoint === undefined) {
+      const address = yield* endpointOf(session, "revocation")
+      if (address === undefined) {
         return kept("the provider has no revocation endpoint: the tokens live until they expire")
       }
       const call = provider.call("revoke", token)
@@ -249,7 +284,8 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
           oauth.revocationRequest(as, client, auth, Redacted.value(token), {
             ...options,
             additionalParameters: { token_type_hint: hint }
-          })
+          }),
+        { way: session.madeAt?.clientAuthentication, endpoint: "revocation_endpoint", address }
       )
       return answer.status < 300
         ? Revocation.cases.Revoked.make({})
@@ -262,7 +298,7 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
   })
 
   const oidc = OidcIam.of({
-    clientCredentials,
+    clientCredentials: (selection) => clientCredentials(selection),
     issue: Effect.fn("OidcIam.issue")(function*(source: TokenSource, selection: Selection.Selection) {
       const issued = yield* Issue.issue(provider, source, selection)
       sources.set(source.name, source)
@@ -270,7 +306,7 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
     }),
     exchange: Effect.fn("OidcIam.exchange")((exchange: Exchange) => Issue.exchange(provider, exchange)),
     endSessionUrl: Effect.fnUntraced(function*(session, options) {
-      const { end_session_endpoint: address } = yield* provider.metadata
+      const { end_session_endpoint: address } = yield* provider.metadata("end_session_endpoint")
       if (address === undefined) return Option.none()
       const url = new URL(address)
       const idToken = idTokenOf(session)
@@ -357,9 +393,10 @@ const claimsIn = (idToken: string): Option.Option<JwtCodec.JsonObject> =>
 
 /** Whom an id_token is about, unless another issuer says it. */
 const subjectIn = (idToken: string, issuer: string): string | undefined => {
-  const { iss = issuer, sub } = Option.getOrElse(claimsIn(idToken), (): JwtCodec.JsonObject => ({}))
+  const claims = Option.getOrElse(claimsIn(idToken), (): JwtCodec.JsonObject => ({}))
+  const { iss = issuer } = claims
   const isOurs = typeof iss === "string" && withoutSlash(iss) === withoutSlash(issuer)
-  return isOurs && typeof sub === "string" ? sub : undefined
+  return isOurs ? OidcClaims.subjectOf(claims) : undefined
 }
 
 // A provider that spells its name in another way is still the one that knows this person.
@@ -369,7 +406,6 @@ const withoutSlash = (issuer: string): string => issuer.replace(/\/+$/, "").toLo
 const claimsOf = (session: Session.Session): Option.Option<JwtCodec.JsonObject> =>
   Option.flatMap(Option.fromUndefinedOr(idTokenOf(session)), (idToken) => claimsIn(Redacted.value(idToken)))
 
-const subjectOf = (session: Session.Session): string | undefined => {
-  const subject = Option.getOrUndefined(claimsOf(session))?.["sub"]
-  return typeof subject === "string" ? subject : Option.getOrUndefined(session.user)?.id
-}
+const subjectOf = (session: Session.Session): string | undefined =>
+  OidcClaims.subjectOf(Option.getOrElse(claimsOf(session), (): JwtCodec.JsonObject => ({}))) ??
+    Option.getOrUndefined(session.user)?.id

@@ -16,7 +16,8 @@ import type * as oauth from "oauth4webapi"
 /**
  * The endpoints of a provider, under the names of RFC 8414. `authorization_response_iss_parameter_supported` says that
  * callbacks name their issuer (RFC 9207), and then they must. `token_endpoint_auth_methods_supported` says how clients
- * authenticate, and `mtls_endpoint_aliases` where those do who have a certificate (RFC 8705, section 5).
+ * authenticate, `mtls_endpoint_aliases` where those do who have a certificate (RFC 8705, section 5), and `scopes_supported`
+ * what may be asked for.
  *
  * @category models
  * @since 0.1.0
@@ -32,7 +33,20 @@ export interface OidcMetadata {
   readonly authorization_response_iss_parameter_supported?: boolean
   readonly token_endpoint_auth_methods_supported?: ReadonlyArray<string>
   readonly mtls_endpoint_aliases?: { readonly [endpoint: string]: string }
+  readonly scopes_supported?: ReadonlyArray<string>
 }
+
+/**
+ * Metadata that was checked. `insecure` names the endpoints that are not https, where only their use is refused.
+ *
+ * @internal
+ */
+export interface Checked extends oauth.AuthorizationServer {
+  readonly insecure: Array<string>
+}
+
+/** An endpoint in the metadata. */
+type EndpointName = typeof endpoints[number]
 
 const endpoints = [
   "authorization_endpoint",
@@ -44,9 +58,13 @@ const endpoints = [
   "jwks_uri"
 ] as const
 
+// Every session meets them, if only when it ends: an address of these that is not https refuses the whole provider.
+const always: ReadonlySet<string> = new Set<EndpointName>(["token_endpoint", "revocation_endpoint", "jwks_uri"])
+
 /**
  * Asks the provider for its metadata, in the place of OpenID Connect and then in that of RFC 8414. The issuer in the answer
- * must be `issuer` to the letter; anything else, and an endpoint that is not https, is `Misconfigured`.
+ * must be `issuer` to the letter; anything else is `Misconfigured`. So is a `token_endpoint`, `revocation_endpoint` or
+ * `jwks_uri` that is not https; of the other endpoints only the use is refused.
  *
  * A redirect within the origin is followed. What says "not here" leads to the next place: a 4xx, 501, an answer that is no
  * metadata, a redirect to another origin. An outage ends it: to go on after one would let another place speak for the
@@ -58,12 +76,12 @@ const endpoints = [
 export const discover = Effect.fnUntraced(function*(
   issuer: string,
   call: IamHttp.Call
-): Effect.fn.Return<oauth.AuthorizationServer, IamError, HttpClient.HttpClient> {
+): Effect.fn.Return<Checked, IamError, HttpClient.HttpClient> {
   const shapes: Array<string> = []
   for (const url of addresses(issuer)) {
     const answer = yield* IamHttp.lookUp(url, call)
     if (answer.status === 200 && Option.exists(answer.body, ({ issuer }) => typeof issuer === "string")) {
-      return yield* checked(issuer, Option.getOrThrow(answer.body), call)
+      return yield* checked(issuer, Option.getOrThrow(answer.body), call, always)
     }
     shapes.push(`${url.pathname}: ${answer.shape}`)
   }
@@ -77,7 +95,7 @@ export const discover = Effect.fnUntraced(function*(
 })
 
 /**
- * The metadata that a caller gives for a provider that publishes none.
+ * The metadata that a caller gives, where a provider publishes none, or not all of it. No endpoint may be other than https.
  *
  * @category constructors
  * @since 0.1.0
@@ -86,7 +104,40 @@ export const given = (
   issuer: string,
   metadata: OidcMetadata,
   call: IamHttp.Call
-): Effect.Effect<oauth.AuthorizationServer, IamError> => checked(issuer, { ...metadata, issuer }, call)
+): Effect.Effect<Checked, IamError> => checked(issuer, { ...metadata, issuer }, call, new Set(endpoints))
+
+/**
+ * What is discovered, with what a caller gives: where both name a member, the caller's counts.
+ *
+ * @internal
+ */
+export const merge = (discovered: Checked, given: Checked): Checked => ({
+  ...discovered,
+  ...given,
+  insecure: discovered.insecure.filter((name) => given[name] === undefined)
+})
+
+/**
+ * Why a provider is none of OpenID Connect, as far as its metadata tells; `undefined` where it may be one.
+ *
+ * @internal
+ */
+export const withoutOpenId = (as: Checked): string | undefined => {
+  const { id_token_signing_alg_values_supported: algorithms, scopes_supported: scopes = [] } = as
+  if (algorithms !== undefined || scopes.length === 0 || scopes.includes("openid")) return undefined
+  return notOpenId("its metadata lists the scopes that it knows, and openid is none of them", scopes)
+}
+
+/**
+ * The words with which a login is refused at a provider that knows no OpenID Connect.
+ *
+ * @internal
+ */
+export const notOpenId = (why: string, scopes: ReadonlyArray<string> | undefined): string => {
+  const known = scopes?.filter((scope) => scope !== "openid") ?? []
+  const shown = known.length === 0 ? "" : `, of these: ${IamHttp.quote(known.join(" "))}`
+  return `this provider knows no OpenID Connect (${why}): ask for its own scopes, without openid${shown}`
+}
 
 const addresses = (issuer: string): ReadonlyArray<URL> => {
   const { origin, pathname } = new URL(issuer)
@@ -100,8 +151,9 @@ const addresses = (issuer: string): ReadonlyArray<URL> => {
 const checked = Effect.fnUntraced(function*(
   issuer: string,
   document: Schema.JsonObject,
-  call: IamHttp.Call
-): Effect.fn.Return<oauth.AuthorizationServer, IamError> {
+  call: IamHttp.Call,
+  needed: ReadonlySet<string>
+): Effect.fn.Return<Checked, IamError> {
   const refuse = (detail: string) => IamHttp.error(call, new Misconfigured({ detail }))
   if (document["issuer"] !== issuer) {
     const named = typeof document["issuer"] === "string" ? `"${IamHttp.quote(document["issuer"])}"` : "nothing"
@@ -110,33 +162,42 @@ const checked = Effect.fnUntraced(function*(
         "to the letter"
     )
   }
-  const authMethods = document["token_endpoint_auth_methods_supported"]
+  const insecure: Array<string> = []
   const named = Effect.fnUntraced(function*(
     document: Schema.JsonObject
-  ): Effect.fn.Return<{ [name in typeof endpoints[number]]?: string }, IamError> {
-    const found: { [name in typeof endpoints[number]]?: string } = {}
+  ): Effect.fn.Return<{ [name in EndpointName]?: string }, IamError> {
+    const found: { [name in EndpointName]?: string } = {}
     for (const name of endpoints) {
       const address = document[name]
       if (typeof address !== "string" || address === "") continue
       const url = URL.parse(address)
-      if (url === null || !isSafe(url, issuer)) {
-        return yield* refuse(`the provider's metadata names a ${name} that is not https: nothing secret is sent there`)
-      }
-      found[name] = address
+      if (url !== null && isSafe(url, issuer)) found[name] = address
+      else if (needed.has(name)) return yield* refuse(insecureEndpoint(name))
+      else insecure.push(name)
     }
     return found
   })
   const aliases = document["mtls_endpoint_aliases"]
+  const namesIssuer = document["authorization_response_iss_parameter_supported"]
+  const texts = (name: string) => {
+    const list = document[name]
+    return Array.isArray(list) ? { [name]: list.filter(Predicate.isString) } : {}
+  }
   return {
     ...yield* named(document),
     ...(isObject(aliases) ? { mtls_endpoint_aliases: yield* named(aliases) } : {}),
+    ...texts("token_endpoint_auth_methods_supported"),
+    ...texts("scopes_supported"),
+    ...texts("id_token_signing_alg_values_supported"),
     issuer,
-    ...(Array.isArray(authMethods)
-      ? { token_endpoint_auth_methods_supported: authMethods.filter(Predicate.isString) }
-      : {}),
-    authorization_response_iss_parameter_supported: document["authorization_response_iss_parameter_supported"] === true
+    insecure,
+    ...(typeof namesIssuer === "boolean" ? { authorization_response_iss_parameter_supported: namesIssuer } : {})
   }
 })
+
+/** @internal */
+export const insecureEndpoint = (name: string): string =>
+  `the provider's metadata names a ${name} that is not https: nothing secret is sent there`
 
 const isObject = (value: Schema.Json | undefined): value is Schema.JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value)

@@ -29,7 +29,8 @@ import type { TokenSource } from "./TokenSource.ts"
  * - `idTokenAlgorithm`: what the client is registered with for its id_tokens (`id_token_signed_response_alg`): then no other
  *   is taken. By default every one with a public key. `HS256`, `HS384` and `HS512` are checked with the client's secret,
  *   and taken only where they are named here.
- * - `metadata`: the endpoints of a provider that publishes none; then nothing is discovered.
+ * - `metadata`: endpoints of a provider that publishes none, or not all of them. They add to what it publishes, and where
+ *   both name one, these count. Nothing is discovered for what they name.
  * - `environment`: the variables that may hold an access token; none unless told.
  * - `sources`: where the tokens of sessions come from that an earlier login has made from such a source, by its name. A login
  *   in this program brings its own.
@@ -101,6 +102,8 @@ export interface Settings {
   readonly environment: ReadonlyArray<string>
   readonly sources: ReadonlyArray<TokenSource>
   readonly policy: RefreshPolicy.RefreshPolicy
+  /** Whether an id_token is asked for that the provider's published keys verify. */
+  readonly isSigned: boolean
 }
 
 /** @internal */
@@ -112,11 +115,12 @@ export const complete = Effect.fnUntraced(function*(options: OidcOptions): Effec
       new Misconfigured({ detail: "the client id is empty: register a client at the provider and give its id" })
     )
   }
+  const scopes = options.scopes ?? ["openid", "profile", "email", "offline_access"]
   return {
     issuer: options.issuer,
     clientId: options.clientId,
     clientAuthentication: options.clientAuthentication ?? { method: "none" },
-    scopes: options.scopes ?? ["openid", "profile", "email", "offline_access"],
+    scopes,
     audience: options.audience,
     resource: options.resource,
     prompt: options.prompt,
@@ -126,7 +130,8 @@ export const complete = Effect.fnUntraced(function*(options: OidcOptions): Effec
     metadata: options.metadata,
     environment: options.environment ?? [],
     sources: options.sources ?? [],
-    policy: { ...RefreshPolicy.standard, ...options.policy }
+    policy: { ...RefreshPolicy.standard, ...options.policy },
+    isSigned: scopes.includes("openid") && options.idTokenAlgorithm?.startsWith("HS") !== true
   }
 })
 

@@ -1,10 +1,10 @@
 /** How a client shows its secret: by the metadata, and then by what the answers say. */
-import { IamClient, JwtCodec, Selection } from "@effect-authn/core"
+import { BrowserLogin, IamClient, JwtCodec, Selection, Session } from "@effect-authn/core"
 import { OidcIam, OidcOptions } from "@effect-authn/iam-oidc"
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigProvider, Effect, Layer, Redacted, Result } from "effect"
+import { ConfigProvider, Effect, Layer, Redacted, Result, Schema } from "effect"
 import { FetchHttpClient } from "effect/http"
-import { type Asked, keys, type Reply, serve, sessionOf } from "./rawProvider.ts"
+import { type Asked, date, keys, type Reply, seconds, serve, sessionOf } from "./rawProvider.ts"
 
 const tokens = { access_token: "at-1", token_type: "Bearer", expires_in: 300, refresh_token: "rt-1" }
 const wayOf = ({ form, headers }: Asked) =>
@@ -17,18 +17,21 @@ const knowing = (way: "basic" | "post", refusal: Reply, discovery: object = {}) 
     routes: { "/token": (asked) => wayOf(asked) === way ? { body: tokens } : refusal }
   })
 
-const layerOf = (issuer: string, method: "client_secret" | "client_secret_basic" = "client_secret") =>
+const layerOf = (
+  issuer: string,
+  method: "client_secret" | "client_secret_basic" = "client_secret",
+  options: Partial<OidcOptions.OidcOptions> = {}
+) =>
   OidcIam.layer({
+    ...options,
     issuer,
     clientId: "cli",
     clientAuthentication: { method, secret: Redacted.make("a secret/with+signs") }
   }).pipe(Layer.provide(FetchHttpClient.layer))
 
-const renew = (issuer: string) =>
-  Effect.gen(function*() {
-    const iam = yield* IamClient.IamClient
-    return yield* iam.renew(yield* sessionOf(issuer), Selection.none)
-  })
+const renewOf = (session: Session.Session) => IamClient.IamClient.use((iam) => iam.renew(session, Selection.none))
+
+const renew = (issuer: string) => Effect.flatMap(sessionOf(issuer), renewOf)
 
 const ways = (asked: ReadonlyArray<Asked>) => asked.filter(({ path }) => path === "/token").map(wayOf)
 
@@ -90,6 +93,75 @@ describe("a provider that says nothing in its metadata is shown the other way, o
   }
 })
 
+describe("the way that was taken is remembered", () => {
+  for (const way of ["basic", "post"] as const) {
+    it.live(`with the session (${way}): no program that comes later begins with a refusal`, () =>
+      Effect.gen(function*() {
+        const server = yield* knowing(way, { status: 401, body: { error: "invalid_client" } })
+        const session = yield* sessionOf(server.issuer)
+        const renewed = yield* Effect.provide(renewOf(session), layerOf(server.issuer))
+        const stored = yield* Schema.encodeEffect(Schema.fromJsonString(Session.Session))(
+          Session.update(session, { grant: renewed.grant, madeAt: renewed.madeAt })
+        )
+        assert.notInclude(stored, "a secret/with+signs")
+        const before = server.asked.length
+        for (let programs = 0; programs < 2; programs++) {
+          const read = yield* Schema.decodeEffect(Schema.fromJsonString(Session.Session))(stored)
+          yield* Effect.provide(renewOf(read), layerOf(server.issuer))
+        }
+        assert.deepStrictEqual(ways(server.asked.slice(before)), [way, way])
+      }))
+  }
+
+  it.live("with the session that a login made, also for its logout", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({
+        routes: {
+          "/token": (asked) =>
+            wayOf(asked) === "post" ? { body: tokens } : { status: 401, body: { error: "invalid_client" } },
+          "/revoke": (asked) => wayOf(asked) === "post" ? {} : { status: 401, body: { error: "invalid_client" } }
+        }
+      })
+      const layer = layerOf(server.issuer, "client_secret", { scopes: ["read"] })
+      const issued = yield* Effect.gen(function*() {
+        const browser = yield* BrowserLogin.BrowserLogin
+        const { pending } = yield* browser.begin({ redirectUri: "http://127.0.0.1:49321/callback" })
+        return yield* browser.complete(pending, `${pending.redirectUri}?code=c&state=${pending.state}`)
+      }).pipe(Effect.provide(layer))
+      const key = (yield* sessionOf(server.issuer)).key
+      const session = Session.fromResponse(key, issued, { strategy: "browser", selection: Selection.none })
+      const before = server.asked.length
+      yield* Effect.gen(function*() {
+        const iam = yield* IamClient.IamClient
+        yield* iam.renew(session, Selection.none)
+        assert.strictEqual((yield* iam.revoke(session))._tag, "Revoked")
+      }).pipe(Effect.provide(Layer.fresh(layer)))
+      const later = server.asked.slice(before).filter(({ method }) => method === "POST")
+      assert.deepStrictEqual(later.map(wayOf), ["post", "post"])
+    }))
+
+  it.live("and given up where the provider changes its mind: no process stays refused", () =>
+    Effect.gen(function*() {
+      let way = "basic"
+      const server = yield* serve({
+        routes: {
+          "/token": (asked) =>
+            wayOf(asked) === way ? { body: tokens } : { status: 401, body: { error: "invalid_client" } }
+        }
+      })
+      yield* Effect.gen(function*() {
+        yield* renew(server.issuer)
+        way = "post"
+        yield* renew(server.issuer)
+        yield* renew(server.issuer)
+        way = "basic"
+        yield* renew(server.issuer)
+      }).pipe(Effect.provide(layerOf(server.issuer)))
+      assert.strictEqual(ways(server.asked).filter((_, index, all) => index === all.length - 1)[0], "basic")
+      assert.strictEqual(ways(server.asked).length, 1 + 3 + 1 + 2)
+    }))
+})
+
 it.live("a client that names its way is shown in no other", () =>
   Effect.gen(function*() {
     const server = yield* knowing("post", { status: 401, body: { error: "invalid_client" } })
@@ -149,4 +221,85 @@ describe("an assertion is for", () => {
         assert.strictEqual(claims["aud"], expected(server.issuer))
       }))
   }
+})
+
+describe("an assertion, where our clock is wrong,", () => {
+  const key = Redacted.make({ ...keys.privateKey.export({ format: "jwk" }), kty: "EC", alg: "ES256" })
+
+  /** A provider whose clock is `ahead.seconds` ahead of ours, and which allows no difference. */
+  const strict = (refusal: Reply, ahead: { seconds: number }) =>
+    serve({
+      routes: {
+        "/token": ({ form }) => {
+          const { claims } = Result.getOrThrow(JwtCodec.decodeUnverified(form.get("client_assertion") ?? ""))
+          const now = seconds() + ahead.seconds
+          const isGood = Number(claims["nbf"]) <= now + 1 && Number(claims["exp"]) > now
+          return { headers: date(ahead.seconds), ...(isGood ? { body: tokens } : refusal) }
+        }
+      }
+    })
+
+  const client = (issuer: string) =>
+    OidcIam.layer({ issuer, clientId: "cli", clientAuthentication: { method: "private_key_jwt", key } }).pipe(
+      Layer.provide(FetchHttpClient.layer)
+    )
+  const sent = (asked: ReadonlyArray<Asked>) => asked.filter(({ path }) => path === "/token")
+
+  const refusals: Record<string, Reply> = {
+    "invalid_client": { status: 401, body: { error: "invalid_client", error_description: "assertion not yet valid" } },
+    "400 invalid_client": { status: 400, body: { error: "invalid_client" } },
+    "invalid_request": { status: 400, body: { error: "invalid_request" } },
+    "401 with a page": { status: 401, body: "<h1>Unauthorized</h1>" }
+  }
+  for (const [name, refusal] of Object.entries(refusals)) {
+    for (const ahead of [-30, -7200, 90, 7200]) {
+      it.live(`by ${-ahead} s: ${name} is answered by one of the provider's time, which is kept`, () =>
+        Effect.gen(function*() {
+          const server = yield* strict(refusal, { seconds: ahead })
+          yield* Effect.gen(function*() {
+            yield* renew(server.issuer)
+            yield* renew(server.issuer)
+          }).pipe(Effect.provide(client(server.issuer)))
+          const assertions = sent(server.asked).map(({ form }) => form.get("client_assertion"))
+          assert.strictEqual(assertions.length, 3)
+          assert.strictEqual(new Set(assertions).size, 3)
+        }))
+    }
+  }
+
+  it.live("because it jumped between two renewals, and back", () =>
+    Effect.gen(function*() {
+      const ahead = { seconds: 0 }
+      const server = yield* strict(refusals["invalid_client"]!, ahead)
+      yield* Effect.gen(function*() {
+        const lengths = []
+        for (const seconds of [0, 3600, 3600, 0, -3600]) {
+          ahead.seconds = seconds
+          const before = sent(server.asked).length
+          yield* renew(server.issuer)
+          lengths.push(sent(server.asked).length - before)
+        }
+        assert.deepStrictEqual(lengths, [1, 2, 1, 2, 2])
+      }).pipe(Effect.provide(client(server.issuer)))
+    }))
+
+  it.live("is shown once where the clocks are the same: then it is the key", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({
+        routes: { "/token": { status: 401, body: { error: "invalid_client" }, headers: date(1) } }
+      })
+      const { reason } = yield* Effect.flip(Effect.provide(renew(server.issuer), client(server.issuer)))
+      assert.strictEqual(reason._tag, "Misconfigured")
+      assert.strictEqual(sent(server.asked).length, 1)
+    }))
+
+  it.live("is shown twice at most where the time changes nothing, and the session stays", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({
+        routes: { "/token": { status: 401, body: { error: "invalid_client" }, headers: date(3600) } }
+      })
+      const { reason } = yield* Effect.flip(Effect.provide(renew(server.issuer), client(server.issuer)))
+      assert.strictEqual(reason._tag, "Misconfigured")
+      assert.strictEqual(sent(server.asked).length, 2)
+    }))
 })

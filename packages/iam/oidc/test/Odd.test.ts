@@ -1,5 +1,5 @@
 import { BrowserLogin, IamClient, Selection, type Session, TokenSet } from "@effect-authn/core"
-import { OidcIam, type OidcOptions } from "@effect-authn/iam-oidc"
+import { OidcClaims, OidcIam, type OidcOptions } from "@effect-authn/iam-oidc"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, DateTime, Effect, Exit, Layer, Option, Redacted } from "effect"
 import { FetchHttpClient } from "effect/http"
@@ -699,6 +699,65 @@ describe("who somebody is", () => {
         ]
       )
     }))
+
+  const named = (fields: object) => ({ user: OidcClaims.toUser({ sub: "ada", ...fields }) })
+
+  it.live("keeps the name that is known where the provider tells only the sub", () =>
+    Effect.gen(function*() {
+      const told: ReadonlyArray<Script> = [
+        answering({ sub: "ada" }, "/userinfo"),
+        { discovery: () => ({ userinfo_endpoint: null }) }
+      ]
+      for (const script of told) {
+        assert.deepStrictEqual((yield* whoami(script, named({ name: "Ada" }))).displayName, Option.some("Ada"))
+        const user = yield* whoami(script, named({ given_name: "Ada", family_name: "Lovelace" }))
+        assert.deepStrictEqual(user.displayName, Option.some("Ada Lovelace"))
+      }
+      const { email } = yield* whoami(answering({ sub: "ada", email: "a@b.example" }, "/userinfo"), named({}))
+      assert.deepStrictEqual(email, Option.some("a@b.example"))
+    }))
+
+  it.live("a name of another person is not taken for it", () =>
+    Effect.gen(function*() {
+      const user = yield* whoami(answering({ sub: "ada" }, "/userinfo"), {
+        user: OidcClaims.toUser({ sub: "eve", name: "Eve" })
+      })
+      assert.isTrue(Option.isNone(user.displayName))
+    }))
+
+  it.live("is asked for at a login whose id_token names nobody, also where userinfo is away for a moment", () =>
+    Effect.gen(function*() {
+      const replies: Array<Reply> = [{ body: { sub: "ada", email: "a@b.example" } }, { status: 503 }]
+      const { issued } = yield* login({ routes: { "/userinfo": () => replies.pop()! } }, {}, { name: undefined })
+      assert.deepStrictEqual(Option.flatMap(issued.user, ({ email }) => email), Option.some("a@b.example"))
+    }))
+
+  it.live("a sub that is a number, in the id_token and at userinfo, is its digits", () =>
+    Effect.gen(function*() {
+      const script: Script = { routes: { "/userinfo": { body: { sub: 4711, name: "Ada" } } } }
+      const { issued } = yield* login(script, {}, { sub: 4711, name: undefined })
+      const user = Option.getOrThrow(issued.user)
+      assert.deepStrictEqual([user.id, user.displayName], ["4711", Option.some("Ada")])
+      const other = yield* Effect.flip(login({}, {}, { sub: 4711.5 }))
+      assert.strictEqual(other.reason._tag, "Malformed")
+    }))
+
+  it.live("a renewal for another number is for another person", () =>
+    against({
+      routes: {
+        "/token": (_asked, base) => ({
+          body: {
+            ...tokens,
+            id_token: sign({ iss: base, aud: "cli", sub: 4712, iat: seconds(), exp: seconds() + 300 })
+          }
+        })
+      }
+    }, ({ issuer }) =>
+      Effect.gen(function*() {
+        const iam = yield* IamClient.IamClient
+        const session = yield* sessionOf(issuer, "", { user: OidcClaims.toUser({ sub: 4711 }), tokens: {} })
+        assert.include((yield* Effect.flip(iam.renew(session, Selection.none))).message, "another person")
+      })))
 
   describe("in a signed answer (application/jwt)", () => {
     const claims = (issuer: string) => ({ iss: issuer, aud: "cli", sub: "ada", name: "Ada" })

@@ -14,7 +14,7 @@ import { type ClientAuthentication, OidcIam, OidcStrategy } from "@effect-authn/
 import { Witness } from "@effect-authn/testing"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Formatter, Layer, Option, Redacted } from "effect"
+import { Cause, Duration, Effect, Exit, Formatter, Layer, Option, Redacted } from "effect"
 import { FetchHttpClient, type HttpClient } from "effect/http"
 import { inspect } from "node:util"
 import { type Asked, keys, type Reply, type Script, seconds, serve, sessionOf, sign } from "./rawProvider.ts"
@@ -132,7 +132,13 @@ const play = Effect.fnUntraced(function*(
   const witness = Witness.make()
   const program = AuthManager.layer().pipe(
     Layer.provideMerge(SessionKeeper.layer),
-    Layer.provideMerge(OidcIam.layer({ issuer, clientId: "cli", clientAuthentication })),
+    Layer.provideMerge(OidcIam.layer({
+      issuer,
+      clientId: "cli",
+      clientAuthentication,
+      // A code that was not processed is sent again within it.
+      ...(script["/token"] === undefined ? {} : { policy: { timeLimit: Duration.millis(2500) } })
+    })),
     Layer.provideMerge(TokenStorage.layerMemory),
     Layer.provide(http),
     Layer.merge(person((page) => {

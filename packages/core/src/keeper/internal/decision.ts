@@ -267,6 +267,7 @@ export const merge = (
     dead: Option.none(),
     intent: Option.none(),
     granted: response.granted ?? session.granted,
+    ...(response.madeAt === undefined ? {} : { madeAt: response.madeAt }),
     ...rotation(session.grant, response.grant)
   })
 }

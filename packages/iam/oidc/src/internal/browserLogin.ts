@@ -4,6 +4,7 @@ import {
   CredentialsRefused,
   type IamError,
   type IamErrorReason,
+  Malformed,
   Misconfigured,
   SelectionRefused,
   Unavailable,
@@ -12,11 +13,15 @@ import {
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as Selection from "@effect-authn/core/session/Selection"
 import * as Session from "@effect-authn/core/session/Session"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as oauth from "oauth4webapi"
+import * as OidcMetadata from "../OidcMetadata.ts"
 import * as OidcOptions from "../OidcOptions.ts"
 import * as Granted from "./granted.ts"
 import type { Provider } from "./provider.ts"
@@ -43,6 +48,7 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
     }
     const target = yield* OidcOptions.target(settings, selection, "login", scopes)
     const url = new URL(yield* provider.endpoint("authorization_endpoint", "login"))
+    yield* provider.openId(yield* provider.metadata("authorization_endpoint"), "login")
     const codeVerifier = oauth.generateRandomCodeVerifier()
     const state = oauth.generateRandomState()
     const nonce = isOpenId ? oauth.generateRandomNonce() : undefined
@@ -86,7 +92,7 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
         return yield* refuse("it was begun at another provider, or for another client")
       }
       if (completed.has(pending.state)) return yield* refuse("this login was completed already")
-      const as = yield* provider.metadata
+      const as = yield* provider.metadata("authorization_endpoint")
       const parameters = yield* Effect.try({
         try: () => oauth.validateAuthResponse(as, { client_id: clientId }, new URL(callbackUrl), pending.state),
         catch: (cause) =>
@@ -106,10 +112,17 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
     const parameters = yield* validated(pending, callbackUrl, begun)
     const call = { ...begun, secrets: [...begun.secrets, Redacted.make(parameters.get("code") ?? "")] }
     const { audience, resource, scope } = yield* OidcOptions.target(settings, pending.selection, "login", scopes)
+    if (settings.isSigned && settings.metadata === undefined) {
+      const { jwks_uri, scopes_supported } = yield* provider.metadata("jwks_uri")
+      if (jwks_uri === undefined) {
+        const detail = OidcMetadata.notOpenId("its metadata names no jwks_uri", scopes_supported)
+        return yield* IamHttp.error(call, new Misconfigured({ detail }))
+      }
+    }
     if (completed.size >= remembered) completed.clear()
     completed.add(pending.state)
 
-    const answer = yield* provider.request(
+    const exchange = provider.request(
       call,
       ({ as, auth, client, options }) =>
         oauth.authorizationCodeGrantRequest(
@@ -121,8 +134,24 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
           Redacted.value(codeVerifier),
           { ...options, additionalParameters: resource === undefined ? {} : { resource } }
         )
+    ).pipe(
+      Effect.filterOrFail(TokenAnswer.isIssued, (answer) => Refusal.errorOf(answer, call, "code"))
     )
-    if (!TokenAnswer.isIssued(answer)) return yield* Refusal.errorOf(answer, call, "code")
+    const answer = yield* untilProcessed(exchange, settings.policy.timeLimit).pipe(
+      Effect.tapError(({ reason }) =>
+        Effect.sync(() => {
+          // The code is as good as before.
+          if (reason._tag === "Unavailable" && reason.sent === "no") completed.delete(pending.state)
+        })
+      )
+    )
+    if (
+      nonce !== undefined &&
+      !Option.exists(answer.body, ({ id_token }) => typeof id_token === "string" && id_token !== "")
+    ) {
+      const why = OidcMetadata.notOpenId("its answer has no id_token", answer.as.scopes_supported)
+      return yield* IamHttp.error(call, new Malformed({ detail: `the tokens are refused: ${why}` }))
+    }
     const accepted = yield* TokenAnswer.accept(
       provider,
       answer,
@@ -150,6 +179,35 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
 
   return BrowserLogin.of({ begin, complete })
 }
+
+// Who is told nothing of when to come back asks three times more, after one, two and four seconds.
+const mostRepeats = 3
+
+/**
+ * Sends a code again where the provider certainly has not processed it: it was busy, or could not be reached, or had just
+ * given up the connection. Within the time limit, since nobody keeps a code for long.
+ */
+const untilProcessed = Effect.fnUntraced(function*<A>(
+  exchange: Effect.Effect<A, IamError>,
+  timeLimit: Duration.Duration
+): Effect.fn.Return<A, IamError> {
+  const until = (yield* Clock.currentTimeMillis) + Duration.toMillis(timeLimit)
+  let wasIdle = false
+  for (let repeats = 0;; repeats++) {
+    const sent = yield* Effect.result(exchange)
+    if (Result.isSuccess(sent)) return sent.success
+    const { reason } = sent.failure
+    if (reason._tag !== "Unavailable") return yield* sent.failure
+    const isClosing: boolean = reason.wasIdle === true && !wasIdle
+    if (isClosing) wasIdle = true
+    const isUnprocessed = isClosing || reason.sent === "no"
+    if (!isUnprocessed || (repeats >= mostRepeats && reason.retryAfter === undefined)) return yield* sent.failure
+    const backoff = isClosing ? Duration.zero : Duration.seconds(2 ** Math.min(repeats, mostRepeats))
+    const pause = Duration.max(reason.retryAfter ?? Duration.zero, backoff)
+    if ((yield* Clock.currentTimeMillis) + Duration.toMillis(pause) > until) return yield* sent.failure
+    yield* Effect.sleep(pause)
+  }
+})
 
 /** What the provider said instead of a code (RFC 6749, section 4.1.2.1). */
 const refusal = ({ error, error_description }: oauth.AuthorizationResponseError): IamErrorReason => {

@@ -40,10 +40,12 @@ export const make = (provider: Provider): DeviceLogin["Service"] => {
     const call = provider.call("login")
     const target = yield* OidcOptions.target(settings, selection, "login", settings.scopes)
     yield* provider.endpoint("device_authorization_endpoint", "login")
+    yield* provider.openId(yield* provider.metadata("device_authorization_endpoint"), "login")
     const answer = yield* provider.request(
       call,
       ({ as, auth, client, options }) =>
-        oauth.deviceAuthorizationRequest(as, client, auth, { ...settings.parameters, ...target }, options)
+        oauth.deviceAuthorizationRequest(as, client, auth, { ...settings.parameters, ...target }, options),
+      { endpoint: "device_authorization_endpoint" }
     )
     if (!TokenAnswer.isIssued(answer)) {
       const code = Refusal.codeOf(answer)
@@ -86,8 +88,10 @@ export const make = (provider: Provider): DeviceLogin["Service"] => {
               ...options,
               additionalParameters: resource === undefined ? {} : { resource }
             }),
-          (heard) => {
-            status = heard
+          {
+            heard: (heard) => {
+              status = heard
+            }
           }
         )
       )
@@ -106,7 +110,7 @@ export const make = (provider: Provider): DeviceLogin["Service"] => {
       if (TokenAnswer.isIssued(answer)) return yield* accepted(answer, call, { audience, resource, scope })
       switch (Refusal.codeOf(answer)) {
         case undefined:
-          if (Option.isNone(answer.body) && !isNoRoute(answer)) continue
+          if (Option.isNone(answer.body) && !Refusal.isNoRoute(answer)) continue
           return yield* Refusal.errorOf(answer, call, "code")
         case "authorization_pending":
           continue
@@ -144,8 +148,6 @@ export const make = (provider: Provider): DeviceLogin["Service"] => {
 
 const expired = (call: IamHttp.Call): IamError =>
   IamHttp.error(call, new GrantDead({ detail: "the code expired before it was entered" }))
-
-const isNoRoute = ({ status }: IamHttp.Answer): boolean => status === 404 || status === 405 || status === 410
 
 const read = ({ body, receivedAt }: IamHttp.Answer) => {
   const fields = Option.getOrElse(body, () => ({}))

@@ -138,7 +138,8 @@ export const issue = Effect.fnUntraced(function*(
   const asked: { readonly [name: string]: string } = { ...target, ...parameters }
   const answer = yield* provider.request(
     call,
-    ({ as, auth, client, options }) => oauth.genericTokenEndpointRequest(as, client, auth, grant, asked, options)
+    ({ as, auth, client, options }) => oauth.genericTokenEndpointRequest(as, client, auth, grant, asked, options),
+    { way: held?.madeAt?.clientAuthentication }
   )
   if (!TokenAnswer.isIssued(answer)) return yield* Refusal.errorOf(answer, call, "client")
   const refuse = (detail: string) => IamHttp.error(call, new Malformed({ detail }))
@@ -153,7 +154,8 @@ export const issue = Effect.fnUntraced(function*(
   const issued = TokenAnswer.issued(provider, { ...accepted, refreshToken: undefined }, {
     grant: Session.Grant.make({ _tag: "Reissue", source: source.name }),
     user: Option.flatMap(claimsOf(accepted.accessToken), OidcClaims.toUser),
-    scope: asked["scope"]
+    scope: asked["scope"],
+    madeAt: held?.madeAt
   })
   return {
     ...issued,

@@ -14,6 +14,7 @@ import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as oauth from "oauth4webapi"
 import * as ClientAuthentication from "../ClientAuthentication.ts"
@@ -29,6 +30,10 @@ interface Init {
   readonly signal?: AbortSignal | undefined
 }
 
+// Less than this is no difference between two clocks that tell whole seconds.
+const isFar = (self: Duration.Duration, that: Duration.Duration): boolean =>
+  Math.abs(Duration.toMillis(self) - Duration.toMillis(that)) >= 5000
+
 /** What a request function of oauth4webapi is called with. */
 export interface RequestContext {
   readonly as: oauth.AuthorizationServer
@@ -41,10 +46,27 @@ export interface RequestContext {
   }
 }
 
-/** An answer, and the metadata of the provider that it was asked for with. */
+/** An answer, and what it was asked for with: the provider's metadata, and the way in which the client was shown. */
 export interface Answered extends IamHttp.Answer {
-  readonly as: oauth.AuthorizationServer
+  readonly as: OidcMetadata.Checked
+  readonly way: string | undefined
 }
+
+/**
+ * - `way`: how the provider took the client last, as a session remembers it.
+ * - `endpoint`: where the request goes; the token endpoint unless told.
+ * - `address`: the endpoint of a session's own login, which counts more than the metadata.
+ * - `heard`: is told the status, also where the answer cannot be read.
+ */
+export interface RequestOptions {
+  readonly way?: string | undefined
+  readonly endpoint?: EndpointName | undefined
+  readonly address?: string | undefined
+  readonly heard?: ((status: number) => void) | undefined
+}
+
+type MemberName = keyof OidcMetadata.OidcMetadata
+type EndpointName = Extract<MemberName, `${string}_endpoint` | "jwks_uri">
 
 const isIamError = Schema.is(IamError)
 
@@ -72,31 +94,59 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
     timeLimit: settings.policy.timeLimit
   })
 
-  /** Where the endpoints are. What goes wrong here happened before anything else was sent. */
-  const metadata: Effect.Effect<oauth.AuthorizationServer, IamError> = yield* Effect.cachedWithTTL(
-    (settings.metadata === undefined
-      ? Effect.provideService(OidcMetadata.discover(issuer, call("discover")), HttpClient.HttpClient, http)
-      : OidcMetadata.given(issuer, settings.metadata, call("configure"))).pipe(
-        Effect.catchReasons("IamError", {
-          Unavailable: ({ detail, retryAfter }) =>
-            IamHttp.error(
-              call("discover"),
-              new Unavailable({ sent: "no", detail, retryAfter })
-            ),
-          Malformed: ({ detail }) => IamHttp.error(call("discover"), new Misconfigured({ detail }))
-        })
-      ),
+  const hand = settings.metadata === undefined
+    ? undefined
+    : yield* Effect.result(OidcMetadata.given(issuer, settings.metadata, call("configure")))
+
+  /** Where the endpoints are, as far as the provider tells. What goes wrong here happened before anything else was sent. */
+  const discovered: Effect.Effect<OidcMetadata.Checked, IamError> = yield* Effect.cachedWithTTL(
+    Effect.provideService(OidcMetadata.discover(issuer, call("discover")), HttpClient.HttpClient, http).pipe(
+      Effect.catchReasons("IamError", {
+        Unavailable: ({ detail, retryAfter }) =>
+          IamHttp.error(call("discover"), new Unavailable({ sent: "no", detail, retryAfter })),
+        Malformed: ({ detail }) => IamHttp.error(call("discover"), new Misconfigured({ detail }))
+      })
+    ),
     (exit) => Exit.isSuccess(exit) ? "1 day" : Duration.zero
   )
 
+  /** The metadata, with a member of it if there is one. Nothing is discovered for what the caller gives. */
+  const metadata = (name: MemberName): Effect.Effect<OidcMetadata.Checked, IamError> => {
+    if (hand === undefined) return discovered
+    if (Result.isFailure(hand)) return Effect.fail(hand.failure)
+    const given = hand.success
+    return given[name] !== undefined ? Effect.succeed(given) : discovered.pipe(
+      Effect.map((found) => OidcMetadata.merge(found, given)),
+      // A caller gives metadata where the provider's own cannot be had, or is wrong.
+      Effect.catchReason("IamError", "Misconfigured", () => Effect.succeed(given))
+    )
+  }
+
   /** The address of an endpoint, or `Unsupported` where the provider has none. */
-  const endpoint = (name: keyof OidcMetadata.OidcMetadata, method: string) =>
-    Effect.flatMap(metadata, (as) => {
+  const endpoint = (name: EndpointName, method: string) =>
+    Effect.flatMap(metadata(name), (as) => {
       const address = as[name]
-      return typeof address === "string"
-        ? Effect.succeed(address)
-        : Effect.fail(IamHttp.error(call(method), new Unsupported({ detail: `the provider has no ${name}` })))
+      if (address !== undefined) return Effect.succeed(address)
+      return Effect.fail(IamHttp.error(
+        call(method),
+        as.insecure.includes(name)
+          ? new Misconfigured({ detail: OidcMetadata.insecureEndpoint(name) })
+          : new Unsupported({ detail: `the provider has no ${name}` })
+      ))
     })
+
+  /** Fails where a login that asks for an id_token cannot get one that is verified, as far as the metadata at hand tells. */
+  const openId = Effect.fnUntraced(function*(
+    as: OidcMetadata.Checked,
+    method: string
+  ): Effect.fn.Return<void, IamError> {
+    const why = settings.scopes.includes("openid") ? OidcMetadata.withoutOpenId(as) : undefined
+    if (why !== undefined) return yield* IamHttp.error(call(method), new Misconfigured({ detail: why }))
+  })
+
+  /** Where the keys are, by the metadata that an answer was asked for with, or by what else can be found out. */
+  const jwksUri = (as: OidcMetadata.Checked): Effect.Effect<string | undefined, IamError> =>
+    as.jwks_uri === undefined ? Effect.map(metadata("jwks_uri"), (as) => as.jwks_uri) : Effect.succeed(as.jwks_uri)
 
   // oauth4webapi reads the system's clock: the difference makes it Effect's, or the provider's.
   const clientAt = (offset: Duration.Duration): Effect.Effect<oauth.Client> =>
@@ -134,12 +184,13 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
 
   const attempt = Effect.fnUntraced(function*(
     call: IamHttp.Call,
+    as: OidcMetadata.Checked,
     auth: oauth.ClientAuth,
+    ahead: Duration.Duration,
     start: (context: RequestContext) => Promise<Response>,
     heard?: (status: number) => void
-  ): Effect.fn.Return<Answered, IamError> {
-    const as = yield* metadata
-    const client = yield* clientAt(Duration.zero)
+  ): Effect.fn.Return<IamHttp.Answer, IamError> {
+    const client = yield* clientAt(ahead)
     let answer: IamHttp.Answer | undefined
     const fetch = yield* fetchVia(call, (received) => {
       answer = received
@@ -158,44 +209,78 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
           : IamHttp.error(call, new Misconfigured({ detail: `the request could not be made: ${messageOf(cause)}` }))
     })
     if (answer === undefined) return yield* IamHttp.error(call, new Malformed({ detail: "no answer" }))
-    return { ...answer, as }
+    return answer
   })
 
-  // The way that the provider took last.
+  // A session knows its own endpoints also where the provider's metadata cannot be had.
+  const nothing: OidcMetadata.Checked = { issuer, insecure: [] }
+
+  /** The metadata for a request to an endpoint, or to the address that a session has for it. */
+  const metadataFor = (name: EndpointName, address: string | undefined) =>
+    address === undefined
+      ? metadata(name)
+      : Effect.map(Effect.orElseSucceed(metadata(name), () => nothing), (as): OidcMetadata.Checked => ({
+        ...as,
+        [name]: address,
+        ...(hasCertificate ? { mtls_endpoint_aliases: { ...as.mtls_endpoint_aliases, [name]: address } } : {})
+      }))
+
+  // What the provider took last: the way to show the client, and how far its clock was ahead of ours.
   let taken: string | undefined
+  let ahead = Duration.zero
 
   /**
-   * Sends one request of oauth4webapi, authenticated as the client, and reads the whole answer. `heard` is told the status
-   * also where that fails.
+   * Sends one request of oauth4webapi, authenticated as the client, and reads the whole answer. Where the provider refuses
+   * the client, it is shown by the provider's clock, and then in its other ways.
    */
   const request = Effect.fnUntraced(function*(
     asked: IamHttp.Call,
     start: (context: RequestContext) => Promise<Response>,
-    heard?: (status: number) => void
+    { address, endpoint = "token_endpoint", heard, way: remembered }: RequestOptions = {}
   ): Effect.fn.Return<Answered, IamError> {
     const { secrets, ways } = yield* authentication.show
     const call = { ...asked, secrets: [...asked.secrets, ...secrets] }
-    const [best, ...rest] = ways((yield* metadata).token_endpoint_auth_methods_supported ?? [])
-    const first = [best, ...rest].find(({ name }) => name === taken) ?? best
-    const answer = yield* attempt(call, first.auth, start, heard)
-    if (!Refusal.isOfClient(answer)) {
-      taken = first.name
-      return answer
+    const as = yield* metadataFor(endpoint, address)
+    const send = (auth: oauth.ClientAuth, ahead: Duration.Duration) => attempt(call, as, auth, ahead, start, heard)
+    const rank = ({ name }: ClientAuthentication.Way) => name === remembered ? 0 : name === taken ? 1 : 2
+    const [first, ...others] = ways(as.token_endpoint_auth_methods_supported ?? [])
+    let refused: Answered | undefined
+    for (const { auth, isDated, name } of [first, ...others].toSorted((self, that) => rank(self) - rank(that))) {
+      let answer = yield* send(auth, ahead)
+      const theirs = TokenSet.clockOffset(answer.serverTime, answer.receivedAt)
+      if (isDated === true && Refusal.isOfClient(answer) && isFar(theirs, ahead)) {
+        answer = yield* send(auth, theirs)
+        if (!Refusal.isOfClient(answer)) {
+          ahead = theirs
+          yield* Effect.logWarning(
+            `the clocks of this machine and of ${issuer} differ by ${Math.round(Duration.toSeconds(theirs))} s`
+          )
+        }
+      }
+      if (!Refusal.isOfClient(answer)) {
+        taken = name
+        return { ...answer, as, way: name }
+      }
+      refused ??= { ...answer, as, way: name }
     }
-    for (const other of taken === undefined ? rest : []) {
-      const next = yield* attempt(call, other.auth, start, heard)
-      if (Refusal.isOfClient(next)) continue
-      taken = other.name
-      return next
-    }
-    return answer
+    return refused ?? (yield* IamHttp.error(call, new Malformed({ detail: "no answer" })))
   })
 
   /** The same for an endpoint that is shown a token, and no client. */
-  const present = (call: IamHttp.Call, start: (context: RequestContext) => Promise<Response>) =>
-    attempt(call, oauth.None(), start)
+  const present = Effect.fnUntraced(function*(
+    call: IamHttp.Call,
+    start: (context: RequestContext) => Promise<Response>,
+    { address, endpoint }: { readonly address: string; readonly endpoint: EndpointName }
+  ): Effect.fn.Return<Answered, IamError> {
+    const as = yield* metadataFor(endpoint, address)
+    return { ...(yield* attempt(call, as, oauth.None(), Duration.zero, start)), as, way: undefined }
+  })
 
-  return { settings, call, metadata, endpoint, request, present, clientAt, verify }
+  /** Where the requests to an endpoint go, by the metadata. */
+  const addressIn = (as: OidcMetadata.Checked, name: EndpointName): string | undefined =>
+    (hasCertificate ? as.mtls_endpoint_aliases?.[name] : undefined) ?? as[name]
+
+  return { settings, call, metadata, endpoint, openId, jwksUri, addressIn, request, present, clientAt, verify }
 })
 
 const toRequest = (url: string, { body, headers, method }: Init): HttpClientRequest.HttpClientRequest => {

@@ -149,7 +149,7 @@ const reasonOf = (
       return new Unavailable({ sent: "no", detail: said, retryAfter: answer.retryAfter })
     default:
       return code === undefined && (purpose !== "renew" || Option.isNone(answer.body) || answer.status < 400) ||
-          hasNoRoute(answer)
+          isNoRoute(answer)
         ? IamHttp.unexpected(answer, call).reason
         : unknown(answer, said, purpose)
   }
@@ -179,8 +179,8 @@ export const isOfClient = (answer: IamHttp.Answer): boolean => {
 const isSpent = ({ message }: IamHttp.Answer): boolean =>
   Option.exists(message, (said) => fatal.some((words) => words.test(said)) && !elsewhere.test(said))
 
-// Some say with it that there is no such tenant or realm.
-const hasNoRoute = ({ status }: IamHttp.Answer): boolean => status === 404 || status === 405 || status === 410
+/** Whether nobody is there who could refuse. Some say with it that there is no such tenant or realm. */
+export const isNoRoute = ({ status }: IamHttp.Answer): boolean => status === 404 || status === 405 || status === 410
 
 const isBasic = /(^|,)\s*basic\b/i
 

@@ -38,22 +38,24 @@ export const make = Effect.fnUntraced(function*(settings: Settings, refuse: (det
     return keys
   })
 
-  /** Verifies the signature, and nothing else, with the keys at an address. */
-  return Effect.fnUntraced(function*(
+  /** Verifies the signature, and nothing else, with the keys at an address, which is asked for where it is needed. */
+  return Effect.fnUntraced(function*<E>(
     token: Redacted.Redacted,
-    jwksUri: string | undefined
-  ): Effect.fn.Return<void, JwtError> {
+    jwksUri: Effect.Effect<string | undefined, E>
+  ): Effect.fn.Return<void, JwtError | E> {
     const { header } = yield* Effect.fromResult(JwtCodec.decodeUnverified(Redacted.value(token)))
     const checks = { clockTolerance: judged, claims: Schema.Unknown }
     if (secret !== undefined && header["alg"] === secret.algorithm) {
       yield* codec.verify(token, { ...checks, algorithms: [secret.algorithm], key: yield* secret.key })
-    } else if (jwksUri === undefined) {
+      return
+    }
+    const address = yield* jwksUri
+    if (address === undefined) {
       return yield* new JwtError({
         reason: { _tag: "KeyNotUsable", detail: "the provider's metadata names no jwks_uri" }
       })
-    } else {
-      yield* codec.verify(token, { ...checks, algorithms: asymmetric, jwks: yield* keysAt(jwksUri) })
     }
+    yield* codec.verify(token, { ...checks, algorithms: asymmetric, jwks: yield* keysAt(address) })
   })
 })
 

@@ -2,6 +2,7 @@
 import { type IamError, Malformed, Unavailable } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
+import type { JwtError } from "@effect-authn/core/jwt/JwtError"
 import type { TokenResponse } from "@effect-authn/core/session/Session"
 import * as Session from "@effect-authn/core/session/Session"
 import * as TokenSet from "@effect-authn/core/session/TokenSet"
@@ -11,6 +12,7 @@ import * as Data from "effect/Data"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Base64Url from "effect/encoding/Base64Url"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type * as Redacted from "effect/Redacted"
@@ -18,6 +20,7 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import * as oauth from "oauth4webapi"
+import * as OidcClaims from "../OidcClaims.ts"
 import { type Answered, messageOf, type Provider } from "./provider.ts"
 import * as Refusal from "./refusal.ts"
 import { asymmetric } from "./signature.ts"
@@ -74,15 +77,15 @@ const believe = Effect.fnUntraced(function*(
       isTime: false
     })
   }
+  const read = yield* readable(body)
   const tokens = yield* Effect.tryPromise({
-    try: () => process(as, client, Response.json(body)),
+    try: () => process(as, client, Response.json({ ...body, ...withTextSubject(body.id_token) })),
     catch: (cause) =>
       new Disbelieved({
         detail: messageOf(cause),
         isTime: Predicate.hasProperty(cause, "code") && cause.code === oauth.JWT_TIMESTAMP_CHECK
       })
   })
-  const read = yield* readable(tokens)
   const claims = oauth.getValidatedIdTokenClaims(tokens)
   if (claims !== undefined) {
     const now = (yield* Clock.currentTimeMillis) + Duration.toMillis(offset)
@@ -107,20 +110,23 @@ const verified = (
 ): Effect.Effect<void, IamError | Disbelieved> => {
   if (idToken === undefined) return Effect.void
   let away = `the provider's keys did not come within ${Duration.format(timeLimit)}`
-  const once = Effect.tapError(provider.verify(idToken, answer.as.jwks_uri), (error) =>
+  const isAway = (error: IamError | JwtError) =>
+    error._tag === "IamError" ? error.isRetryable : error.reason._tag === "JwksUnavailable"
+  const once = Effect.tapError(provider.verify(idToken, provider.jwksUri(answer.as)), (error) =>
     Effect.sync(() => {
       away = error.message
     }))
   const unavailable = () => IamHttp.error(call, new Unavailable({ sent: "maybe", detail: away }))
   return Effect.retry(once, {
-    while: ({ reason }) => isRepeated && reason._tag === "JwksUnavailable",
+    while: (error) => isRepeated && isAway(error),
     schedule: Schedule.spaced("1 second")
   }).pipe(
-    Effect.mapError(({ message, reason }) =>
-      reason._tag === "JwksUnavailable"
-        ? unavailable()
-        : new Disbelieved({ detail: `the id_token is not the provider's: ${message}`, isTime: false })
-    ),
+    Effect.mapError((error) => {
+      if (isAway(error)) return unavailable()
+      return error._tag === "IamError"
+        ? error
+        : new Disbelieved({ detail: `the id_token is not the provider's: ${error.message}`, isTime: false })
+    }),
     IamHttp.inTime(timeLimit, unavailable)
   )
 }
@@ -193,6 +199,7 @@ export const issued = (provider: Provider, accepted: Accepted, options: {
   readonly idToken?: Redacted.Redacted | undefined
   readonly scope: string | undefined
   readonly granted?: Session.Granted | undefined
+  readonly madeAt?: Session.MadeAt | undefined
 }): TokenResponse => ({
   tokens: TokenSet.fromAnswer({
     accessToken: accepted.accessToken,
@@ -206,8 +213,29 @@ export const issued = (provider: Provider, accepted: Accepted, options: {
   }),
   grant: grantOf(accepted, options.grant),
   user: options.user,
-  granted: options.granted
+  granted: options.granted,
+  madeAt: madeAt(provider, accepted.answer, options.madeAt)
 })
+
+/** Where a session was made, and how the client was taken last: a renewal moves it nowhere. */
+const madeAt = (
+  { addressIn }: Provider,
+  { as, way }: Answered,
+  old: Session.MadeAt | undefined
+): Session.MadeAt | undefined => {
+  if (old !== undefined && old.clientAuthentication === way) return old
+  const token = addressIn(as, "token_endpoint")
+  if (token === undefined) return old
+  const [revocation, userinfo] = [addressIn(as, "revocation_endpoint"), addressIn(as, "userinfo_endpoint")]
+  return Session.MadeAt.make({
+    ...(old ?? {
+      token,
+      ...(revocation === undefined ? {} : { revocation }),
+      ...(userinfo === undefined ? {} : { userinfo })
+    }),
+    ...(way === undefined ? {} : { clientAuthentication: way })
+  })
+}
 
 /** The refresh token of an answer, or the old grant where it brings none, with the end that the answer tells of it. */
 const grantOf = ({ answer, refreshToken }: Accepted, old: Session.Grant): Session.Grant => {
@@ -244,19 +272,31 @@ const algorithmOf = (idToken: string | undefined): string => {
 }
 
 /** The tokens of an answer, if they hold nothing but the characters of such tokens. */
-const readable = Effect.fnUntraced(function*(tokens: oauth.TokenEndpointResponse) {
+const readable = Effect.fnUntraced(function*(body: ReturnType<typeof normalised>) {
   const take = (name: string, text: string, from: (text: string) => Option.Option<Redacted.Redacted>) =>
     Effect.fromOption(
       from(text),
       () => new Disbelieved({ detail: `the ${name} has a character that no such token has`, isTime: false })
     )
+  const { access_token, id_token, refresh_token } = body
+  if (!isText(access_token)) return yield* new Disbelieved({ detail: "there is no access_token", isTime: false })
   return {
-    accessToken: yield* take("access_token", tokens.access_token, TokenSet.accessTokenFrom),
-    refreshToken: tokens.refresh_token === undefined
+    accessToken: yield* take("access_token", access_token, TokenSet.accessTokenFrom),
+    refreshToken: refresh_token === undefined
       ? undefined
-      : yield* take("refresh_token", tokens.refresh_token, TokenSet.refreshTokenFrom),
-    idToken: tokens.id_token === undefined
-      ? undefined
-      : yield* take("id_token", tokens.id_token, TokenSet.idTokenFrom)
+      : yield* take("refresh_token", refresh_token, TokenSet.refreshTokenFrom),
+    idToken: id_token === undefined ? undefined : yield* take("id_token", id_token, TokenSet.idTokenFrom)
   }
 })
+
+/** An id_token whose `sub` is a number, as oauth4webapi reads it: with its digits. Its signature is that of the one that came. */
+const withTextSubject = (idToken: string | undefined): { readonly id_token?: string } => {
+  if (idToken === undefined) return {}
+  const decoded = JwtCodec.decodeUnverified(idToken)
+  if (Result.isFailure(decoded)) return {}
+  const { claims } = decoded.success
+  const sub = OidcClaims.subjectOf(claims)
+  if (typeof claims["sub"] === "string" || sub === undefined) return {}
+  const [header, , signature] = idToken.split(".")
+  return { id_token: [header, Base64Url.encode(JSON.stringify({ ...claims, sub })), signature].join(".") }
+}

@@ -8,22 +8,30 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
 import * as oauth from "oauth4webapi"
 import * as OidcClaims from "../OidcClaims.ts"
 import type { Answered, Provider } from "./provider.ts"
 import type { Accepted } from "./tokenAnswer.ts"
 
-/** Asks the provider who an access token belongs to. An answer about another `subject` is not believed. */
+/** Asks the provider, at an address, who an access token belongs to. An answer about another `subject` is not believed. */
 export const ask = Effect.fnUntraced(function*(
   provider: Provider,
   accessToken: Redacted.Redacted,
-  subject: string | undefined
+  subject: string | undefined,
+  address: string | undefined
 ): Effect.fn.Return<User.User, IamError> {
   const call = provider.call("whoami", accessToken)
-  yield* provider.endpoint("userinfo_endpoint", "whoami")
+  if (address === undefined) {
+    return yield* IamHttp.error(
+      call,
+      new Unsupported({ detail: "the provider has no userinfo_endpoint that is https" })
+    )
+  }
   const answer = yield* provider.present(
     call,
-    ({ as, client, options }) => oauth.userInfoRequest(as, client, Redacted.value(accessToken), options)
+    ({ as, client, options }) => oauth.userInfoRequest(as, client, Redacted.value(accessToken), options),
+    { endpoint: "userinfo_endpoint", address }
   )
   const said = Option.getOrElse(answer.message, () => answer.shape)
   switch (answer.status) {
@@ -57,7 +65,7 @@ export const ask = Effect.fnUntraced(function*(
 
 /** The claims of a signed answer, if it is the provider's own, and for this client (section 5.3.2). */
 const signed = Effect.fnUntraced(function*(
-  { settings, verify }: Provider,
+  { jwksUri, settings, verify }: Provider,
   { as, receivedAt, serverTime }: Answered,
   jwt: Redacted.Redacted,
   call: IamHttp.Call
@@ -69,11 +77,14 @@ const signed = Effect.fnUntraced(function*(
     ({ message }) => refuse(message)
   )
   yield* Effect.mapError(
-    verify(jwt, as.jwks_uri),
-    ({ message, reason }) =>
-      reason._tag === "JwksUnavailable"
+    verify(jwt, jwksUri(as)),
+    (error) => {
+      if (error._tag === "IamError") return error
+      const { message, reason } = error
+      return reason._tag === "JwksUnavailable"
         ? IamHttp.error(call, new Unavailable({ sent: "maybe", detail: message }))
         : refuse(message)
+    }
   )
   const { aud = settings.clientId, iss = settings.issuer } = claims
   if (iss !== settings.issuer) return yield* refuse("it is from another issuer")
@@ -90,11 +101,20 @@ const signed = Effect.fnUntraced(function*(
 /** Who signed in: by the id_token, and by asking, where that names nobody and the token is for the provider itself. */
 export const userOf = (
   provider: Provider,
-  { accessToken, claims }: Accepted,
+  { accessToken, answer, claims }: Accepted,
   resource: string | undefined
 ): Effect.Effect<Option.Option<User.User>> => {
   const known = Option.flatMap(Option.fromUndefinedOr(claims), OidcClaims.toUser)
-  return resource !== undefined || Option.isNone(known) || OidcClaims.hasName(known.value)
-    ? Effect.succeed(known)
-    : Effect.map(Effect.option(ask(provider, accessToken, known.value.id)), Option.orElse(() => known))
+  if (resource !== undefined || Option.isNone(known) || OidcClaims.hasName(known.value)) return Effect.succeed(known)
+  return ask(provider, accessToken, known.value.id, provider.addressIn(answer.as, "userinfo_endpoint")).pipe(
+    // Whoever is away for a moment leaves nobody without a name.
+    Effect.retry({
+      while: ({ reason }) => reason._tag === "Unavailable",
+      schedule: Schedule.spaced("1 second"),
+      times: 2
+    }),
+    Effect.timeoutOption("10 seconds"),
+    Effect.orElseSucceed(Option.none),
+    Effect.map((asked) => OidcClaims.best([...Option.toArray(asked), known.value]))
+  )
 }
