@@ -157,7 +157,7 @@ describe("the way that was taken is remembered", () => {
         way = "basic"
         yield* renew(server.issuer)
       }).pipe(Effect.provide(layerOf(server.issuer)))
-      assert.strictEqual(ways(server.asked).filter((_, index, all) => index === all.length - 1)[0], "basic")
+      assert.strictEqual(ways(server.asked).at(-1), "basic")
       assert.strictEqual(ways(server.asked).length, 1 + 3 + 1 + 2)
     }))
 })

@@ -224,15 +224,14 @@ const madeAt = (
   old: Session.MadeAt | undefined
 ): Session.MadeAt | undefined => {
   if (old !== undefined && old.clientAuthentication === way) return old
-  const token = addressIn(as, "token_endpoint")
-  if (token === undefined) return old
-  const [revocation, userinfo] = [addressIn(as, "revocation_endpoint"), addressIn(as, "userinfo_endpoint")]
+  const token = old?.token ?? addressIn(as, "token_endpoint")
+  if (token === undefined) return undefined
+  const known = (name: "revocation" | "userinfo") => old === undefined ? addressIn(as, `${name}_endpoint`) : old[name]
+  const [revocation, userinfo] = [known("revocation"), known("userinfo")]
   return Session.MadeAt.make({
-    ...(old ?? {
-      token,
-      ...(revocation === undefined ? {} : { revocation }),
-      ...(userinfo === undefined ? {} : { userinfo })
-    }),
+    token,
+    ...(revocation === undefined ? {} : { revocation }),
+    ...(userinfo === undefined ? {} : { userinfo }),
     ...(way === undefined ? {} : { clientAuthentication: way })
   })
 }
