@@ -51,6 +51,8 @@ export const storage = (
   NodeStorage.layer({
     policy,
     plainFiles,
+    // an account knows the place of its session
+    remembers: false,
     keychain: (options) =>
       Layer.unwrap(Effect.map(
         Effect.promise(() => import("@effect-authn/storage-keyring/KeychainKeySource")),

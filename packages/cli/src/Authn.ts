@@ -1,6 +1,7 @@
 /**
  * The whole command, wherever it runs: `Process` runs it as a program.
  */
+import * as EncryptionKeys from "@effect-authn/core/storage/EncryptionKeys"
 import * as SessionLock from "@effect-authn/core/storage/SessionLock"
 import * as CliConfig from "effect/cli/CliConfig"
 import type * as CliError from "effect/cli/CliError"
@@ -119,12 +120,12 @@ const presenter = Effect.map(Effect.context<Stdio.Stdio>(), (stdio): CliOutput.P
 }))
 
 /** Who waits for another program is told at once for which, and what ends that. */
-const layerWaiting = Layer.effect(
-  SessionLock.OnWait,
-  Effect.map(
-    Effect.context<Stdio.Stdio>(),
-    (stdio) => ({ message }: SessionLock.Wait) => Effect.provideContext(Output.say(`authn: ${message}`), stdio)
-  )
+const layerWaiting = Layer.unwrap(
+  Effect.map(Effect.context<Stdio.Stdio>(), (stdio) => {
+    const say = ({ message }: { readonly message: string }) =>
+      Effect.provideContext(Output.say(`authn: ${message}`), stdio)
+    return Layer.merge(Layer.succeed(SessionLock.OnWait, say), Layer.succeed(EncryptionKeys.OnWait, say))
+  })
 )
 
 /** What the command needs beside the services of the platform. It takes the place of the platform's terminal. */

@@ -17,6 +17,7 @@ import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as References from "effect/References"
 import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
 import { StorageKeyUnavailable } from "./TokenStorageError.ts"
@@ -56,6 +57,20 @@ export class EncryptionKeys extends Context.Service<EncryptionKeys, {
   /** The key of that name, which has encrypted something; `None` if the source does not have it. */
   readonly named: (name: string) => Effect.Effect<Option.Option<Key>, StorageKeyUnavailable>
 }>()("@effect-authn/core/storage/EncryptionKeys") {}
+
+/**
+ * What is done when the place of a key lets a program wait, once for each wait and after a second: `message` says for whom,
+ * and why that may be. Default: a warning on the standard error.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const OnWait = Context.Reference<(wait: { readonly message: string }) => Effect.Effect<void>>(
+  "@effect-authn/core/storage/EncryptionKeys/OnWait",
+  {
+    defaultValue: () => ({ message }) => Effect.provideService(Effect.logWarning(message), References.LogToStderr, true)
+  }
+)
 
 /**
  * The length of a key in bytes.

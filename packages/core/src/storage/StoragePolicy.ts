@@ -8,6 +8,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as PubSub from "effect/PubSub"
 import * as References from "effect/References"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -51,7 +52,8 @@ export type Policy = typeof Policy.Type
 
 /**
  * A place that a program can use. `offer` finds out, by using it and within a few seconds, whether it works, and gives its
- * storage, or says in words for people why not.
+ * storage, or says in words for people why not; `isThere` where the place exists and only does not answer now. `has` tells,
+ * without opening the place, whether a session of that key lies there (default: it does not).
  *
  * @category models
  * @since 0.1.0
@@ -60,8 +62,9 @@ export interface Candidate {
   readonly place: Place
   readonly offer: Effect.Effect<
     Layer.Layer<TokenStorage.TokenStorage | SessionLock.SessionLock>,
-    { readonly message: string }
+    { readonly message: string; readonly isThere?: boolean | undefined }
   >
+  readonly has?: ((key: SessionKey) => Effect.Effect<boolean>) | undefined
 }
 
 /**
@@ -87,7 +90,8 @@ export class Choice extends Schema.Class<Choice>("@effect-authn/core/storage/Sto
 
 /**
  * Tells where the sessions of this program live. Nothing is tried before a session is first read or written, or `choice`
- * is asked for; then the choice stands until the program ends.
+ * is asked for; then the choice stands until the program ends. Under `auto` a session that lies in another place already is
+ * used there: a place that does not answer today is never the reason to begin a second session elsewhere.
  *
  * The `TokenStorage` of a policy keeps one `description` (it names the policy) and one set of `guarantees` (what every
  * place of the policy promises at the least), whatever is chosen later: `choice` tells the place.
@@ -101,7 +105,9 @@ export class StoragePolicy extends Context.Service<StoragePolicy, {
    * tries again when it is next asked.
    */
   readonly choice: Effect.Effect<Choice, TokenStorageError>
-  /** Emits the choice once it was made, and ends. It makes none. */
+  /** The choice for one session: where it lies already, else `choice`. */
+  readonly choiceFor: (key: SessionKey) => Effect.Effect<Choice, TokenStorageError>
+  /** Emits the first choice once it was made, and ends. It makes none. */
   readonly announced: Stream.Stream<Choice>
 }>()("@effect-authn/core/storage/StoragePolicy") {}
 
@@ -112,8 +118,9 @@ interface Chosen {
 }
 
 /**
- * The storage that the policy chooses among the candidates, which are tried in the order given. When `auto` has chosen
- * plain files, each new session that is stored there is also logged as a warning.
+ * The storage that the policy chooses among the candidates, which are tried in the order given. Under `auto` a session that
+ * lies in one of them already (`has`) stays there, and fails where none of those can be opened. What else `auto` has done is
+ * logged as a warning: each new session that is stored in plain files, and that it passed over a place which is there.
  *
  * @category layers
  * @since 0.1.0
@@ -128,70 +135,110 @@ export const layer = (
     const context = yield* Effect.context()
     const turn = yield* Semaphore.make(1)
     const announced = yield* Deferred.make<Choice>()
+    const opened = yield* PubSub.unbounded<TokenStorage.TokenStorage["Service"]>({ replay: candidates.length })
     const description = `storage by the policy "${policy}"`
-    let chosen: Chosen | undefined
+    let standing: Chosen | undefined
+    const places = new Map<Place, Chosen>()
+    const homes = new Map<string, Chosen>()
 
     const take = Effect.fnUntraced(function*(place: Place, storage: Storage, passedOver: PassedOver) {
       const built = yield* Layer.buildWithScope(storage, scope)
       const inner = Context.get(built, TokenStorage.TokenStorage)
       const choice = Choice.make({ policy, place, description: inner.description, passedOver })
-      chosen = { choice, storage: inner, lock: Context.get(built, SessionLock.SessionLock) }
+      const chosen = { choice, storage: inner, lock: Context.get(built, SessionLock.SessionLock) }
+      places.set(place, chosen)
+      yield* PubSub.publish(opened, inner)
       yield* Deferred.succeed(announced, choice)
       return chosen
     }, Effect.uninterruptible)
 
-    const choose = Effect.gen(function*() {
-      if (chosen !== undefined) return chosen
+    /** The first of the places that can be opened. */
+    const first = Effect.fnUntraced(function*(among: ReadonlyArray<Candidate>, what: string) {
       const tried: Array<PassedOver[number]> = []
-      for (const { offer, place } of candidates) {
-        if (policy === "auto" ? place === "memory" : place !== policy) continue
+      let isPassedOver = false
+      for (const { offer, place } of among) {
+        const known = places.get(place)
+        if (known !== undefined) return known
         const offered = yield* Effect.result(offer)
-        if (Result.isSuccess(offered)) return yield* take(place, offered.success, tried)
-        tried.push({ place, reason: offered.failure.message })
+        if (Result.isFailure(offered)) {
+          isPassedOver ||= offered.failure.isThere === true
+          tried.push({ place, reason: offered.failure.message })
+          continue
+        }
+        const chosen = yield* take(place, offered.success, tried)
+        if (isPassedOver) yield* warn(chosen.choice.message)
+        return chosen
       }
       const reasons = tried.map(({ place, reason }) => `${place}: ${reason}`).join("; ")
       return yield* new TokenStorageError({
         storage: description,
         method: "choose",
         reason: new StorageUnavailable({
-          detail: `no place can keep sessions: ${reasons === "" ? "this program knows none of that name" : reasons}`,
+          detail: `${what}: ${reasons === "" ? "this program knows none of that name" : reasons}`,
           written: "no",
           tried
         })
       })
-    }).pipe((choosing) => turn.withPermit(choosing), Effect.provideContext(context))
+    })
 
-    const ready: Effect.Effect<Chosen, TokenStorageError> = Effect.suspend(() =>
-      chosen === undefined ? choose : Effect.succeed(chosen)
-    )
+    const allowed = candidates.filter(({ place }) => policy === "auto" ? place !== "memory" : place === policy)
+
+    const choose = Effect.gen(function*() {
+      return standing ??= yield* first(allowed, "no place can keep sessions")
+    })
+
+    const chooseFor = Effect.fnUntraced(function*(key: SessionKey) {
+      const holding = policy === "auto"
+        ? yield* Effect.filter(allowed, ({ has }) => has?.(key) ?? Effect.succeed(false))
+        : []
+      const home = holding.length === 0
+        ? yield* choose
+        : yield* first(
+          holding,
+          `the session of ${key.label} lies where it cannot be read now, and no other place is taken instead ` +
+            "(to sign in to another one, name it in the policy)"
+        )
+      homes.set(key.id, home)
+      return home
+    })
+
+    const alone = <A>(choosing: Effect.Effect<A, TokenStorageError>) =>
+      Effect.provideContext(turn.withPermit(choosing), context)
+    const ready = Effect.suspend(() => standing === undefined ? alone(choose) : Effect.succeed(standing))
+    const readyFor = (key: SessionKey): Effect.Effect<Chosen, TokenStorageError> =>
+      Effect.suspend(() => {
+        const home = homes.get(key.id)
+        return home === undefined ? alone(chooseFor(key)) : Effect.succeed(home)
+      })
 
     return Context.empty().pipe(
       Context.add(StoragePolicy, {
         choice: Effect.map(ready, ({ choice }) => choice),
+        choiceFor: (key) => Effect.map(readyFor(key), ({ choice }) => choice),
         announced: Stream.fromEffect(Deferred.await(announced))
       }),
       Context.add(TokenStorage.TokenStorage, {
         description,
         guarantees,
-        get: (key) => Effect.flatMap(ready, ({ storage }) => storage.get(key)),
+        get: (key) => Effect.flatMap(readyFor(key), ({ storage }) => storage.get(key)),
         put: (key, next, expected) =>
           Effect.flatMap(
-            ready,
+            readyFor(key),
             ({ choice, storage }) =>
               policy === "auto" && storage.guarantees.atRest === "plain" && expected === 0
                 ? Effect.andThen(warn(choice.message), storage.put(key, next, expected))
                 : storage.put(key, next, expected)
           ),
-        remove: (key, expected) => Effect.flatMap(ready, ({ storage }) => storage.remove(key, expected)),
+        remove: (key, expected) => Effect.flatMap(readyFor(key), ({ storage }) => storage.remove(key, expected)),
         keys: Effect.flatMap(ready, ({ storage }) => storage.keys),
         scan: Stream.unwrap(Effect.map(ready, ({ storage }) => TokenStorage.scan(storage))),
         // who only listens makes no choice, or listening alone could make a keychain ask its user for a password
-        changes: Stream.unwrap(Effect.map(Deferred.await(announced), () => chosen?.storage.changes ?? Stream.empty))
+        changes: Stream.flatMap(Stream.fromPubSub(opened), ({ changes }) => changes, { concurrency: "unbounded" })
       }),
       Context.add(SessionLock.SessionLock, {
         withLock: (key, purpose) => (effect) =>
           Effect.flatMap(
-            Effect.mapError(ready, ({ message }) => new SessionLockError({ key, purpose, detail: message })),
+            Effect.mapError(readyFor(key), ({ message }) => new SessionLockError({ key, purpose, detail: message })),
             ({ lock }) => lock.withLock(key, purpose)(effect)
           )
       })

@@ -99,7 +99,7 @@ export class StorageConflict
 
 /**
  * The key that encrypts stored sessions is unavailable: the keychain is locked, or no passphrase was given. Nothing was
- * changed.
+ * changed. `isThere` says of a keychain that it runs here, and only did not give the key now: it is slow, or locked.
  *
  * @category errors
  * @since 0.1.0
@@ -108,7 +108,7 @@ export class StorageKeyUnavailable extends Schema.TaggedError<StorageKeyUnavaila
   "@effect-authn/core/storage/TokenStorageError/StorageKeyUnavailable"
 )(
   "StorageKeyUnavailable",
-  { detail: Schema.String }
+  { detail: Schema.String, isThere: Schema.optionalKey(Schema.Boolean) }
 ) {
   get isRetryable(): boolean {
     return true

@@ -9,7 +9,8 @@ import {
 } from "@effect-authn/core"
 import { TokenStorageSuite } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Option, Ref, Stream } from "effect"
+import { Effect, Fiber, Layer, Logger, Option, Ref, Stream } from "effect"
+import { TestClock } from "effect/testing"
 
 const works = (place: StoragePolicy.Place): StoragePolicy.Candidate => ({
   place,
@@ -41,6 +42,97 @@ const policy = Effect.flatMap(StoragePolicy.StoragePolicy, Effect.succeed)
 const get = Effect.flatMap(TokenStorage.TokenStorage, (storage) => storage.get(key))
 
 describe("StoragePolicy", () => {
+  describe("a session that lies in a place already", () => {
+    const having = (candidate: StoragePolicy.Candidate, ...keys: ReadonlyArray<SessionKey.SessionKey>) => ({
+      ...candidate,
+      has: (key: SessionKey.SessionKey) => Effect.succeed(keys.some(({ id }) => id === key.id))
+    })
+    const other = SessionKey.SessionKey.make({ ...key, account: "other" })
+    const placeOf = (key: SessionKey.SessionKey) =>
+      Effect.flatMap(policy, (policy) => Effect.map(policy.choiceFor(key), ({ place }) => place))
+
+    it.effect("stays there, and others go to the first place that works", () =>
+      Effect.gen(function*() {
+        const storage = yield* TokenStorage.TokenStorage
+        assert.strictEqual(yield* placeOf(key), "encrypted-file")
+        assert.strictEqual(yield* placeOf(other), "keyring")
+        yield* storage.put(key, sessionOf(1), 0)
+        yield* storage.put(other, sessionOf(2, other), 0)
+        assert.isTrue(Option.isSome(yield* storage.get(key)))
+        assert.deepStrictEqual((yield* storage.keys).map(({ id }) => id), [other.id])
+        assert.strictEqual((yield* Effect.flatMap(policy, (policy) => policy.choice)).place, "keyring")
+      }).pipe(
+        Effect.provide(StoragePolicy.layer("auto", [works("keyring"), having(works("encrypted-file"), key)]))
+      ))
+
+    it.effect("is heard of there, too", () =>
+      Effect.gen(function*() {
+        const storage = yield* TokenStorage.TokenStorage
+        const heard = yield* Effect.forkChild(Stream.runHead(storage.changes), { startImmediately: true })
+        yield* storage.put(key, sessionOf(1), 0)
+        // the place is opened by now, and listened to
+        yield* TestClock.adjust("1 second")
+        yield* storage.put(key, sessionOf(2), 1)
+        assert.strictEqual(Option.getOrThrow(yield* Fiber.join(heard)).id, key.id)
+      }).pipe(
+        Effect.provide(StoragePolicy.layer("auto", [works("keyring"), having(works("encrypted-file"), key)]))
+      ))
+
+    it.effect("is never begun anew elsewhere, and the reason is told", () =>
+      Effect.gen(function*() {
+        const storage = yield* TokenStorage.TokenStorage
+        const lock = yield* SessionLock.SessionLock
+        for (const attempt of [Effect.asVoid(storage.get(key)), storage.put(key, sessionOf(1), 0)]) {
+          const { message } = yield* Effect.flip(attempt)
+          assert.match(message, /lies where it cannot be read now, and no other place is taken.*keyring: it is locked/)
+        }
+        assert.include((yield* Effect.flip(Effect.void.pipe(lock.withLock(key, "login")))).message, "it is locked")
+        assert.strictEqual(yield* placeOf(other), "encrypted-file")
+      }).pipe(Effect.provide(StoragePolicy.layer("auto", [
+        having(fails("keyring", "it is locked"), key),
+        works("encrypted-file")
+      ]))))
+
+    it.effect("in two places is taken where it can be read", () =>
+      Effect.gen(function*() {
+        assert.strictEqual(yield* placeOf(key), "encrypted-file")
+      }).pipe(Effect.provide(StoragePolicy.layer("auto", [
+        having(fails("keyring", "it is locked"), key),
+        having(works("encrypted-file"), key)
+      ]))))
+
+    it.effect("says nothing to a policy that names a place", () =>
+      Effect.gen(function*() {
+        assert.strictEqual(yield* placeOf(key), "keyring")
+      }).pipe(Effect.provide(StoragePolicy.layer("keyring", [
+        works("keyring"),
+        having(works("encrypted-file"), key)
+      ]))))
+  })
+
+  for (const isThere of [true, false]) {
+    it.effect(
+      `a place that is ${isThere ? "there, and does not answer," : "absent"} is passed over ${
+        isThere ? "with" : "without"
+      } a warning`,
+      () =>
+        Effect.gen(function*() {
+          const warnings: Array<string> = []
+          yield* Effect.flatMap(policy, (policy) => policy.choice).pipe(
+            Effect.provide(StoragePolicy.layer("auto", [
+              { place: "keyring", offer: Effect.fail({ message: "did not answer", isThere }) },
+              works("encrypted-file")
+            ])),
+            Effect.provide(Logger.layer([Logger.make(({ message }) => warnings.push(String(message)))]))
+          )
+          assert.deepStrictEqual(
+            warnings.map((warning) => /keyring was passed over: did not answer/.test(warning)),
+            isThere ? [true] : []
+          )
+        })
+    )
+  }
+
   it.effect("auto takes the first place that is to be had, and tells why not those before it", () =>
     Effect.gen(function*() {
       const choice = yield* Effect.flatMap(policy, (policy) => policy.choice)

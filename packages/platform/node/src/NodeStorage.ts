@@ -23,6 +23,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { existsSync } from "node:fs"
 import * as Path from "node:path"
 import * as FileTokenStorage from "./FileTokenStorage.ts"
 import * as SessionFiles from "./internal/sessionFiles.ts"
@@ -55,11 +56,20 @@ export interface Options {
    * `plain-file` needs no permission.
    */
   readonly plainFiles?: Effect.Effect<boolean> | undefined
+  /**
+   * Whether under `auto` a session stays in the place where its file lies already, also when a better place works by now,
+   * and fails where that place does not answer. Default: yes. No is for a program that remembers places by itself.
+   */
+  readonly remembers?: boolean | undefined
 }
 
 interface Refusal {
   readonly message: string
+  readonly isThere?: boolean | undefined
 }
+
+/** The directories of the places. What `authn` knows of them has these names, too. */
+const directories = { "keyring": "keychain", "encrypted-file": "encrypted", "plain-file": "sessions" } as const
 
 type Offer = StoragePolicy.Candidate["offer"]
 
@@ -80,7 +90,7 @@ const encrypted = (
   Effect.map(Layer.build(key), (built) => {
     const source = Context.get(built, EncryptionKeys.EncryptionKeys)
     return Effect.as(
-      Effect.mapError(source.available, ({ detail }) => ({ message: detail })),
+      Effect.mapError(source.available, ({ detail, isThere }) => ({ message: detail, isThere })),
       Layer.provide(EncryptedTokenStorage.layer(files), Layer.succeed(EncryptionKeys.EncryptionKeys, source))
     )
   })
@@ -92,20 +102,28 @@ const offers = Effect.fnUntraced(function*(options?: Options) {
   // where there is no such directory, the files themselves say so when they are used
   const below = (name: string) => Exit.isSuccess(sessions) ? Path.join(Path.dirname(sessions.value), name) : undefined
   const filesIn = (name: string) => FileTokenStorage.layer({ directory: below(name) })
+  const has = (place: FilePlace, key: SessionKey) => {
+    const directory = below(directories[place])
+    return directory === undefined
+      ? Effect.succeed(false)
+      // a link that leads to nothing holds nothing
+      : Effect.sync(() => existsSync(Path.join(directory, FileTokenStorage.fileOf(key))))
+  }
 
-  const keychained = filesIn("keychain")
+  const keychained = filesIn(directories.keyring)
   const key = options?.key ?? (yield* keyOfEnvironment)
   return {
     "keyring": options?.keychain === undefined
       ? refuse("this program does not use the keychain")
       : yield* encrypted(
         keychained,
-        Layer.provide(options.keychain({ name: `sessions in ${below("keychain")}` }), keychained)
+        Layer.provide(options.keychain({ name: `sessions in ${below(directories.keyring)}` }), keychained)
       ),
     "encrypted-file": key === undefined
       ? refuse("there is no key: set EFFECT_AUTHN_KEY or EFFECT_AUTHN_PASSPHRASE")
-      : yield* encrypted(filesIn("encrypted"), key),
-    "plain-file": Effect.succeed(filesIn("sessions"))
+      : yield* encrypted(filesIn(directories["encrypted-file"]), key),
+    "plain-file": Effect.succeed(filesIn(directories["plain-file"])),
+    has
   }
 })
 
@@ -143,7 +161,11 @@ const misconfigured = ({ message }: Refusal) => {
     Layer.succeed(SessionLock, {
       withLock: (key, purpose) => () => Effect.fail(new SessionLockError({ key, purpose, detail: message }))
     }),
-    Layer.succeed(StoragePolicy.StoragePolicy, { choice: fails("choose"), announced: Stream.never })
+    Layer.succeed(StoragePolicy.StoragePolicy, {
+      choice: fails("choose"),
+      choiceFor: () => fails("choose"),
+      announced: Stream.never
+    })
   )
 }
 
@@ -167,10 +189,18 @@ export const layer = (
         (isAllowed) => isAllowed ? known["plain-file"] : refuse("this program does not store sessions in plain text")
       )
       : known["plain-file"]
+    const has = (place: FilePlace) => (key: SessionKey) =>
+      options?.remembers === false ? Effect.succeed(false) : known.has(place, key)
     return StoragePolicy.layer(policy.success, [
-      { place: "keyring", offer: known.keyring },
-      { place: "encrypted-file", offer: known["encrypted-file"] },
-      { place: "plain-file", offer: plain },
+      { place: "keyring", offer: known.keyring, has: has("keyring") },
+      { place: "encrypted-file", offer: known["encrypted-file"], has: has("encrypted-file") },
+      {
+        place: "plain-file",
+        offer: plain,
+        // one that this program may not use is none of its sessions
+        has: (key) =>
+          Effect.flatMap(has("plain-file")(key), (isThere) => isThere ? Effect.isSuccess(plain) : Effect.succeed(false))
+      },
       { place: "memory", offer: Effect.succeed(TokenStorage.layerMemory) }
     ])
   }))

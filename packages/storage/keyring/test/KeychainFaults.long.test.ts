@@ -165,6 +165,43 @@ describe.runIf(isThere)("a keychain that fails", () => {
     }))
 })
 
+describe.runIf(isThere)("auto, where a session lies already", () => {
+  const files = (directory: string, place: string) =>
+    Fs.existsSync(Path.join(directory, place))
+      ? Fs.readdirSync(Path.join(directory, place)).filter((name) => name.endsWith(".json"))
+      : []
+
+  it.live("a keychain that does not answer is no reason to begin another session", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      const { address, daemonPid } = yield* service
+      const first = yield* program(directory, address, ["put"])
+      assert.strictEqual((yield* first.said).value, 1)
+      process.kill(daemonPid, "SIGSTOP")
+      for (const bus of [address, yield* mute, undefined, "unix:path=/nonexistent/bus"]) {
+        const later = yield* program(directory, bus, ["get", "put"])
+        for (const _ of ["get", "put"]) {
+          assert.match((yield* later.said).error ?? "", /lies where it cannot be read now.*keyring: /)
+        }
+      }
+      process.kill(daemonPid, "SIGCONT")
+      assert.deepStrictEqual([files(directory, "keychain").length, files(directory, "encrypted").length], [1, 0])
+      const again = yield* program(directory, address, ["get"])
+      assert.strictEqual((yield* again.said).value, 1)
+    }))
+
+  it.live("and one that comes back is no reason either", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      const first = yield* program(directory, undefined, ["put"])
+      assert.strictEqual((yield* first.said).value, 1)
+      const { address } = yield* service
+      const later = yield* program(directory, address, ["get", "put"])
+      assert.deepStrictEqual([(yield* later.said).value, (yield* later.said).value], [1, 2])
+      assert.deepStrictEqual([files(directory, "keychain").length, files(directory, "encrypted").length], [0, 1])
+    }))
+})
+
 describe.runIf(isThere)("the helper process", () => {
   it.live("is killed when it does not answer", () =>
     Effect.gen(function*() {
@@ -186,6 +223,17 @@ describe.runIf(isThere)("the helper process", () => {
       const { millis, value } = yield* child.said
       assert.strictEqual(value?.place, "keyring")
       assert.isAbove(millis, 3500)
+      const { stderr } = yield* child.ended
+      assert.match(stderr, /waiting for the keychain's helper process to start: this machine may be busy/)
+    }))
+
+  it.live("says after a second that the keychain does not answer, and that another place was taken", () =>
+    Effect.gen(function*() {
+      const child = yield* program(yield* temporary, yield* mute, ["choose"])
+      assert.strictEqual((yield* child.said).value?.place, "encrypted-file")
+      const { stderr } = yield* child.ended
+      assert.match(stderr, /waiting for the keychain: it may be asking for a password, or be busy/)
+      assert.match(stderr, /keyring was passed over: the keychain did not answer within 3s/)
     }))
 
   it.live("serves all calls of a program, keeps it from ending in none, and ends with it", () =>

@@ -1,6 +1,8 @@
+import * as EncryptionKeys from "@effect-authn/core/storage/EncryptionKeys"
 import { StorageKeyUnavailable } from "@effect-authn/core/storage/TokenStorageError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as ChildProcess from "node:child_process"
@@ -59,15 +61,17 @@ interface Helper {
 
 const locked = (detail: string) => Effect.fail(new StorageKeyUnavailable({ detail }))
 
+const thereBut = (detail: string) => new StorageKeyUnavailable({ detail, isThere: true })
+
 const outcomeOf = ({ error, missing, value }: typeof Answer.Type): Effect.Effect<Value, StorageKeyUnavailable> =>
   missing !== undefined
     ? locked(`the native part of @napi-rs/keyring is not there for this machine (${short(missing)})`)
     : error !== undefined
-    ? locked(
-      nobodyThere.test(error)
-        ? `no keychain is running in this session (${short(error)}); sign in to a desktop, or choose another place`
-        : `the keychain answered: ${short(error)}`
-    )
+    ? nobodyThere.test(error)
+      ? locked(
+        `no keychain is running in this session (${short(error)}); sign in to a desktop, or choose another place`
+      )
+      : Effect.fail(thereBut(`the keychain answered: ${short(error)}`))
     : Effect.succeed(value ?? null)
 
 // In the words of D-Bus: no bus, no socket, nobody on the bus who has the name of the Secret Service.
@@ -118,7 +122,8 @@ export const make = Effect.fnUntraced(function*(limit: Duration.Duration) {
     helper: Helper,
     call: Call | undefined,
     duration: Duration.Duration,
-    otherwise: StorageKeyUnavailable
+    otherwise: StorageKeyUnavailable,
+    message: string
   ) =>
     Effect.suspend(() => {
       const id = questions++
@@ -129,6 +134,7 @@ export const make = Effect.fnUntraced(function*(limit: Duration.Duration) {
           if (error !== null) resume(locked(`the keychain's helper process failed (${short(error.message)})`))
         })
       }).pipe(
+        saying(message),
         Effect.timeoutOrElse({ duration, orElse: () => Effect.andThen(kill(helper), Effect.fail(otherwise)) }),
         Effect.ensuring(Effect.sync(() => {
           helper.waiting.delete(id)
@@ -142,12 +148,20 @@ export const make = Effect.fnUntraced(function*(limit: Duration.Duration) {
   return Effect.fnUntraced(function*(call: Call) {
     const helper = running ?? (yield* start)
     if (!helper.isUp) {
-      yield* ask(helper, undefined, patience, slow)
+      yield* ask(helper, undefined, patience, slow, words.start)
       helper.isUp = true
     }
-    return yield* ask(helper, call, limit, late(limit))
+    return yield* ask(helper, call, limit, late(limit), words.call)
   })
 })
+
+/** Says who is waited for, after a second. */
+const saying = (message: string) => <A, E>(effect: Effect.Effect<A, E>) =>
+  Effect.gen(function*() {
+    const onWait = yield* EncryptionKeys.OnWait
+    const telling = yield* Effect.forkChild(Effect.delay(onWait({ message }), silence))
+    return yield* Effect.ensuring(effect, Fiber.interrupt(telling))
+  })
 
 const locate = Effect.try({
   try: () => import.meta.resolve("@napi-rs/keyring"),
@@ -157,16 +171,20 @@ const locate = Effect.try({
 /** How long the process may take until it answers for the first time: about 60 ms where nothing else runs. */
 const patience = Duration.seconds(30)
 
-const slow = new StorageKeyUnavailable({
-  detail: `the keychain's helper process did not start within ${Duration.format(patience)}`
-})
+const slow = thereBut(`the keychain's helper process did not start within ${Duration.format(patience)}`)
 
 const late = (limit: Duration.Duration): StorageKeyUnavailable =>
-  new StorageKeyUnavailable({
-    detail: `the keychain did not answer within ${
-      Duration.format(limit)
-    }; unlock it, or see whether it asks for a password`
-  })
+  thereBut(
+    `the keychain did not answer within ${Duration.format(limit)}; unlock it, or see whether it asks for a password`
+  )
+
+/** What is said of a call that takes long, and of the start of the process. */
+const words = {
+  call: "waiting for the keychain: it may be asking for a password, or be busy",
+  start: "waiting for the keychain's helper process to start: this machine may be busy"
+}
+
+const silence = Duration.seconds(1)
 
 const hold = ({ child, waiting }: Helper): void => {
   // Bun's channel is held and let go with its process.
