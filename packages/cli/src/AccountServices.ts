@@ -42,7 +42,7 @@ export interface Target {
 }
 
 /**
- * The storage of a policy. The keychain is loaded only where it is used.
+ * The storage of a policy. The keychain and SQL are loaded only where they are used.
  */
 export const storage = (
   policy: StoragePolicy.Policy,
@@ -53,6 +53,10 @@ export const storage = (
     plainFiles,
     // an account knows the place of its session
     remembers: false,
+    sql: Layer.unwrap(Effect.map(
+      Effect.promise(() => import("@effect-authn/storage-sql/SqlTokenStorage")),
+      (sql) => sql.layer()
+    )),
     keychain: (options) =>
       Layer.unwrap(Effect.map(
         Effect.promise(() => import("@effect-authn/storage-keyring/KeychainKeySource")),

@@ -21,11 +21,13 @@ const directories = { "plain-file": "sessions", "encrypted-file": "encrypted", "
 
 type Place = keyof typeof directories
 
-/** The file of a session, where that is in one; the keychain has only the key of its files. */
+const isPlace = (place: Account.Account["place"]): place is Place => place in directories
+
+/** The file of a session, where it has one of its own; the keychain has only the key of its files. */
 export const fileOf = Effect.fnUntraced(function*(place: Account.Account["place"], key: SessionKey.SessionKey) {
-  return place === "memory"
-    ? Option.none<string>()
-    : Option.some(Path.join(yield* Account.directory, directories[place], FileTokenStorage.fileOf(key)))
+  return isPlace(place)
+    ? Option.some(Path.join(yield* Account.directory, directories[place], FileTokenStorage.fileOf(key)))
+    : Option.none<string>()
 })
 
 /** The files of an account that can hold tokens: of its session, and what was damaged and put aside. */

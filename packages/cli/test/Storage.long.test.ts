@@ -76,6 +76,44 @@ describe("places for the session", () => {
         }
       })))
 
+  it.live("one SQLite file, encrypted, and shared by processes", () =>
+    simulated({ rotation: "strict", tokenLifetime: "4 seconds" }, (simulator, home) =>
+      Effect.gen(function*() {
+        const bare = yield* login(having(home, auto), simulator.issuer, "genomcore", ["--storage", "sqlite"])
+        assert.strictEqual(bare.code, 1)
+        assert.match(bare.stderr, /sqlite: there is no key/)
+        assert.isEmpty(yield* simulator.ledger)
+
+        const env = { ...auto, EFFECT_AUTHN_KEY: Buffer.alloc(32, 7).toString("base64") }
+        const there = having(home, env)
+        const signedIn = yield* login(there, simulator.issuer, "genomcore", ["--storage", "sqlite"])
+        assert.strictEqual(signedIn.code, 0, signedIn.stderr)
+        assert.strictEqual(place(home), "sqlite")
+        yield* Effect.sleep("4 seconds")
+        const tokens = yield* Effect.forEach(
+          Array.from({ length: 6 }),
+          () => home.spawn(["token"], { env, atOnce: true }),
+          { concurrency: "unbounded" }
+        )
+        for (const { code, stderr, stdout } of tokens) {
+          assert.strictEqual(code, 0, stderr)
+          assert.match(stdout, isJwt)
+          assert.notInclude(everything(home), stdout.trim())
+        }
+        const ledger = yield* simulator.ledger
+        assert.isBelow(ledger.filter(({ route }) => route === "refresh").length, tokens.length)
+        assert.isFalse(ledger.some(({ note }) => note === "reuse"))
+        assert.notInclude(everything(home), "accessToken")
+
+        const status = yield* there.run(["status"])
+        assert.strictEqual(status.code, 0, status.stderr)
+        const doctor = yield* there.run(["doctor", "--json"])
+        assert.match(doctor.stdout, /storage: sqlite/)
+        const out = yield* there.run(["accounts", "remove", "default"])
+        assert.strictEqual(out.code, 0, out.stderr)
+        assert.notInclude(everything(home), "sealed")
+      })))
+
   it.live("the question at the terminal: yes is a plain file, no is nothing at all", () =>
     simulated({}, (simulator, home) =>
       Effect.gen(function*() {
@@ -131,6 +169,17 @@ describe("places for the session", () => {
           assert.match(second, isJwt)
           assert.notStrictEqual(second, first)
           for (const token of [first, second]) assert.notInclude(everything(home), token.trim())
+
+          // a machine that is so busy that the helper takes seconds to start
+          const wait =
+            "if (process.execArgv.includes('--eval')) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3500)"
+          const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(wait)}` }
+          const slow = yield* there.run(["token"], { env })
+          assert.deepStrictEqual([slow.code, slow.stdout], [0, second], slow.stderr)
+          assert.match(
+            slow.stderr,
+            /authn: waiting for the keychain's helper process to start: this machine may be busy/
+          )
 
           yield* Effect.promise(service.lock)
           const locked = yield* there.run(["token"])

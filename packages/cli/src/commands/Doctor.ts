@@ -56,7 +56,9 @@ const whyNot = ({ reason }: TokenStorageError): string =>
 /** Tries each place for sessions. One is enough, unless the policy wants another one. */
 const places = Effect.fnUntraced(function*(policy: StoragePolicy.Policy) {
   const found: Array<Finding> = []
-  for (const place of ["keyring", "encrypted-file", "plain-file"] as const) {
+  for (const place of ["keyring", "encrypted-file", "sqlite", "plain-file"] as const) {
+    // trying it makes its file
+    if (place === "sqlite" && policy !== place) continue
     const { choice: choose } = Context.get(
       yield* Layer.build(AccountServices.storage(place)),
       StoragePolicy.StoragePolicy
@@ -105,7 +107,7 @@ const files = Effect.gen(function*() {
   if (platform === "win32") return found
   const readable: Array<string> = []
   const refused = new Set<string>()
-  for (const name of ["accounts", "sessions", "encrypted", "keychain"]) {
+  for (const name of ["accounts", "sessions", "encrypted", "keychain", "sqlite"]) {
     const directory = Path.join(data, name)
     const entries = yield* Effect.orElseSucceed(fs.readDirectory(directory), () => [])
     const files = entries.filter((entry) => entry !== "locks").map((entry) => Path.join(directory, entry))

@@ -48,7 +48,7 @@ export const exec = Command.make("exec", {
     const token = Redacted.value((yield* CurrentToken.get(settings, { minTtl })).accessToken)
     const keys = yield* Effect.forEach(EnvironmentToken.keyVariables, EnvironmentToken.setIn)
     const isKeyKept = !passKey && keys.some(Option.isSome) &&
-      Option.exists(settings.account, ({ place }) => place === "encrypted-file")
+      Option.exists(settings.account, ({ place }) => place === "encrypted-file" || place === "sqlite")
     yield* Program.become(name, args, {
       ...(passKey ? {} : Object.fromEntries(EnvironmentToken.keyVariables.map((key) => [key, undefined]))),
       // Inside, the same account is meant, and its session renews what is given here.

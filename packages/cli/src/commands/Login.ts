@@ -104,7 +104,11 @@ const flags = {
     `What the browser comes back to: ${Account.CallbackHost.literals.join(", ")}`
   ),
   callback_path: text("callback-path", "PATH", "The path that the browser comes back to; /callback unless told"),
-  storage: text("storage", "PLACE", "Where the session is kept: auto, keyring, encrypted-file, plain-file, memory"),
+  storage: text(
+    "storage",
+    "PLACE",
+    "Where the session is kept: auto, keyring, encrypted-file, sqlite, plain-file, memory"
+  ),
   store: Flag.Boolean("store").pipe(
     Flag.withDescription("Keep the session; --no-store only tries the credentials"),
     Flag.withDefault(true)

@@ -22,12 +22,13 @@ import * as TokenStorage from "./TokenStorage.ts"
 import { StorageUnavailable, TokenStorageError } from "./TokenStorageError.ts"
 
 /**
- * The places, from the safest to the least safe, and the one that keeps nothing.
+ * The places, from the safest to the least safe, and the one that keeps nothing. `sqlite` is one encrypted file for all
+ * sessions.
  *
  * @category models
  * @since 0.1.0
  */
-export const Place = Schema.Literals(["keyring", "encrypted-file", "plain-file", "memory"])
+export const Place = Schema.Literals(["keyring", "encrypted-file", "sqlite", "plain-file", "memory"])
 
 /**
  * @category models
@@ -181,7 +182,9 @@ export const layer = (
       })
     })
 
-    const allowed = candidates.filter(({ place }) => policy === "auto" ? place !== "memory" : place === policy)
+    const allowed = candidates.filter(({ place }) =>
+      policy === "auto" ? place !== "memory" && place !== "sqlite" : place === policy
+    )
 
     const choose = Effect.gen(function*() {
       return standing ??= yield* first(allowed, "no place can keep sessions")

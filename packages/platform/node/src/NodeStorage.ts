@@ -1,5 +1,5 @@
 /**
- * Where sessions live on Node: the choice between a keychain, encrypted files, plain files and memory.
+ * Where sessions live on Node: the choice between a keychain, encrypted files, one SQLite file, plain files and memory.
  *
  * @since 0.1.0
  */
@@ -22,11 +22,13 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import type { SqlClient } from "effect/sql/SqlClient"
 import * as Stream from "effect/Stream"
 import { existsSync } from "node:fs"
 import * as Path from "node:path"
 import * as FileTokenStorage from "./FileTokenStorage.ts"
 import * as SessionFiles from "./internal/sessionFiles.ts"
+import * as NodeSqlite from "./NodeSqlite.ts"
 
 /**
  * Which places a program can use, and which of them it takes.
@@ -49,7 +51,12 @@ export interface Options {
   readonly keychain?:
     | ((options: { readonly name: string }) => Layer.Layer<EncryptionKeys.EncryptionKeys, never, SessionLock>)
     | undefined
-  /** The key of encrypted files. Default: `EFFECT_AUTHN_KEY`, else `EFFECT_AUTHN_PASSPHRASE`, else none. */
+  /**
+   * Makes the sessions of the policy `sqlite`: `SqlTokenStorage.layer()` of `storage-sql`, which gets the client of one file
+   * (`sessions.sqlite` in `sqlite` below the directory), and the key of encrypted files. Without it there is no `sqlite`.
+   */
+  readonly sql?: Layer.Layer<TokenStorage.TokenStorage | SessionLock, never, SqlClient> | undefined
+  /** The key of encrypted files, and of the SQLite file. Default: `EFFECT_AUTHN_KEY`, else `EFFECT_AUTHN_PASSPHRASE`, else none. */
   readonly key?: Layer.Layer<EncryptionKeys.EncryptionKeys> | undefined
   /**
    * Whether `auto` may store sessions in plain text when nothing better works; asked only then. Default: no. The policy
@@ -82,18 +89,34 @@ const keyOfEnvironment = Effect.gen(function*() {
   return (yield* isSet(passphrase)) ? EncryptionKeys.layerPassphrase(Config.Redacted(passphrase)) : undefined
 })
 
+const noKey = refuse("there is no key: set EFFECT_AUTHN_KEY or EFFECT_AUTHN_PASSPHRASE")
+
 // One source for the question and for the storage, so that nobody is asked twice.
 const encrypted = (
-  files: Layer.Layer<TokenStorage.TokenStorage | SessionLock>,
+  open: Offer,
   key: Layer.Layer<EncryptionKeys.EncryptionKeys>
 ): Effect.Effect<Offer, never, Scope.Scope> =>
   Effect.map(Layer.build(key), (built) => {
     const source = Context.get(built, EncryptionKeys.EncryptionKeys)
-    return Effect.as(
+    return Effect.andThen(
       Effect.mapError(source.available, ({ detail, isThere }) => ({ message: detail, isThere })),
-      Layer.provide(EncryptedTokenStorage.layer(files), Layer.succeed(EncryptionKeys.EncryptionKeys, source))
+      Effect.map(open, (storage) =>
+        Layer.provide(EncryptedTokenStorage.layer(storage), Layer.succeed(EncryptionKeys.EncryptionKeys, source)))
     )
   })
+
+/** The sessions in one SQLite file, which is opened to be offered. */
+const database = (
+  sql: Layer.Layer<TokenStorage.TokenStorage | SessionLock, never, SqlClient>,
+  directory: string | undefined
+): Effect.Effect<Offer, never, Scope.Scope> =>
+  Effect.map(Effect.scope, (scope) =>
+    directory === undefined
+      ? refuse("there is no directory for sessions: set XDG_DATA_HOME, or the `directory` option")
+      : NodeSqlite.layer({ filename: Path.join(directory, "sessions.sqlite") }).pipe(
+        Layer.buildWithScope(scope),
+        Effect.map((client) => Layer.provide(sql, Layer.succeedContext(client)))
+      ))
 
 const offers = Effect.fnUntraced(function*(options?: Options) {
   const sessions = yield* SessionFiles.directory(
@@ -102,7 +125,7 @@ const offers = Effect.fnUntraced(function*(options?: Options) {
   // where there is no such directory, the files themselves say so when they are used
   const below = (name: string) => Exit.isSuccess(sessions) ? Path.join(Path.dirname(sessions.value), name) : undefined
   const filesIn = (name: string) => FileTokenStorage.layer({ directory: below(name) })
-  const has = (place: FilePlace, key: SessionKey) => {
+  const has = (place: keyof typeof directories, key: SessionKey) => {
     const directory = below(directories[place])
     return directory === undefined
       ? Effect.succeed(false)
@@ -116,12 +139,17 @@ const offers = Effect.fnUntraced(function*(options?: Options) {
     "keyring": options?.keychain === undefined
       ? refuse("this program does not use the keychain")
       : yield* encrypted(
-        keychained,
+        Effect.succeed(keychained),
         Layer.provide(options.keychain({ name: `sessions in ${below(directories.keyring)}` }), keychained)
       ),
     "encrypted-file": key === undefined
-      ? refuse("there is no key: set EFFECT_AUTHN_KEY or EFFECT_AUTHN_PASSPHRASE")
-      : yield* encrypted(filesIn(directories["encrypted-file"]), key),
+      ? noKey
+      : yield* encrypted(Effect.succeed(filesIn(directories["encrypted-file"])), key),
+    "sqlite": options?.sql === undefined
+      ? refuse("this program does not use SQLite")
+      : key === undefined
+      ? noKey
+      : yield* encrypted(yield* database(options.sql, below("sqlite")), key),
     "plain-file": Effect.succeed(filesIn(directories["plain-file"])),
     has
   }
@@ -189,7 +217,7 @@ export const layer = (
         (isAllowed) => isAllowed ? known["plain-file"] : refuse("this program does not store sessions in plain text")
       )
       : known["plain-file"]
-    const has = (place: FilePlace) => (key: SessionKey) =>
+    const has = (place: keyof typeof directories) => (key: SessionKey) =>
       options?.remembers === false ? Effect.succeed(false) : known.has(place, key)
     return StoragePolicy.layer(policy.success, [
       { place: "keyring", offer: known.keyring, has: has("keyring") },
@@ -201,6 +229,7 @@ export const layer = (
         has: (key) =>
           Effect.flatMap(has("plain-file")(key), (isThere) => isThere ? Effect.isSuccess(plain) : Effect.succeed(false))
       },
+      { place: "sqlite", offer: known.sqlite },
       { place: "memory", offer: Effect.succeed(TokenStorage.layerMemory) }
     ])
   }))
