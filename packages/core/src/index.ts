@@ -68,6 +68,11 @@ export * as EncryptionKeys from "./storage/EncryptionKeys.ts"
 /**
  * @since 0.1.0
  */
+export * as EnvelopeKeys from "./storage/EnvelopeKeys.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as ExportDocument from "./iam/ExportDocument.ts"
 
 /**
@@ -139,6 +144,11 @@ export * as Redaction from "./iam/Redaction.ts"
  * @since 0.1.0
  */
 export * as RefreshPolicy from "./session/RefreshPolicy.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as Rekey from "./storage/Rekey.ts"
 
 /**
  * @since 0.1.0

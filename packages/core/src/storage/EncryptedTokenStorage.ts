@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import type { Session } from "../session/Session.ts"
 import type { SessionKey } from "../session/SessionKey.ts"
 import { EncryptionKeys, type Key } from "./EncryptionKeys.ts"
 import type * as SessionLock from "./SessionLock.ts"
@@ -37,14 +38,39 @@ const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
 const altered = (place: string) =>
   new StorageCorrupt({ detail: `${place} was altered or damaged after it was encrypted` })
 
+const mostImported = 4096
+
+const sealers = new WeakMap<Session, string>()
+
+/**
+ * The name of the key with which a session was encrypted that was read from an encrypted storage of this process; `None`
+ * for every other session, and for a changed copy of it.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const sealedWith = (session: Session): Option.Option<string> => Option.fromUndefinedOr(sealers.get(session))
+
 const makeCodec = Effect.gen(function*() {
   const aead = yield* Aead.Aead
   const digest = yield* Digest.Digest
   const random = yield* SecureRandom.SecureRandom
   const keys = yield* EncryptionKeys
 
+  // what WebCrypto has imported lies with the key
+  const imported = new Map<string, Aead.Key<typeof algorithm>>()
   const digestOf = (key: SessionKey) => digest.digestHex(Digest.sha256, bytesOf(key.id))
-  const keyFrom = ({ bytes }: Key) => Effect.orDie(Aead.key(algorithm, Redacted.value(bytes)))
+  const keyFrom = ({ bytes, name }: Key) => {
+    const known = imported.get(name)
+    return known !== undefined ? Effect.succeed(known) : Effect.map(
+      Effect.orDie(Aead.key(algorithm, Redacted.value(bytes))),
+      (key) => {
+        if (imported.size >= mostImported) imported.clear()
+        imported.set(name, key)
+        return key
+      }
+    )
+  }
   // the session's key and the name of the key are authenticated with the session, so that no part can be exchanged
   const boundTo = (key: string, of: string) => bytesOf(JSON.stringify([TokenStorage.envelopeVersion, key, of]))
 
@@ -67,6 +93,7 @@ const makeCodec = Effect.gen(function*() {
     )
     const session = yield* Effect.fromResult(TokenStorage.decode(new TextDecoder().decode(plain), place))
     if ((yield* digestOf(session.key)) !== sealed.of) return yield* altered(place)
+    sealers.set(session, sealed.key)
     return session
   })
 

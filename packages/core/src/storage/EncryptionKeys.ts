@@ -56,6 +56,8 @@ export class EncryptionKeys extends Context.Service<EncryptionKeys, {
   readonly current: Effect.Effect<Key, StorageKeyUnavailable>
   /** The key of that name, which has encrypted something; `None` if the source does not have it. */
   readonly named: (name: string) => Effect.Effect<Option.Option<Key>, StorageKeyUnavailable>
+  /** Whether what a key of that name has encrypted is to be encrypted anew; without it, all but that of `current` is. */
+  readonly isRetired?: (name: string) => Effect.Effect<boolean, StorageKeyUnavailable>
 }>()("@effect-authn/core/storage/EncryptionKeys") {}
 
 /**

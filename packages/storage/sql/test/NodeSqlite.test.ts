@@ -176,3 +176,18 @@ it.live("pages come in the order of the SHA-256 of the keys, and none is missed 
       assert.deepStrictEqual(pages, keys.map(place).sort())
     }).pipe(Effect.provide(on(filename)))
   }))
+
+it.live("a document under the generation of another write is damaged", () =>
+  Effect.gen(function*() {
+    const directory = yield* temporary
+    yield* Effect.gen(function*() {
+      const storage = yield* TokenStorage.TokenStorage
+      const sql = yield* SqlClient.SqlClient
+      yield* storage.put(key, plain(key, 1), 0)
+      yield* sql`UPDATE effect_authn_sessions SET generation = 7`
+      const { reason } = yield* Effect.flip(storage.get(key))
+      assert.strictEqual(reason._tag, "StorageCorrupt")
+      assert.include(reason.message, "of another generation than its document")
+      assert.isTrue(Option.isNone(yield* storage.get(key)))
+    }).pipe(Effect.provide(on(Path.join(directory, "s.sqlite"))))
+  }))

@@ -57,8 +57,14 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     )
 
   // A damaged document is moved aside under the name that it had when it was read, so that no newer one is.
-  const open = (id: string, key: SessionKey, document: string) =>
-    codec.decode(document, placeOf(key)).pipe(
+  const open = (id: string, key: SessionKey, row: Row) => {
+    const document = row["document"] ?? ""
+    return codec.decode(document, placeOf(key)).pipe(
+      // the column decides who may write, the document what is written: they are of one write
+      Effect.filterOrFail(
+        ({ generation }) => `${generation}` === row["generation"],
+        () => new StorageCorrupt({ detail: `${placeOf(key)} is of another generation than its document` })
+      ),
       Effect.catchTag("StorageCorrupt", ({ detail }) =>
         Effect.gen(function*() {
           const aside = `${id}.damaged-${yield* Clock.currentTimeMillis}`
@@ -72,6 +78,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
           })
         }))
     )
+  }
 
   // Why nothing was written: what stands there says so itself if it is illegible; if it is ours, the acknowledgement of an
   // earlier try was lost.
@@ -80,7 +87,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     if (row === undefined) {
       return ours === undefined ? undefined : yield* new StorageConflict({ expected, found: 0 })
     }
-    const stored = yield* open(id, key, row["document"] ?? "")
+    const stored = yield* open(id, key, row)
     if (ours !== undefined && TokenStorage.encode(stored) === TokenStorage.encode(ours)) return undefined
     return yield* new StorageConflict({ expected, found: Number(row["generation"]) })
   })
@@ -103,7 +110,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       const id = yield* names.of(key.id)
       const row = yield* rowOf(id)
       if (row === undefined) return Option.none()
-      return Option.some(yield* open(id, key, row["document"] ?? ""))
+      return Option.some(yield* open(id, key, row))
     }, Effect.mapError(failed("get"))),
 
     put: Effect.fn("SqlTokenStorage.put")(function*(key, next, expected) {
