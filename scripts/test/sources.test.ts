@@ -124,8 +124,10 @@ describe("the folders", () => {
       /^AuthHttpClient\.ts$/,
       /^(SecureUrl\.ts$|AuthError\.ts$|AuthManager\.ts$|(jwt|session|iam|storage|keeper|login)\/)/
     ],
+    [/^internal\/remembered\.ts$/, /^jwt\//],
     [/^internal\//, /^$/],
-    [/^BearerAuth\.ts$/, /^(SecureUrl\.ts$|jwt\/|internal\/)/]
+    [/^BearerAuth\.ts$/, /^(SecureUrl\.ts$|jwt\/|internal\/)/],
+    [/^TokenIntrospection\.ts$/, /^(SecureUrl\.ts$|jwt\/|iam\/|internal\/|BearerAuth\.ts$)/]
   ]
   const src = "packages/core/src/"
 

@@ -1,5 +1,6 @@
 // Decode and verify, beside the libraries that people use for it.
-import { JwtCodec } from "@effect-authn/core"
+import { BearerAuth, JwtCodec } from "@effect-authn/core"
+import { NodeJwtCodec } from "@effect-authn/platform-node"
 import { Console, Effect, Redacted, Result } from "effect"
 import * as fastJwt from "fast-jwt"
 import * as jose from "jose"
@@ -50,7 +51,11 @@ const exportKey = (key: CryptoKey): Promise<Key> =>
 // jsonwebtoken knows no EdDSA.
 const knownToJsonwebtoken = (algorithm: Algorithm) => algorithm === "EdDSA" ? undefined : algorithm
 
-const contests = Effect.fnUntraced(function*(codec: JwtCodec.JwtCodec["Service"], algorithm: Algorithm) {
+const contests = Effect.fnUntraced(function*(
+  codec: JwtCodec.JwtCodec["Service"],
+  onNode: JwtCodec.JwtCodec["Service"],
+  algorithm: Algorithm
+) {
   const { privateKey, publicKey } = yield* Effect.promise(() => generate(algorithm))
   const { forFastJwt, forNode, forWebCrypto } = yield* Effect.promise(() => exportKey(publicKey))
   const redacted = yield* Effect.forEach(
@@ -73,6 +78,17 @@ const contests = Effect.fnUntraced(function*(codec: JwtCodec.JwtCodec["Service"]
     allowedIss: issuer,
     allowedAud: audience
   })
+  const fastRemembers = fastJwt.createVerifier({
+    key: forFastJwt,
+    algorithms: [algorithm],
+    allowedIss: issuer,
+    allowedAud: audience,
+    cache: true
+  })
+  const options = { key: forWebCrypto, algorithms: [algorithm], issuer, audience }
+  const remembers = yield* Effect.provide(BearerAuth.jwt(options), NodeJwtCodec.layer)
+  // A request brings its token as a text that nobody has seen: no engine knows its hash.
+  const arrived = (i: number) => Buffer.from(text(i), "latin1").toString("latin1")
   const known = knownToJsonwebtoken(algorithm)
   return [
     {
@@ -86,7 +102,7 @@ const contests = Effect.fnUntraced(function*(codec: JwtCodec.JwtCodec["Service"]
     {
       title: `${algorithm} verify`,
       subjects: [
-        effect("ours", (i) => codec.verify(token(i), { key: forWebCrypto, algorithms: [algorithm], issuer, audience })),
+        effect("ours", (i) => codec.verify(token(i), options)),
         promise("jose", (i) => jose.jwtVerify(text(i), forWebCrypto, { algorithms: [algorithm], issuer, audience })),
         sync("fast-jwt", (i) => fastVerify(text(i))),
         ...(known === undefined
@@ -97,6 +113,33 @@ const contests = Effect.fnUntraced(function*(codec: JwtCodec.JwtCodec["Service"]
               (i) => jsonwebtoken.verify(text(i), forNode, { algorithms: [known], issuer, audience })
             )
           ])
+      ]
+    },
+    {
+      title: `${algorithm} verify on node:crypto`,
+      subjects: [
+        effect("ours", (i) => onNode.verify(token(i), options)),
+        promise("jose", (i) => jose.jwtVerify(text(i), forWebCrypto, { algorithms: [algorithm], issuer, audience })),
+        sync("fast-jwt", (i) => fastVerify(text(i))),
+        ...(known === undefined
+          ? []
+          : [
+            sync(
+              "jsonwebtoken",
+              (i) => jsonwebtoken.verify(text(i), forNode, { algorithms: [known], issuer, audience })
+            )
+          ])
+      ]
+    },
+    {
+      title: `${algorithm} verify, remembered`,
+      subjects: [
+        effect("ours", (i) => remembers.verify(Redacted.make(arrived(i)))),
+        promise(
+          "jose",
+          (i) => jose.jwtVerify(arrived(i), forWebCrypto, { algorithms: [algorithm], issuer, audience })
+        ),
+        sync("fast-jwt", (i) => fastRemembers(arrived(i)))
       ]
     }
   ]
@@ -127,9 +170,10 @@ const progress = (text: string) =>
 
 export const run: Effect.Effect<void> = Effect.gen(function*() {
   const codec = yield* JwtCodec.JwtCodec
+  const onNode = yield* Effect.provide(JwtCodec.JwtCodec, NodeJwtCodec.layer)
   const rows: Array<string> = []
   for (const [i, algorithm] of algorithms.entries()) {
-    const all = yield* contests(codec, algorithm)
+    const all = yield* contests(codec, onNode, algorithm)
     for (const [j, { subjects, title }] of all.entries()) {
       yield* progress(`measuring ${title} (${i * all.length + j + 1} of ${algorithms.length * all.length})`)
       rows.push(result(title, yield* measure(subjects)))

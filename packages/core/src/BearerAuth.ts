@@ -10,6 +10,7 @@
  */
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
 import type * as HttpApiGroup from "effect/http-api/HttpApiGroup"
@@ -20,10 +21,12 @@ import type * as HttpClient from "effect/http/HttpClient"
 import type * as HttpRouter from "effect/http/HttpRouter"
 import type { HttpServerResponse } from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type { unhandled } from "effect/Types"
+import * as Remembered from "./internal/remembered.ts"
 import * as scope from "./internal/requiredScope.ts"
 import * as Jwks from "./jwt/Jwks.ts"
 import * as JwtCodec from "./jwt/JwtCodec.ts"
@@ -210,6 +213,8 @@ export interface TokenVerifier<out Claims = JwtCodec.Claims> {
  * - `typ`: the kinds of token that are taken; `JWT` and `at+jwt` unless told, and a header without `typ` counts as `JWT`.
  *   `anyTyp: true` in its place takes all kinds.
  * - `endless: true` takes tokens without `exp`. Else each has to end.
+ * - `remember`: of how many good tokens what was verified is remembered, 10,000 unless told, by a digest of the token, until
+ *   the token ends or the keys of its issuer change. 0 verifies each time.
  *
  * @category models
  * @since 0.1.0
@@ -220,6 +225,7 @@ export type JwtOptions<S extends Schema.ConstraintDecoder<unknown> = typeof JwtC
   & {
     readonly anyTyp?: true | undefined
     readonly endless?: true | undefined
+    readonly remember?: number | undefined
   }
 
 /**
@@ -261,7 +267,8 @@ export const rfc9068 = {
 export const jwt = <S extends Schema.ConstraintDecoder<unknown> = typeof JwtCodec.Claims>(
   options: JwtOptions<S>
 ): Effect.Effect<TokenVerifier<S["Type"]>, never, JwtCodec.JwtCodec> =>
-  Effect.map(JwtCodec.JwtCodec, (codec) => {
+  Effect.gen(function*() {
+    const codec = yield* JwtCodec.JwtCodec
     const { anyTyp = false, audience, endless = false, requiredClaims = [], typ = ["JWT", "at+jwt"] } = options
     const strict = {
       ...options,
@@ -270,17 +277,51 @@ export const jwt = <S extends Schema.ConstraintDecoder<unknown> = typeof JwtCode
     }
     // A server without a name is meant by no token that names somebody.
     const isNameless = audience === undefined && !("anyAudience" in options)
-    return {
-      verify: (token) =>
-        codec.verify(token, strict).pipe(
-          Effect.catch(refuse),
-          Effect.filterOrFail(
-            ({ payload }) => !isNameless || payload["aud"] === undefined,
-            () => new Unauthorized({ description: "the token is meant for an audience, and this server has no name" })
-          )
+    const verify = (token: Redacted.Redacted) =>
+      codec.verify(token, strict).pipe(
+        Effect.catch(refuse),
+        Effect.filterOrFail(
+          ({ payload }) => !isNameless || payload["aud"] === undefined,
+          () => new Unauthorized({ description: "the token is meant for an audience, and this server has no name" })
         )
-    }
+      )
+    const version = "jwks" in options ? options.jwks.version : Effect.succeed(0)
+    const { clockTolerance = 0, remember = 10_000 } = options
+    return version === undefined || remember === 0
+      ? { verify }
+      : yield* remembering(verify, Effect.catch(version, refuse), remember, Duration.toMillis(clockTolerance))
   })
+
+// A token that was verified with keys that are no more must not pass because it is remembered.
+const remembering = Effect.fnUntraced(function*<Claims>(
+  verify: TokenVerifier<Claims>["verify"],
+  version: Effect.Effect<number, Unauthorized | KeysUnavailable>,
+  capacity: number,
+  toleranceMillis: number
+): Effect.fn.Return<TokenVerifier<Claims>> {
+  const memory = yield* Remembered.make<Verified<Claims>>(capacity)
+  const end = ({ payload: { exp } }: Verified<Claims>) =>
+    typeof exp === "number" ? exp * 1000 + toleranceMillis : Infinity
+  let current = 0
+  const verifyNow = Effect.fnUntraced(function*(token: Redacted.Redacted, digest: string, seen: number) {
+    const verified = yield* verify(token)
+    if ((yield* version) === seen && current === seen) yield* memory.remember(digest, verified, end(verified))
+    return verified
+  })
+  return {
+    verify: (token) =>
+      Effect.flatMap(version, (seen) =>
+        Effect.flatMap(
+          seen === current ? Effect.void : Effect.andThen(memory.forget, Effect.sync(() => current = seen)),
+          () =>
+            Effect.flatMap(memory.digest(token), (digest) =>
+              Effect.flatMap(
+                memory.recall(digest),
+                (known) => Option.isSome(known) ? Effect.succeed(known.value) : verifyNow(token, digest, seen)
+              ))
+        ))
+  }
+})
 
 /**
  * Who calls, by a token that was verified. `scopes` are the words of its `scope` (RFC 8693, section 4.2) or `scp`.

@@ -203,6 +203,16 @@ export * as StoragePolicy from "./storage/StoragePolicy.ts"
 /**
  * @since 0.1.0
  */
+export * as TokenDigest from "./jwt/TokenDigest.ts"
+
+/**
+ * @since 0.1.0
+ */
+export * as TokenIntrospection from "./TokenIntrospection.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as TokenSet from "./session/TokenSet.ts"
 
 /**

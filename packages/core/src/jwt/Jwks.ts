@@ -49,7 +49,12 @@ import { JwtError, type JwtErrorReason } from "./JwtError.ts"
  * @since 0.1.0
  */
 export const local = (jwks: { readonly keys: ReadonlyArray<Jwk> }): Effect.Effect<KeySet, JwtError> =>
-  Effect.mapError(select(jwks), (detail) => new JwtError({ reason: { _tag: "KeyNotUsable", detail } }))
+  select(jwks).pipe(
+    Effect.mapBoth({
+      onFailure: (detail) => new JwtError({ reason: { _tag: "KeyNotUsable", detail } }),
+      onSuccess: (keys) => ({ ...keys, version: Effect.succeed(0) })
+    })
+  )
 
 /**
  * How a key set is fetched and kept:
@@ -183,7 +188,7 @@ type Fetched<A> = Effect.Effect<A, JwtError, HttpClient.HttpClient>
 // Keeps what was fetched last, and fetches when it is due, once for all who wait.
 const kept = Effect.fnUntraced(function*(
   address: string,
-  fetched: Fetched<KeySet>,
+  fetched: Fetched<Found>,
   options: FetchOptions | undefined,
   client: HttpClient.HttpClient
 ): Effect.fn.Return<KeySet> {
@@ -192,7 +197,7 @@ const kept = Effect.fnUntraced(function*(
   const cooldown = nanos(options?.cooldown ?? "30 seconds")
   const pause = options?.pause === undefined ? undefined : nanos(options.pause)
 
-  let known: { readonly keys: KeySet; readonly at: bigint } | undefined
+  let known: Found & { readonly at: bigint; readonly version: number } | undefined
   let failure: JwtError | undefined
   let notBefore: bigint | undefined
   let fetches = 0
@@ -206,7 +211,13 @@ const kept = Effect.fnUntraced(function*(
       const now = yield* Clock.monotonicTimeNanos
       fetches++
       if (Result.isSuccess(outcome)) {
-        known = { keys: outcome.success, at: now }
+        const { keys, text } = outcome.success
+        known = {
+          keys,
+          text,
+          at: now,
+          version: known === undefined ? 0 : known.version + (known.text === text ? 0 : 1)
+        }
         failure = undefined
         if (isForKey) notBefore = now + cooldown
         return
@@ -217,42 +228,55 @@ const kept = Effect.fnUntraced(function*(
       yield* Effect.logWarning(failure.message)
     }))
 
-  const keys = Effect.suspend(() =>
-    known === undefined ? Effect.fail(failure ?? unavailable(address, "not yet")) : Effect.succeed(known.keys)
-  )
+  const isOlderThan = (age: bigint) =>
+    Effect.map(Clock.monotonicTimeNanos, (now) => known === undefined || now - known.at >= age)
+
+  /** The known keys, after a fetch if that is due, and the number of fetches before. */
+  const current = Effect.gen(function*() {
+    const seen = fetches
+    if (yield* isOlderThan(maxAge)) yield* fetchOnce(seen, false)
+    if (known === undefined || (yield* isOlderThan(maxAge + day))) {
+      return yield* failure ?? unavailable(address, known === undefined ? "not yet" : "it is too old")
+    }
+    return { known, seen }
+  })
 
   return {
-    find: Effect.fnUntraced(function*(header) {
-      const seen = fetches
-      const isOlderThan = (age: bigint) =>
-        Effect.map(Clock.monotonicTimeNanos, (now) => known === undefined || now - known.at >= age)
-      if (yield* isOlderThan(maxAge)) yield* fetchOnce(seen, false)
-      if (yield* isOlderThan(maxAge + day)) return yield* failure ?? unavailable(address, "it is too old")
-      return yield* keys.pipe(
-        Effect.flatMap((keys) => keys.find(header)),
-        Effect.catchReason("JwtError", "UnknownKey", () =>
-          Effect.gen(function*() {
-            yield* fetchOnce(seen, true)
-            // Where the issuer cannot be asked, nobody knows that the key is none of its own.
-            if (failure !== undefined) return yield* failure
-            return yield* (yield* keys).find(header)
-          }))
+    version: Effect.map(current, ({ known }) => known.version),
+    find: (header) =>
+      Effect.flatMap(
+        current,
+        ({ known: { keys }, seen }) =>
+          Effect.catchReason(keys.find(header), "JwtError", "UnknownKey", (reason) =>
+            Effect.gen(function*() {
+              yield* fetchOnce(seen, true)
+              // Where the issuer cannot be asked, nobody knows that the key is none of its own.
+              if (failure !== undefined) return yield* failure
+              return yield* known === undefined ? new JwtError({ reason }) : known.keys.find(header)
+            }))
       )
-    })
   }
 })
 
-const keysAt = (url: string, options: FetchOptions | undefined): Fetched<KeySet> =>
+interface Found {
+  readonly keys: KeySet
+  readonly text: string
+}
+
+const keysAt = (url: string, options: FetchOptions | undefined): Fetched<Found> =>
   Effect.gen(function*() {
-    const { document, status } = yield* lookUp(url, 0, options)
+    const { document, status, text = "" } = yield* lookUp(url, 0, options)
     if (status !== 200) return yield* unavailable(url, `it answers with status ${status}`)
     if (document === undefined) return yield* unavailable(url, "its answer is not JSON")
-    return yield* Effect.mapError(select(document), (detail) => unavailable(url, detail))
+    const keys = yield* Effect.mapError(select(document), (detail) => unavailable(url, detail))
+    return { keys, text }
   })
 
 interface Answer {
   readonly status: number
-  /** Absent where it is not JSON, or not with status 200. */
+  /** What was sent with status 200, and absent with any other. */
+  readonly text?: string
+  /** Absent where that is not JSON. */
   readonly document?: unknown
 }
 
@@ -283,8 +307,8 @@ const lookUp = (url: string, redirects: number, options: FetchOptions | undefine
         ),
         Stream.mkUint8Array
       )
-      const document = yield* Effect.option(decodeJson(new TextDecoder().decode(bytes)))
-      return { status, document: Option.getOrUndefined(document) }
+      const text = new TextDecoder().decode(bytes)
+      return { status, text, document: Option.getOrUndefined(yield* Effect.option(decodeJson(text))) }
     })
   return follow(url, redirects).pipe(
     SecureUrl.withoutRedirects,

@@ -115,11 +115,15 @@ export type Jwk = jose.JWK
 /**
  * Keys to verify with, found by a token's header. `Jwks` makes them.
  *
+ * `version` is another number when the keys may be others than before, and fetches them where that is due; a set without it
+ * never says so, and nothing that it verified is remembered.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface KeySet {
   readonly find: (header: JsonObject) => Effect.Effect<Arr.NonEmptyReadonlyArray<CryptoKey>, JwtError>
+  readonly version?: Effect.Effect<number, JwtError>
 }
 
 /**
@@ -242,12 +246,31 @@ export class JwtCodec extends Context.Service<JwtCodec, {
 }>()("@effect-authn/core/jwt/JwtCodec") {}
 
 /**
+ * Whether a signature (base64url, as the token has it) is that of the signed part of a token (`header.payload`).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type SignatureCheck = (signed: string, signature: string) => boolean
+
+/**
  * Makes the codec.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make: Effect.Effect<JwtCodec["Service"]> = Effect.gen(function*() {
+export const make: Effect.Effect<JwtCodec["Service"]> = Effect.suspend(() => makeWith(() => undefined))
+
+/**
+ * Makes the codec of a platform that checks signatures faster than WebCrypto does. `checkWith` makes the check with a key;
+ * it is asked only about a key that has verified a token of this algorithm already, by all rules for keys.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeWith = Effect.fnUntraced(function*(
+  checkWith: (algorithm: Algorithm, key: CryptoKey | Jwk) => SignatureCheck | undefined
+): Effect.fn.Return<JwtCodec["Service"]> {
   const pems = yield* Cache.make({
     capacity: 64,
     lookup: (name: string) => {
@@ -258,6 +281,31 @@ export const make: Effect.Effect<JwtCodec["Service"]> = Effect.gen(function*() {
       })
     }
   })
+
+  const checks = new WeakMap<CryptoKey | Jwk, Map<Algorithm, SignatureCheck>>()
+
+  // jose knows what makes a key fit for an algorithm, and says what is wrong with a token: the first one of a key is verified
+  // by it, and each that the check does not let pass.
+  const claimsOf = (
+    token: string,
+    key: CryptoKey | Jwk,
+    algorithm: Algorithm,
+    options: jose.JWTVerifyOptions
+  ): Promise<jose.JWTPayload> | jose.JWTPayload => {
+    const check = checks.get(key)?.get(algorithm)
+    if (check !== undefined) {
+      const at = token.lastIndexOf(".")
+      const signature = token.slice(at + 1)
+      if (isBase64Url(signature) && check(token.slice(0, at), signature)) {
+        return claimsIn(token.slice(token.indexOf(".") + 1, at), options)
+      }
+    }
+    return jose.jwtVerify(token, key, options).then(({ payload }) => {
+      const made = check ?? checkWith(algorithm, key)
+      if (made !== undefined) checks.set(key, (checks.get(key) ?? new Map()).set(algorithm, made))
+      return payload
+    })
+  }
 
   const withKey = <A>(
     options: KeySource,
@@ -288,15 +336,22 @@ export const make: Effect.Effect<JwtCodec["Service"]> = Effect.gen(function*() {
         const accepted = accept(text, options)
         if (Result.isFailure(accepted)) return Effect.fail(accepted.failure)
         const { algorithm, header } = accepted.success
-        const checks = claimChecks(options, algorithm, now)
+        const asked = claimChecks(options, algorithm, now)
+        const explain = (cause: unknown) => fail(reasonOf(cause, algorithm, options))
         const tryKey = (key: CryptoKey | Jwk) =>
-          Effect.tryPromise({
-            try: () => jose.jwtVerify(text, key, checks),
-            catch: (cause) => fail(reasonOf(cause, algorithm, options))
+          Effect.suspend(() => {
+            try {
+              const claims = claimsOf(text, key, algorithm, asked)
+              return claims instanceof Promise
+                ? Effect.tryPromise({ try: () => claims, catch: explain })
+                : Effect.succeed(claims)
+            } catch (cause) {
+              return Effect.fail(explain(cause))
+            }
           })
         return Effect.flatMap(
           withKey(options, algorithm, header, tryKey),
-          ({ payload }) => typed({ header, claims: payload }, options.claims)
+          (claims) => typed({ header, claims }, options.claims)
         )
       }),
 
@@ -314,6 +369,15 @@ export const make: Effect.Effect<JwtCodec["Service"]> = Effect.gen(function*() {
     }
   })
 })
+
+// What jose says of the claims of a token whose signature was checked: without one the same.
+const claimsIn = (payload: string, options: jose.JWTVerifyOptions): jose.JWTPayload =>
+  jose.UnsecuredJWT.decode(`${unsigned}.${payload}.`, options).payload
+
+// Decoders of a platform may pass over what is none.
+const isBase64Url = (text: string): boolean => text.length % 4 !== 1 && /^[\w-]+$/.test(text)
+
+const unsigned = jose.base64url.encode("{\"alg\":\"none\"}")
 
 /**
  * The codec. It needs nothing: a key set that must be fetched brings its own `HttpClient`.

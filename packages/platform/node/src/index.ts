@@ -38,6 +38,11 @@ export * as NodeCallbackServer from "./NodeCallbackServer.ts"
 /**
  * @since 0.1.0
  */
+export * as NodeJwtCodec from "./NodeJwtCodec.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as NodeLogin from "./NodeLogin.ts"
 
 /**
