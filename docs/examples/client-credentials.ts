@@ -12,5 +12,5 @@ const program = Effect.gen(function*() {
   yield* Console.log(answer.status, yield* answer.text)
 })
 
-// OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET
+// AUTHN_ISSUER, AUTHN_CLIENT_ID, AUTHN_CLIENT_SECRET
 program.pipe(Effect.provide(NodeAuth.layer(OidcIam.layerConfig())), NodeRuntime.runMain)

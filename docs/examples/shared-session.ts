@@ -13,7 +13,7 @@ const program = Effect.gen(function*() {
   yield* Console.log(answer.status, yield* answer.text)
 })
 
-// OIDC_ISSUER and OIDC_CLIENT_ID say which provider; the session is the one that `authn login` makes.
+// AUTHN_ISSUER and AUTHN_CLIENT_ID say which provider; the session is the one that `authn login` makes.
 const storage = NodeStorage.layer({ keychain: KeychainKeySource.layer, plainFiles: Effect.succeed(true) })
 const services = Layer.merge(NodeAuth.layer(OidcIam.layerConfig(), { storage }), NodeLogin.layer())
 

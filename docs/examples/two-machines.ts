@@ -1,4 +1,4 @@
-// Run it on every machine, with DATABASE_URL, EFFECT_AUTHN_KEY, DATALAYER_IAM_URL and IAM_PASSWORD set alike.
+// Run it on every machine, with DATABASE_URL, AUTHN_KEY, DATALAYER_IAM_URL and IAM_PASSWORD set alike.
 import { AuthManager, AuthStrategy, EncryptedTokenStorage, EncryptionKeys } from "@effect-authn/core"
 import { DatalayerIam } from "@effect-authn/iam-datalayer"
 import { NodeAuth } from "@effect-authn/platform-node"

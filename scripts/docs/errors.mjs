@@ -25,7 +25,7 @@ const callers = {
   ],
   InvalidCredentials: [{ key, detail: "wrong handle or password" }, "Ask for the credentials again. Do not repeat the login by itself: it could lock the account."],
   NoCredentials: [
-    { key, tried: [{ strategy: "environment", reason: "OIDC_TOKEN is not set" }, { strategy: "stored", reason: "no session is stored" }] },
+    { key, tried: [{ strategy: "environment", reason: "AUTHN_TOKEN is not set" }, { strategy: "stored", reason: "no session is stored" }] },
     "Give `auth.login` a strategy, set one of the named variables, or sign in with `authn login`."
   ],
   LoginTimedOut: [

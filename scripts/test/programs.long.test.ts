@@ -26,7 +26,7 @@ const home = Effect.map(
     HOME: directory,
     XDG_DATA_HOME: path.join(directory, "data"),
     XDG_CONFIG_HOME: path.join(directory, "config"),
-    EFFECT_AUTHN_STORAGE: "plain-file"
+    AUTHN_STORAGE: "plain-file"
   })
 )
 
@@ -56,9 +56,8 @@ const signedIn = Effect.gen(function*() {
   const { id, secret } = provider.secretClient
   const env = {
     ...(yield* home),
-    OIDC_ISSUER: provider.issuer,
-    OIDC_CLIENT_ID: id,
-    OIDC_CLIENT_SECRET: Redacted.value(secret),
+    AUTHN_ISSUER: provider.issuer,
+    AUTHN_CLIENT_ID: id,
     AUTHN_CLIENT_SECRET: Redacted.value(secret)
   }
   const authn = (...args: ReadonlyArray<string>) => runs([path.join(root, "packages/cli/src/main.ts"), ...args], env)
@@ -170,7 +169,7 @@ describe("docs/examples/two-machines.ts", () => {
           ...(yield* home),
           DATABASE_URL: postgres.url(),
           DATALAYER_IAM_URL: iam.issuer,
-          EFFECT_AUTHN_KEY: "A".repeat(43),
+          AUTHN_KEY: "A".repeat(43),
           IAM_PASSWORD: "correct-horse-battery"
         }
         const once = runs([example("two-machines")], env)

@@ -113,10 +113,10 @@ describe("imports", () => {
 describe("the folders", () => {
   // What stands to its left is what a folder may import from: design first, names second.
   const order: ReadonlyArray<readonly [room: RegExp, below: RegExp]> = [
-    [/^SecureUrl\.ts$/, /^$/],
+    [/^(SecureUrl|Variable)\.ts$/, /^$/],
     [/^jwt\//, /^(SecureUrl|internal\/inTime)\.ts$/],
     [/^session\//, /^(SecureUrl\.ts$|jwt\/)/],
-    [/^(iam|storage)\//, /^(SecureUrl\.ts$|internal\/inTime\.ts$|jwt\/|session\/)/],
+    [/^(iam|storage)\//, /^((SecureUrl|Variable)\.ts$|internal\/inTime\.ts$|jwt\/|session\/)/],
     [/^AuthError\.ts$/, /^(jwt|session|iam|storage)\//],
     [/^(keeper|login)\//, /^(SecureUrl\.ts$|AuthError\.ts$|(jwt|session|iam|storage)\/)/],
     [/^AuthManager\.ts$/, /^(SecureUrl\.ts$|AuthError\.ts$|(jwt|session|iam|storage|keeper|login)\/)/],

@@ -32,7 +32,7 @@ try {
     HOME: home,
     XDG_DATA_HOME: path.join(home, "data"),
     NO_COLOR: "1",
-    EFFECT_AUTHN_KEY: Buffer.alloc(32, 7).toString("base64"),
+    AUTHN_KEY: Buffer.alloc(32, 7).toString("base64"),
     ...(keychain === undefined ? {} : { DBUS_SESSION_BUS_ADDRESS: keychain.address })
   }
   const at = ["--dialect", "datalayer", "--issuer", issuer, "--handle", "ada", "--password-stdin"]
@@ -58,7 +58,7 @@ try {
   const decrypt = `
 const { data, key, nonce, of } = document.sealed
 const sealed = Buffer.from(data, "base64url")
-const opening = createDecipheriv("aes-256-gcm", Buffer.from(process.env.EFFECT_AUTHN_KEY, "base64"), Buffer.from(nonce, "base64url"))
+const opening = createDecipheriv("aes-256-gcm", Buffer.from(process.env.AUTHN_KEY, "base64"), Buffer.from(nonce, "base64url"))
 opening.setAAD(Buffer.from(JSON.stringify([1, key, of]))).setAuthTag(sealed.subarray(-16))
 const text = Buffer.concat([opening.update(sealed.subarray(0, -16)), opening.final()]).toString()
 `

@@ -34,6 +34,7 @@ import * as Output from "./Output.ts"
 import * as Settings from "./Settings.ts"
 import * as Vault from "./vault/Vault.ts"
 import * as Warnings from "./Warnings.ts"
+import * as Whereabouts from "./Whereabouts.ts"
 
 const completions = GlobalFlag.Action({
   flag: Flag.Literals("completions", ["bash", "zsh", "fish"]).pipe(
@@ -150,10 +151,15 @@ export const run = (args: ReadonlyArray<string>) =>
   Effect.onExit(
     command(args),
     Effect.fnUntraced(function*(exit) {
-      const { signInTo, text } = Exit.isSuccess(exit) ? {} : Failure.describe(exit.cause)
+      const { isUnknown, signInTo, text } = Exit.isSuccess(exit) ? {} : Failure.describe(exit.cause)
       yield* Warnings.Warnings.use(({ flush }) => flush(text))
       if (text !== undefined && text !== "") yield* Output.say(`authn: ${text}`)
-      if (signInTo !== undefined) yield* Output.say(`Sign in with: authn login${yield* flagFor(signInTo)}`)
+      if (isUnknown === true) {
+        yield* Output.say(...(yield* Effect.orElseSucceed(Whereabouts.withoutAccount, () => [])))
+      }
+      if (signInTo === undefined) return
+      const where = yield* Effect.orElseSucceed(Whereabouts.ofAccount(signInTo), () => [])
+      yield* Output.say(...where, `Sign in with: authn login${yield* flagFor(signInTo)}`)
     })
   )
 

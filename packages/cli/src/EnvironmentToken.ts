@@ -20,7 +20,20 @@ export const setIn = (name: string): Effect.Effect<Option.Option<string>> =>
 /**
  * The variables of keys, which open every encrypted session: `authn exec` hands them on only where it is told to.
  */
-export const keyVariables: ReadonlyArray<string> = ["EFFECT_AUTHN_KEY", "EFFECT_AUTHN_PASSPHRASE"]
+export const keyVariables: ReadonlyArray<string> = ["AUTHN_KEY", "AUTHN_PASSPHRASE"]
+
+/**
+ * The names that a variable has: its own, and the one that it had earlier.
+ */
+export const namesOf = (variable: string): readonly [string, string] => [variable, `EFFECT_${variable}`]
+
+/**
+ * Whether a key is set, under whatever name.
+ */
+export const hasKey: Effect.Effect<boolean> = Effect.map(
+  Effect.forEach(keyVariables.flatMap(namesOf), setIn),
+  (found) => found.some(Option.isSome)
+)
 
 /**
  * The variable that marks a token which `authn exec` took from a session.
@@ -38,8 +51,7 @@ const marked = Effect.fnUntraced(function*(token: string) {
   const text = yield* setIn(markVariable)
   if (Option.contains(text, mark(token, { isKeyKept: false }))) return "renewable"
   if (!Option.contains(text, mark(token, { isKeyKept: true }))) return "given"
-  const keys = yield* Effect.forEach(keyVariables, setIn)
-  return keys.some(Option.isSome) ? "renewable" : "without key"
+  return (yield* hasKey) ? "renewable" : "without key"
 })
 
 /**

@@ -14,11 +14,12 @@ import * as Schema from "effect/Schema"
 export const ExitCode = Schema.Literals([1, 2, 3, 4, 5])
 
 /**
- * A failure of the command itself. `detail` says what to do.
+ * A failure of the command itself. `detail` says what to do; `unknownAccount` is the account that is not there, if that is why.
  */
 export class Failure extends Schema.TaggedError<Failure>("@effect-authn/cli/Failure")("Failure", {
   exitCode: ExitCode,
-  detail: Schema.String
+  detail: Schema.String,
+  unknownAccount: Schema.optional(Schema.String)
 }) {
   override get message(): string {
     return this.detail
@@ -38,16 +39,23 @@ export const failed = (detail: string): Failure => new Failure({ exitCode: 1, de
 
 /**
  * What to say of the reason why a command ended, and its exit code, which is `interrupted` where nothing else ended it;
- * no `text` says nothing. `signInTo` is the account that a login would help.
+ * no `text` says nothing. `signInTo` is the account that a login would help, `isUnknown` says that there never was one.
  */
 export const describe = (
   cause: Cause.Cause<unknown>,
   interrupted = 130
-): { readonly exitCode: number; readonly text?: string; readonly signInTo?: string } => {
+): {
+  readonly exitCode: number
+  readonly text?: string
+  readonly signInTo?: string
+  readonly isUnknown?: boolean
+} => {
   if (Cause.hasInterruptsOnly(cause)) return { exitCode: interrupted }
   const error = Cause.squash(cause)
   if (isChildEnded(error)) return { exitCode: error.exitCode }
-  if (isFailure(error)) return { exitCode: error.exitCode, text: error.detail }
+  if (isFailure(error)) {
+    return { exitCode: error.exitCode, text: error.detail, isUnknown: error.unknownAccount !== undefined }
+  }
   if (!Predicate.isError(error)) return { exitCode: 1, text: "something went wrong that nobody expected" }
   if (isIamError(error)) return { exitCode: codeOf(error), text: error.message }
   const tag = Predicate.hasProperty(error, "_tag") ? error._tag : undefined

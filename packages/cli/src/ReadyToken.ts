@@ -79,14 +79,21 @@ const read = (file: string): string => {
   return fs.readFileSync(file, "utf8")
 }
 
-const keyVariable = "EFFECT_AUTHN_KEY"
+// What `Variable.nameOf` of the library reads under an earlier name, and how it says so.
+const renamed = ["AUTHN_KEY", "AUTHN_PASSPHRASE", "AUTHN_STORAGE"]
+const notes = (environment: Environment): ReadonlyArray<string> =>
+  renamed.filter((name) => !isSet(environment, name) && isSet(environment, `EFFECT_${name}`)).map((name) =>
+    `EFFECT_${name} is now ${name}: rename it; the earlier name still works`
+  )
 
 /** The text of a document that `EncryptedTokenStorage` sealed with one of the keys in the environment. */
 const unsealed = (text: string, environment: Environment): string => {
   const { sealed: { data, key, nonce, of }, version } = JSON.parse(text)
   // Only here, since a plain file needs none of it.
   const { createDecipheriv, createHash } = process.getBuiltinModule("node:crypto")
-  const bytes = (environment[keyVariable] ?? "").split(/[\s,]+/).map((word) => Buffer.from(word, "base64")).find((
+  const bytes = (environment["AUTHN_KEY"] || environment["EFFECT_AUTHN_KEY"] || "").split(/[\s,]+/).map((word) =>
+    Buffer.from(word, "base64")
+  ).find((
     bytes
   ) =>
     createHash("sha256").update("effect-authn key name").update(bytes).digest().subarray(0, 16).toString(
@@ -162,6 +169,8 @@ export const print = (argv: ReadonlyArray<string>): boolean => {
   // oxlint-disable-next-line effecttsgo/global-date, effecttsgo/process-env
   const text = find(argv, process.env, process.platform, Date.now())
   if (text === undefined) return false
+  // oxlint-disable-next-line effecttsgo/process-env
+  for (const note of notes(process.env)) fs.writeSync(2, `authn: ${note}\n`)
   try {
     fs.writeFileSync(1, `${text}\n`)
   } catch (error) {

@@ -3,6 +3,7 @@
  */
 import * as SecureUrl from "@effect-authn/core/SecureUrl"
 import * as StoragePolicy from "@effect-authn/core/storage/StoragePolicy"
+import * as Variable from "@effect-authn/core/Variable"
 import * as ByteSize from "effect/ByteSize"
 import * as Flag from "effect/cli/Flag"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
@@ -115,9 +116,11 @@ const readFile = Effect.gen(function*() {
 
 const fromEnvironment = Effect.gen(function*() {
   const values: { -readonly [N in Name]?: Value } = {}
+  const storage = yield* Variable.nameOf(variable("storage"), "EFFECT_AUTHN_STORAGE")
   for (const name of names) {
-    const value = yield* EnvironmentToken.setIn(variable(name))
-    if (Option.isSome(value)) values[name] = { value: value.value, source: variable(name) }
+    const source = name === "storage" ? storage : variable(name)
+    const value = yield* EnvironmentToken.setIn(source)
+    if (Option.isSome(value)) values[name] = { value: value.value, source }
   }
   return values
 })
@@ -455,5 +458,9 @@ export const notSignedIn = Effect.fnUntraced(function*(name: string) {
     : `There ${others.length === 1 ? "is" : "are"} ${
       others.map((other) => `"${other}"`).join(", ")
     }: choose with --account, or sign in with: ${login}`
-  return yield* new Failure({ exitCode: 3, detail: `not signed in: there is no account "${name}"\n${known}` })
+  return yield* new Failure({
+    exitCode: 3,
+    detail: `not signed in: there is no account "${name}"\n${known}`,
+    unknownAccount: name
+  })
 })

@@ -24,7 +24,7 @@ const places = (home: Home, secret: string) =>
     return fs.statSync(file).isFile() && fs.readFileSync(file, "utf8").includes(secret)
   })
 
-const key = { EFFECT_AUTHN_KEY: Buffer.alloc(32, 7).toString("base64url") }
+const key = { AUTHN_KEY: Buffer.alloc(32, 7).toString("base64url") }
 
 describe("a client's secret", () => {
   it.live("leaves with the place that it was kept in", () =>

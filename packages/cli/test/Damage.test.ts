@@ -105,8 +105,8 @@ describe("what is damaged", () => {
       const env = { AUTHN_STORAGE: "auto", DBUS_SESSION_BUS_ADDRESS: "unix:path=/nowhere" }
       const auto = yield* doctor(there, env)
       assert.strictEqual(auto.code, 1)
-      assert.match(auto.bad, /^storage: auto: .*EFFECT_AUTHN_PASSPHRASE/)
-      assert.strictEqual((yield* doctor(there, { ...env, EFFECT_AUTHN_PASSPHRASE: "correct horse" })).bad, "")
+      assert.match(auto.bad, /^storage: auto: .*AUTHN_PASSPHRASE/)
+      assert.strictEqual((yield* doctor(there, { ...env, AUTHN_PASSPHRASE: "correct horse" })).bad, "")
       assert.strictEqual((yield* doctor(there, { ...env, AUTHN_STORAGE: "plain-file" })).code, 0)
     }).pipe(Effect.scoped))
 })

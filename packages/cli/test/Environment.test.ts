@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { home, login, simulated } from "./authn.ts"
+import * as fs from "node:fs"
+import { data, home, login, password, simulated } from "./authn.ts"
 
 const jwt = (claims: object) =>
   [{ alg: "none" }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(".") + ".x"
@@ -78,5 +79,93 @@ describe("a token of the environment", () => {
         const json = yield* login(under, simulator.issuer, "datalayer", ["--json"])
         assert.strictEqual(JSON.parse(json.stdout).environment, "AUTHN_TOKEN")
         assert.notInclude((yield* login(home, simulator.issuer, "datalayer")).stderr, "AUTHN_TOKEN is set")
+      })))
+})
+
+describe("variables", () => {
+  it.live("that were renamed are read, with a note of what to rename", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        const key = Buffer.alloc(32, 7).toString("base64")
+        const early = { AUTHN_STORAGE: undefined, EFFECT_AUTHN_STORAGE: "encrypted-file", EFFECT_AUTHN_KEY: key }
+        const args = ["login", "--dialect", "datalayer", "--issuer", simulator.issuer, "--handle", "ada"]
+        const signedIn = yield* home.run([...args, "--password-stdin"], { input: `${password}\n`, env: early })
+        assert.strictEqual(signedIn.code, 0, signedIn.stderr)
+        assert.include(signedIn.stderr, "EFFECT_AUTHN_KEY is now AUTHN_KEY: rename it")
+        assert.include(signedIn.stderr, "EFFECT_AUTHN_STORAGE is now AUTHN_STORAGE: rename it")
+        const [account] = JSON.parse((yield* home.run(["accounts", "--json"])).stdout)
+        assert.strictEqual(account.storage, "encrypted-file")
+
+        const short = yield* home.spawn(["token"], { env: { EFFECT_AUTHN_KEY: key } })
+        assert.deepStrictEqual(
+          [short.code, short.stderr],
+          [0, "authn: EFFECT_AUTHN_KEY is now AUTHN_KEY: rename it; the earlier name still works\n"]
+        )
+        // The name that it has now goes first, and is nothing to speak of.
+        for (const env of [{ AUTHN_KEY: key }, { AUTHN_KEY: key, EFFECT_AUTHN_KEY: "another" }]) {
+          for (const named of [["token"], ["token", "--json"]]) {
+            const { code, stderr } = yield* home.spawn(named, { env })
+            assert.deepStrictEqual([code, stderr], [0, ""])
+          }
+        }
+        const script = "echo \"${AUTHN_KEY-}${AUTHN_PASSPHRASE-}${EFFECT_AUTHN_KEY-}${EFFECT_AUTHN_PASSPHRASE-}.\""
+        const inside = yield* home.spawn(["exec", "--", "sh", "-c", script], {
+          env: { AUTHN_KEY: key, EFFECT_AUTHN_KEY: "another", AUTHN_PASSPHRASE: "x", EFFECT_AUTHN_PASSPHRASE: "y" }
+        })
+        assert.strictEqual(inside.stdout, ".\n", inside.stderr)
+      })))
+})
+
+describe("not signed in", () => {
+  it.live("says where it looked, and what lies elsewhere", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        const key = { AUTHN_KEY: Buffer.alloc(32, 7).toString("base64") }
+        const args = [
+          "login",
+          "--dialect",
+          "datalayer",
+          "--issuer",
+          simulator.issuer,
+          "--handle",
+          "ada",
+          "--password-stdin"
+        ]
+        const input = `${password}\n`
+        const none = yield* home.run(["token"])
+        assert.include(none.stderr, "Looked in ~/.local/share/effect-authn/accounts.")
+        yield* home.run([...args, "--storage", "encrypted-file"], { input, env: key })
+        const accounts = data(home, "accounts", "default.json")
+        const account = fs.readFileSync(accounts, "utf8")
+
+        // The account says that its session is in a plain file.
+        fs.writeFileSync(accounts, account.replace("\"encrypted-file\"", "\"plain-file\""))
+        for (const named of [["token"], ["whoami"], ["export"]]) {
+          const { code, stderr } = yield* home.run(named)
+          assert.strictEqual(code, 3, stderr)
+          assert.include(stderr, "Looked in ~/.local/share/effect-authn/sessions (plain-file).\n")
+          assert.include(
+            stderr,
+            "There is an encrypted one in ~/.local/share/effect-authn/encrypted, and there is no key: "
+          )
+          assert.include(
+            stderr,
+            "set AUTHN_KEY or AUTHN_PASSPHRASE. authn login --storage encrypted-file keeps it there\n"
+          )
+        }
+        const withKey = yield* home.run(["token"], { env: key })
+        assert.include(
+          withKey.stderr,
+          "There is an encrypted one in ~/.local/share/effect-authn/encrypted. authn login"
+        )
+
+        // No account lists it.
+        fs.rmSync(accounts)
+        const unlisted = yield* home.run(["token"])
+        assert.strictEqual(unlisted.code, 3)
+        assert.include(
+          unlisted.stderr,
+          "There is an encrypted session of other programs in ~/.local/share/effect-authn/encrypted, and there is no key"
+        )
       })))
 })

@@ -33,14 +33,14 @@ describe("authn inside authn exec", () => {
   it.live("has no key, unless that is handed on", () =>
     simulated({}, (simulator, plain) =>
       Effect.gen(function*() {
-        const env = { AUTHN_STORAGE: "encrypted-file", EFFECT_AUTHN_KEY: Buffer.alloc(32, 7).toString("base64") }
+        const env = { AUTHN_STORAGE: "encrypted-file", AUTHN_KEY: Buffer.alloc(32, 7).toString("base64") }
         const home = {
           ...plain,
           run: (args: ReadonlyArray<string>, options = {}) => plain.run(args, { ...options, env })
         }
         const signedIn = yield* login(home, simulator.issuer, "datalayer")
         assert.strictEqual(signedIn.code, 0, signedIn.stderr)
-        const script = `printf '%s %s ' "\${EFFECT_AUTHN_KEY-none}" "$AUTHN_TOKEN"; ${authn} token`
+        const script = `printf '%s %s ' "\${AUTHN_KEY-none}" "$AUTHN_TOKEN"; ${authn} token`
         const kept = yield* plain.spawn(["exec", "--", "sh", "-c", script], { env })
         const [key, given, inside] = kept.stdout.trim().split(" ")
         assert.deepStrictEqual([kept.code, key, inside], [0, "none", given], kept.stderr)
@@ -57,7 +57,7 @@ describe("authn inside authn exec", () => {
         const late = yield* plain.run(["token"], { env: { AUTHN_TOKEN: expired, AUTHN_EXEC: mark } })
         assert.strictEqual(late.code, 4)
         assert.include(late.stderr, "--pass-key")
-        assert.include(late.stderr, "EFFECT_AUTHN_KEY")
+        assert.include(late.stderr, "AUTHN_KEY")
       })))
 })
 

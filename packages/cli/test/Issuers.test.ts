@@ -68,7 +68,7 @@ describe("the issuer of an account", () => {
         // also where the next one lies in another place
         yield* home.run(
           ["login", "--storage", "encrypted-file", "--handle", "ada", "--password-stdin", "--revoke-previous"],
-          { input: password, env: { EFFECT_AUTHN_PASSPHRASE: "a passphrase of mine" } }
+          { input: password, env: { AUTHN_PASSPHRASE: "a passphrase of mine" } }
         )
         assert.strictEqual(yield* revoked, 2)
       })))

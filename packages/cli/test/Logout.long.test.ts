@@ -165,7 +165,7 @@ describe("what is left behind", () => {
     it.live(`and listed by no account, ends at the IAM when it is asked for (${dialect})`, () =>
       simulated({ rotation: "strict" }, (simulator, home) =>
         Effect.gen(function*() {
-          const env = { AUTHN_STORAGE: "encrypted-file", EFFECT_AUTHN_PASSPHRASE: "correct horse battery" }
+          const env = { AUTHN_STORAGE: "encrypted-file", AUTHN_PASSPHRASE: "correct horse battery" }
           for (const more of [{}, env]) {
             const signedIn = yield* login(
               {

@@ -143,21 +143,21 @@ describe("ReadyToken", () => {
       Effect.gen(function*() {
         const alone = path.join(home.directory, "alone.mjs")
         fs.copyFileSync(main, alone)
-        const EFFECT_AUTHN_KEY = Buffer.alloc(32, 7).toString("base64")
-        const keys = `${Buffer.alloc(32, 9).toString("base64")},${EFFECT_AUTHN_KEY.replaceAll("/", "_")}`
+        const AUTHN_KEY = Buffer.alloc(32, 7).toString("base64")
+        const keys = `${Buffer.alloc(32, 9).toString("base64")},${AUTHN_KEY.replaceAll("/", "_")}`
         for (
           const [name, dialect, options, env] of [
             ["one", "datalayer", [], {}],
             ["two", "genomcore", [], {}],
-            ["sealed", "datalayer", ["--storage", "encrypted-file"], { EFFECT_AUTHN_KEY }],
-            ["rotated", "genomcore", ["--storage", "encrypted-file"], { EFFECT_AUTHN_KEY }]
+            ["sealed", "datalayer", ["--storage", "encrypted-file"], { AUTHN_KEY }],
+            ["rotated", "genomcore", ["--storage", "encrypted-file"], { AUTHN_KEY }]
           ] as const
         ) {
           yield* login(home, simulator.issuer, dialect, ["--account", name, ...options], env)
           const args = ["token", "--account", name]
           const long = yield* home.run([...args, "--json"], { env })
           const { token } = JSON.parse(long.stdout)
-          const given = name === "rotated" ? { EFFECT_AUTHN_KEY: keys } : env
+          const given = name === "rotated" ? { AUTHN_KEY: keys } : env
           const short = yield* home.spawn(args, { main: alone, env: given })
           assert.deepStrictEqual([short.stdout, short.stderr, short.code], [`${token}\n`, "", 0], name)
         }
@@ -168,10 +168,10 @@ describe("ReadyToken", () => {
         const { file } = JSON.parse(fs.readFileSync(data(home, "accounts/sealed.json"), "utf8"))
         const find = (env: Record<string, string>) =>
           ReadyToken.find(["token", "--account", "sealed"], { HOME: home.directory, ...env }, "linux", Date.now())
-        assert.isDefined(find({ EFFECT_AUTHN_KEY }))
+        assert.isDefined(find({ AUTHN_KEY }))
         assert.isUndefined(find({}))
-        assert.isUndefined(find({ EFFECT_AUTHN_KEY: Buffer.alloc(32, 8).toString("base64") }))
-        assert.isUndefined(find({ EFFECT_AUTHN_KEY: "short" }))
+        assert.isUndefined(find({ AUTHN_KEY: Buffer.alloc(32, 8).toString("base64") }))
+        assert.isUndefined(find({ AUTHN_KEY: "short" }))
         const text = fs.readFileSync(file, "utf8")
         const { sealed, version } = JSON.parse(text)
         for (
@@ -180,7 +180,7 @@ describe("ReadyToken", () => {
           }, { nonce: "" }]
         ) {
           fs.writeFileSync(file, JSON.stringify({ version, sealed: { ...sealed, ...changed } }))
-          assert.isUndefined(find({ EFFECT_AUTHN_KEY }), Object.keys(changed).join())
+          assert.isUndefined(find({ AUTHN_KEY }), Object.keys(changed).join())
         }
       })))
 })

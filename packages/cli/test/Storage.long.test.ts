@@ -43,7 +43,7 @@ describe("places for the session", () => {
       Effect.gen(function*() {
         const without = yield* login(having(home, auto), simulator.issuer, "datalayer")
         assert.strictEqual(without.code, 1)
-        for (const word of ["@napi-rs/keyring is not installed", "EFFECT_AUTHN_KEY", "--storage plain-file"]) {
+        for (const word of ["@napi-rs/keyring is not installed", "AUTHN_KEY", "--storage plain-file"]) {
           assert.include(without.stderr, word)
         }
         const there = having(installed(home), auto)
@@ -54,12 +54,12 @@ describe("places for the session", () => {
         assert.isEmpty(yield* simulator.ledger, "no password was sent for a session that has no place")
       })))
 
-  it.live("EFFECT_AUTHN_KEY and a passphrase encrypt it, and without them it is not handed out", () =>
+  it.live("AUTHN_KEY and a passphrase encrypt it, and without them it is not handed out", () =>
     simulated({}, (simulator, home) =>
       Effect.gen(function*() {
         const ways = [
-          ["key", { ...auto, EFFECT_AUTHN_KEY: Buffer.alloc(32, 7).toString("base64") }, []],
-          ["phrase", { ...auto, EFFECT_AUTHN_PASSPHRASE: "a passphrase that is long" }, ["--storage", "encrypted-file"]]
+          ["key", { ...auto, AUTHN_KEY: Buffer.alloc(32, 7).toString("base64") }, []],
+          ["phrase", { ...auto, AUTHN_PASSPHRASE: "a passphrase that is long" }, ["--storage", "encrypted-file"]]
         ] as const
         for (const [name, env, flags] of ways) {
           const there = having(home, { ...env, AUTHN_ACCOUNT: name })
@@ -72,7 +72,7 @@ describe("places for the session", () => {
           assert.notInclude(everything(home), "accessToken")
           const locked = yield* home.run(["token", "--account", name])
           assert.deepStrictEqual([locked.code, locked.stdout], [1, ""], locked.stderr)
-          assert.include(locked.stderr, "EFFECT_AUTHN_KEY")
+          assert.include(locked.stderr, "AUTHN_KEY")
         }
       })))
 

@@ -21,7 +21,7 @@ export const make = (main: string) => {
     HOME: directory,
     XDG_DATA_HOME: path.join(directory, "data"),
     XDG_CONFIG_HOME: path.join(directory, "config"),
-    EFFECT_AUTHN_STORAGE: "plain-file",
+    AUTHN_STORAGE: "plain-file",
     DISPLAY: ":1",
     PATH: `${bin}:${process.env["PATH"]}`
   }

@@ -233,4 +233,9 @@ export * as User from "./session/User.ts"
 /**
  * @since 0.1.0
  */
+export * as Variable from "./Variable.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as WorkloadIdentity from "./login/WorkloadIdentity.ts"

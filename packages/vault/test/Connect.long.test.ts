@@ -25,7 +25,7 @@ const freePort = Effect.promise(() =>
 )
 
 const keys = EncryptionKeys.layerEnvironment().pipe(
-  Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { EFFECT_AUTHN_KEY: "A".repeat(43) } })))
+  Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { AUTHN_KEY: "A".repeat(43) } })))
 )
 
 /** Signs in at the provider as `name`, and allows what is asked. */

@@ -20,7 +20,7 @@ const issuers = { one: "https://one.example", two: "https://two.example" } as co
 type Name = keyof typeof issuers
 
 const keys = EncryptionKeys.layerEnvironment().pipe(
-  Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { EFFECT_AUTHN_KEY: "A".repeat(43) } })))
+  Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { AUTHN_KEY: "A".repeat(43) } })))
 )
 
 /** A sign-in page that everybody passes as the account which the code names; an answer for another state is refused. */

@@ -72,7 +72,7 @@ const places = Effect.fnUntraced(function*(policy: StoragePolicy.Policy) {
   }
   const isSafe = found.some(({ check, verdict }) => verdict === "good" && check !== "storage: plain-file")
   if (policy === "auto" && !isSafe) {
-    const advice = "set EFFECT_AUTHN_PASSPHRASE to encrypt sessions, or AUTHN_STORAGE=plain-file"
+    const advice = "set AUTHN_PASSPHRASE to encrypt sessions, or AUTHN_STORAGE=plain-file"
     found.push(
       (yield* Input.hasPerson)
         ? finding("storage: auto", "note", `authn login asks before it uses a plain file: ${advice}`)

@@ -46,11 +46,14 @@ export const exec = Command.make("exec", {
     const settings = yield* Settings.make()
     const isStored = Option.isNone(yield* EnvironmentToken.givenToken(settings))
     const token = Redacted.value((yield* CurrentToken.get(settings, { minTtl })).accessToken)
-    const keys = yield* Effect.forEach(EnvironmentToken.keyVariables, EnvironmentToken.setIn)
-    const isKeyKept = !passKey && keys.some(Option.isSome) &&
+    const isKeyKept = !passKey && (yield* EnvironmentToken.hasKey) &&
       Option.exists(settings.account, ({ place }) => place === "encrypted-file" || place === "sqlite")
     yield* Program.become(name, args, {
-      ...(passKey ? {} : Object.fromEntries(EnvironmentToken.keyVariables.map((key) => [key, undefined]))),
+      ...(passKey
+        ? {}
+        : Object.fromEntries(
+          EnvironmentToken.keyVariables.flatMap(EnvironmentToken.namesOf).map((key) => [key, undefined])
+        )),
       // Inside, the same account is meant, and its session renews what is given here.
       ...(isStored
         ? { AUTHN_ACCOUNT: settings.name, [EnvironmentToken.markVariable]: EnvironmentToken.mark(token, { isKeyKept }) }

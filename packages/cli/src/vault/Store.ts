@@ -113,7 +113,8 @@ export const keys = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Key, Failure, FileSystem.FileSystem | Scope.Scope> {
   const fs = yield* FileSystem.FileSystem
   if (Option.isSome(file)) return yield* made(Path.resolve(file.value), store)
-  if (Option.isSome(yield* EnvironmentToken.setIn("EFFECT_AUTHN_KEY"))) return Keys.layerEnvironment()
+  const variables = yield* Effect.forEach(EnvironmentToken.namesOf("AUTHN_KEY"), EnvironmentToken.setIn)
+  if (variables.some(Option.isSome)) return Keys.layerEnvironment()
   if (store.isShared) {
     return yield* usage(
       "no key: machines that share a store share its key, so give each the same --key-file (openssl rand -base64 32)"

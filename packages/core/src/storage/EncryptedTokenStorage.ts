@@ -161,7 +161,7 @@ const layerCodec = Layer.effect(TokenStorage.Codec, makeCodec).pipe(
  * import { EncryptedTokenStorage, EncryptionKeys, TokenStorage } from "@effect-authn/core"
  * import { ConfigProvider, Effect, Layer } from "effect"
  *
- * const variables = ConfigProvider.layer(ConfigProvider.fromEnv({ env: { EFFECT_AUTHN_KEY: "A".repeat(43) } }))
+ * const variables = ConfigProvider.layer(ConfigProvider.fromEnv({ env: { AUTHN_KEY: "A".repeat(43) } }))
  * const storage = EncryptedTokenStorage.layer(TokenStorage.layerMemory).pipe(
  *   Layer.provide(EncryptionKeys.layerEnvironment()),
  *   Layer.provide(variables)

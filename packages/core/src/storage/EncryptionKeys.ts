@@ -20,6 +20,7 @@ import * as Redacted from "effect/Redacted"
 import * as References from "effect/References"
 import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
+import * as Variable from "../Variable.ts"
 import { StorageKeyUnavailable } from "./TokenStorageError.ts"
 
 /**
@@ -46,7 +47,7 @@ export interface Key {
  * @since 0.1.0
  */
 export class EncryptionKeys extends Context.Service<EncryptionKeys, {
-  /** Where the key is, for people: `a key from EFFECT_AUTHN_KEY`, `a key in the macOS Keychain`. */
+  /** Where the key is, for people: `a key from AUTHN_KEY`, `a key in the macOS Keychain`. */
   readonly description: string
   /** What a storage with this key may call itself. */
   readonly atRest: "encrypted" | "keychain"
@@ -174,7 +175,7 @@ const fromText = (
   })
 
 /**
- * Keys from a variable of the environment (default `EFFECT_AUTHN_KEY`), written as `parse` says: for CI.
+ * Keys from a variable of the environment (default `AUTHN_KEY`), written as `parse` says: for CI.
  *
  * **Gotchas**
  *
@@ -195,10 +196,11 @@ const fromText = (
  * @category layers
  * @since 0.1.0
  */
-export const layerEnvironment = (variable = "EFFECT_AUTHN_KEY"): Layer.Layer<EncryptionKeys> =>
+export const layerEnvironment = (name?: string): Layer.Layer<EncryptionKeys> =>
   Layer.effect(
     EncryptionKeys,
     Effect.gen(function*() {
+      const variable = name ?? (yield* Variable.nameOf("AUTHN_KEY", "EFFECT_AUTHN_KEY"))
       // read here, since a caller's configuration is not the program's
       const text = yield* Effect.exit(Config.Redacted(variable))
       return yield* fromText(

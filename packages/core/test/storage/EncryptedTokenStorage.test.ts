@@ -4,7 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, ConfigProvider, Effect, Exit, Layer, Redacted, Stream } from "effect"
 import { Base64 } from "effect/encoding"
 
-const env = { EFFECT_AUTHN_KEY: Base64.encode(new Uint8Array(32).fill(9)) }
+const env = { AUTHN_KEY: Base64.encode(new Uint8Array(32).fill(9)) }
 const key = EncryptionKeys.layerEnvironment().pipe(Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env }))))
 
 TokenStorageSuite.suite(
@@ -29,7 +29,7 @@ describe("EncryptedTokenStorage", () => {
     Effect.gen(function*() {
       const storage = yield* TokenStorage.TokenStorage
       assert.strictEqual(storage.guarantees.atRest, "encrypted")
-      assert.strictEqual(storage.description, "memory, encrypted with a key from EFFECT_AUTHN_KEY")
+      assert.strictEqual(storage.description, "memory, encrypted with a key from AUTHN_KEY")
     }).pipe(Effect.provide(EncryptedTokenStorage.layer(TokenStorage.layerMemory).pipe(Layer.provide(key)))))
 
   it.effect("is not built over a storage that would write plain text", () =>

@@ -43,8 +43,7 @@ describe("a key from the environment", () => {
     Effect.gen(function*() {
       const both = yield* source
       const [first, second] = yield* Effect.forEach([one, two], (text) =>
-        Effect.flatMap(source, (keys) =>
-          keys.current).pipe(Effect.provide(environment({ EFFECT_AUTHN_KEY: text }))))
+        Effect.flatMap(source, (keys) => keys.current).pipe(Effect.provide(environment({ AUTHN_KEY: text }))))
       assert.strictEqual((yield* both.current).name, first!.name)
       const older = yield* both.named(second!.name)
       assert.deepStrictEqual(
@@ -53,15 +52,15 @@ describe("a key from the environment", () => {
         Option.some(bytesOf(2))
       )
       assert.isTrue(Option.isNone(yield* both.named("another")))
-    }).pipe(Effect.provide(environment({ EFFECT_AUTHN_KEY: `${one} ${two}` }))))
+    }).pipe(Effect.provide(environment({ AUTHN_KEY: `${one} ${two}` }))))
 
   it.effect("says which variable is missing or wrong, when it is needed", () =>
     Effect.gen(function*() {
       const missing = yield* Effect.provide(source, environment({}))
-      assert.include(yield* locked(missing.current), "EFFECT_AUTHN_KEY is not set")
-      const wrong = yield* Effect.provide(source, environment({ EFFECT_AUTHN_KEY: "canary-51c7" }))
+      assert.include(yield* locked(missing.current), "AUTHN_KEY is not set")
+      const wrong = yield* Effect.provide(source, environment({ AUTHN_KEY: "canary-51c7" }))
       const shown = yield* locked(wrong.available)
-      assert.include(shown, "EFFECT_AUTHN_KEY")
+      assert.include(shown, "AUTHN_KEY")
       assert.notInclude(shown, "canary")
     }))
 
@@ -70,7 +69,7 @@ describe("a key from the environment", () => {
       const key = yield* Effect.flatMap(source, (keys) => keys.current)
       const shown = `${Formatter.format(key)} ${Formatter.formatJson(key)} ${key.name}`
       assert.notInclude(shown, one.slice(0, 8))
-    }).pipe(Effect.provide(environment({ EFFECT_AUTHN_KEY: one }))))
+    }).pipe(Effect.provide(environment({ AUTHN_KEY: one }))))
 })
 
 describe("a key from a file", () => {

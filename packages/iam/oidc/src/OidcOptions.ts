@@ -8,6 +8,7 @@ import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import type * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
 import * as RefreshPolicy from "@effect-authn/core/session/RefreshPolicy"
 import * as Selection from "@effect-authn/core/session/Selection"
+import * as Variable from "@effect-authn/core/Variable"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -57,19 +58,20 @@ export interface OidcOptions {
 }
 
 /**
- * `OIDC_ISSUER`, `OIDC_CLIENT_ID`, and where they are set `OIDC_CLIENT_SECRET` (sent as `client_secret`),
- * `OIDC_SCOPES` (separated by spaces), `OIDC_AUDIENCE` and `OIDC_RESOURCE`.
+ * `AUTHN_ISSUER`, `AUTHN_CLIENT_ID`, and where they are set `AUTHN_CLIENT_SECRET` (sent as `client_secret`), `AUTHN_SCOPE`
+ * (separated by spaces), `AUTHN_AUDIENCE` and `AUTHN_RESOURCE`: the variables of the command. What is set only under the name
+ * that it had earlier (`OIDC_ISSUER`, and `OIDC_SCOPES`) is read with a note in the log.
  *
  * @category configuration
  * @since 0.1.0
  */
 export const fromEnvironment: Config.Config<OidcOptions> = Config.all({
-  issuer: Config.NonEmptyString("OIDC_ISSUER"),
-  clientId: Config.NonEmptyString("OIDC_CLIENT_ID"),
-  secret: Config.option(Config.Redacted("OIDC_CLIENT_SECRET")),
-  scopes: Config.option(Config.NonEmptyString("OIDC_SCOPES")),
-  audience: Config.option(Config.NonEmptyString("OIDC_AUDIENCE")),
-  resource: Config.option(Config.NonEmptyString("OIDC_RESOURCE"))
+  issuer: Variable.renamed("AUTHN_ISSUER", "OIDC_ISSUER", Config.NonEmptyString),
+  clientId: Variable.renamed("AUTHN_CLIENT_ID", "OIDC_CLIENT_ID", Config.NonEmptyString),
+  secret: Config.option(Variable.renamed("AUTHN_CLIENT_SECRET", "OIDC_CLIENT_SECRET", Config.Redacted)),
+  scopes: Config.option(Variable.renamed("AUTHN_SCOPE", "OIDC_SCOPES", Config.NonEmptyString)),
+  audience: Config.option(Variable.renamed("AUTHN_AUDIENCE", "OIDC_AUDIENCE", Config.NonEmptyString)),
+  resource: Config.option(Variable.renamed("AUTHN_RESOURCE", "OIDC_RESOURCE", Config.NonEmptyString))
 }).pipe(Config.map(({ audience, clientId, issuer, resource, scopes, secret }) => ({
   issuer,
   clientId,

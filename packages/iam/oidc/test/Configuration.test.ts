@@ -212,12 +212,12 @@ describe("options from the configuration", () => {
         assert.deepStrictEqual([iam.issuer, iam.clientId, iam.environment], [issuer, "cli", []])
         yield* OidcIam.OidcIam.use(({ clientCredentials }) => clientCredentials(Selection.none))
       }).pipe(Effect.provide(configured({
-        OIDC_ISSUER: issuer,
-        OIDC_CLIENT_ID: "cli",
-        OIDC_CLIENT_SECRET: "s3cret",
-        OIDC_SCOPES: " api:read  api:write",
-        OIDC_AUDIENCE: "https://api.example",
-        OIDC_RESOURCE: "urn:api"
+        AUTHN_ISSUER: issuer,
+        AUTHN_CLIENT_ID: "cli",
+        AUTHN_CLIENT_SECRET: "s3cret",
+        AUTHN_SCOPE: " api:read  api:write",
+        AUTHN_AUDIENCE: "https://api.example",
+        AUTHN_RESOURCE: "urn:api"
       })))
       assert.strictEqual(asked.at(-1)?.headers.authorization, `Basic ${Buffer.from("cli:s3cret").toString("base64")}`)
       assert.deepStrictEqual(last("/token"), {
@@ -238,7 +238,7 @@ describe("options from the configuration", () => {
           prompt: "consent"
         })
         yield* DeviceLogin.DeviceLogin.use((device) => device.begin())
-      }).pipe(Effect.provide(configured({ OIDC_ISSUER: issuer, OIDC_CLIENT_ID: "cli" })))
+      }).pipe(Effect.provide(configured({ AUTHN_ISSUER: issuer, AUTHN_CLIENT_ID: "cli" })))
       assert.isUndefined(asked.at(-1)?.headers.authorization)
       assert.deepStrictEqual(last("/device"), { scope: "openid profile email offline_access", client_id: "cli" })
     }))
@@ -262,8 +262,8 @@ describe("options from the configuration", () => {
 
   it.effect("that are missing or empty are named, and the secret is not", () =>
     Effect.gen(function*() {
-      const complete = { OIDC_ISSUER: "https://idp.example", OIDC_CLIENT_ID: "cli", OIDC_CLIENT_SECRET: "s3cret" }
-      for (const name of ["OIDC_ISSUER", "OIDC_CLIENT_ID"]) {
+      const complete = { AUTHN_ISSUER: "https://idp.example", AUTHN_CLIENT_ID: "cli", AUTHN_CLIENT_SECRET: "s3cret" }
+      for (const name of ["AUTHN_ISSUER", "AUTHN_CLIENT_ID"]) {
         for (const change of [{ [name]: "" }, { [name]: undefined }]) {
           const values = Object.fromEntries(
             Object.entries({ ...complete, ...change }).flatMap(([name, value]) =>

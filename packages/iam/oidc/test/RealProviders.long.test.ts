@@ -24,7 +24,7 @@ describe("a server that others wrote", { concurrent: false }, () => {
           const copy = yield* files.makeTempDirectoryScoped()
           const server = yield* run(kind)
           const { clientId, issuer } = server
-          const environment = { OIDC_ISSUER: issuer, OIDC_CLIENT_ID: clientId, OIDC_SCOPES: scopes.join(" ") }
+          const environment = { AUTHN_ISSUER: issuer, AUTHN_CLIENT_ID: clientId, AUTHN_SCOPE: scopes.join(" ") }
           const over = (directory: string) =>
             Layer.fresh(program).pipe(
               Layer.provide(Layer.succeed(BackgroundSleep.BackgroundSleep, () => Effect.never)),

@@ -20,7 +20,7 @@ describe("processes that share one expired session, under rotation", { concurren
       const children = yield* Effect.all(
         Array.from(
           { length: count },
-          () => renewer(directory, { lock, environment: { OIDC_ISSUER: issuer, OIDC_CLIENT_ID: "cli" } })
+          () => renewer(directory, { lock, environment: { AUTHN_ISSUER: issuer, AUTHN_CLIENT_ID: "cli" } })
         )
       )
       for (const { ready } of children) assert.strictEqual(yield* ready, "ready")

@@ -10,12 +10,12 @@ type Provider = OidcProvider.OidcProvider["Service"]
 
 const ofPeople = ({ publicClient }: Provider) => ({
   options: { clientId: publicClient.id },
-  environment: { OIDC_CLIENT_ID: publicClient.id }
+  environment: { AUTHN_CLIENT_ID: publicClient.id }
 })
 
 const ofPrograms = ({ resource, secretClient: { id, secret } }: Provider) => ({
   options: { clientId: id, clientAuthentication: { method: "client_secret_basic", secret } as const, resource },
-  environment: { OIDC_CLIENT_ID: id, OIDC_CLIENT_SECRET: Redacted.value(secret), OIDC_RESOURCE: resource }
+  environment: { AUTHN_CLIENT_ID: id, AUTHN_CLIENT_SECRET: Redacted.value(secret), AUTHN_RESOURCE: resource }
 })
 
 const sessions: ReadonlyArray<{
@@ -58,7 +58,7 @@ for (const { acts, farewell, name, of, renewal, strategy } of sessions) {
         const { environment, options } = of(provider)
         const program = filed(directory, () => options)
         const start = Effect.gen(function*() {
-          const started = yield* renewer(directory, { environment: { ...environment, OIDC_ISSUER: provider.issuer } })
+          const started = yield* renewer(directory, { environment: { ...environment, AUTHN_ISSUER: provider.issuer } })
           assert.strictEqual(yield* started.ready, "ready")
           return started
         })

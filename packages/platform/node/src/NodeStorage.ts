@@ -14,6 +14,7 @@ import {
   StorageUnavailable,
   TokenStorageError
 } from "@effect-authn/core/storage/TokenStorageError"
+import * as Variable from "@effect-authn/core/Variable"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -37,7 +38,7 @@ import * as NodeSqlite from "./NodeSqlite.ts"
  * @since 0.1.0
  */
 export interface Options {
-  /** Which place is used. Default: what `EFFECT_AUTHN_STORAGE` says, else `auto`. */
+  /** Which place is used. Default: what `AUTHN_STORAGE` says, else `auto`. */
   readonly policy?: StoragePolicy.Policy | undefined
   /**
    * The files are in `keychain`, `encrypted` and `sessions` below this directory. Default: `effect-authn` in the user's
@@ -56,7 +57,7 @@ export interface Options {
    * (`sessions.sqlite` in `sqlite` below the directory), and the key of encrypted files. Without it there is no `sqlite`.
    */
   readonly sql?: Layer.Layer<TokenStorage.TokenStorage | SessionLock, never, SqlClient> | undefined
-  /** The key of encrypted files, and of the SQLite file. Default: `EFFECT_AUTHN_KEY`, else `EFFECT_AUTHN_PASSPHRASE`, else none. */
+  /** The key of encrypted files, and of the SQLite file. Default: `AUTHN_KEY`, else `AUTHN_PASSPHRASE`, else none. */
   readonly key?: Layer.Layer<EncryptionKeys.EncryptionKeys> | undefined
   /**
    * Whether `auto` may store sessions in plain text when nothing better works; asked only then. Default: no. The policy
@@ -83,13 +84,14 @@ type Offer = StoragePolicy.Candidate["offer"]
 const refuse = (message: string): Effect.Effect<never, Refusal> => Effect.fail({ message })
 
 const keyOfEnvironment = Effect.gen(function*() {
-  const isSet = (name: string) => Effect.map(Effect.option(Config.Redacted(name)), Option.isSome)
-  if (yield* isSet("EFFECT_AUTHN_KEY")) return EncryptionKeys.layerEnvironment()
-  const passphrase = "EFFECT_AUTHN_PASSPHRASE"
+  const isSet = (name: string) => Effect.map(Effect.option(Config.NonEmptyString(name)), Option.isSome)
+  const key = yield* Variable.nameOf("AUTHN_KEY", "EFFECT_AUTHN_KEY")
+  if (yield* isSet(key)) return EncryptionKeys.layerEnvironment(key)
+  const passphrase = yield* Variable.nameOf("AUTHN_PASSPHRASE", "EFFECT_AUTHN_PASSPHRASE")
   return (yield* isSet(passphrase)) ? EncryptionKeys.layerPassphrase(Config.Redacted(passphrase)) : undefined
 })
 
-const noKey = refuse("there is no key: set EFFECT_AUTHN_KEY or EFFECT_AUTHN_PASSPHRASE")
+const noKey = refuse("there is no key: set AUTHN_KEY or AUTHN_PASSPHRASE")
 
 // One source for the question and for the storage, so that nobody is asked twice.
 const encrypted = (
@@ -155,22 +157,20 @@ const offers = Effect.fnUntraced(function*(options?: Options) {
   }
 })
 
-const policyOf = (options?: Options): Effect.Effect<StoragePolicy.Policy, Refusal> =>
-  options?.policy !== undefined
-    ? Effect.succeed(options.policy)
-    : Config.schema(StoragePolicy.Policy, variable).pipe(
-      Config.withDefault("auto" as const),
-      Effect.mapError(() => ({
-        message: `${variable} is none of ${
-          StoragePolicy.Policy.literals.join(", ")
-        }: set it to one of them, or unset it`
-      }))
-    )
-
-const variable = "EFFECT_AUTHN_STORAGE"
+const policyOf = Effect.fnUntraced(function*(options?: Options) {
+  if (options?.policy !== undefined) return options.policy
+  const variable = yield* Variable.nameOf("AUTHN_STORAGE", "EFFECT_AUTHN_STORAGE")
+  return yield* Config.schema(StoragePolicy.Policy, variable).pipe(
+    Config.withDefault("auto" as const),
+    Effect.mapError(() => ({
+      variable,
+      message: `${variable} is none of ${StoragePolicy.Policy.literals.join(", ")}: set it to one of them, or unset it`
+    }))
+  )
+})
 
 /** Without a policy there is no storage, and each use says so: building a layer fails for nobody who does not use it. */
-const misconfigured = ({ message }: Refusal) => {
+const misconfigured = ({ message, variable }: Refusal & { readonly variable: string }) => {
   const description = `storage by ${variable}`
   const fails = (method: string) =>
     Effect.fail(

@@ -23,11 +23,11 @@ const first = textOf(1)
 const second = textOf(2)
 
 // for the children
-process.env["EFFECT_AUTHN_KEY"] = first
+process.env["AUTHN_KEY"] = first
 
 const keys = (text: string) =>
   EncryptionKeys.layerEnvironment().pipe(
-    Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { EFFECT_AUTHN_KEY: text } })))
+    Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { AUTHN_KEY: text } })))
   )
 const storage = (directory: string, text: string) =>
   EncryptedTokenStorage.layer(FileTokenStorage.layer({ directory })).pipe(Layer.provide(keys(text)))

@@ -24,7 +24,7 @@ import { isQuiet } from "./renewal/measures.ts"
 
 const secret = Base64.encode(new Uint8Array(32).fill(3))
 // for the children
-process.env["EFFECT_AUTHN_KEY"] = secret
+process.env["AUTHN_KEY"] = secret
 
 // A keychain that has a key, or is locked.
 const keychain = (locked?: string): NonNullable<NodeStorage.Options["keychain"]> => ({ name }) =>
@@ -63,7 +63,7 @@ const suite = (policy: StoragePolicy.Policy, options: NodeStorage.Options = {}) 
     Layer.unwrap(Effect.gen(function*() {
       const fs = yield* FileSystem.FileSystem
       const directory = yield* fs.makeTempDirectoryScoped()
-      return program({ ...options, policy, directory }, { EFFECT_AUTHN_KEY: secret })
+      return program({ ...options, policy, directory }, { AUTHN_KEY: secret })
     })).pipe(Layer.provide(NodeFileSystem.layer))
   )
 
@@ -79,7 +79,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("NodeStorage", (it) =
 
   it.effect("prefers the keychain", () =>
     Effect.gen(function*() {
-      const { description, message, place } = yield* chosen({ keychain: keychain() }, { EFFECT_AUTHN_KEY: secret })
+      const { description, message, place } = yield* chosen({ keychain: keychain() }, { AUTHN_KEY: secret })
       assert.strictEqual(place, "keyring")
       assert.match(description, /^files in .*keychain, encrypted with a key in a fake keychain, "keychain"$/)
       assert.strictEqual(message, `sessions are kept in ${description} (keyring)`)
@@ -89,13 +89,13 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("NodeStorage", (it) =
     Effect.gen(function*() {
       const byKey = yield* chosen(
         { keychain: keychain("the keychain is locked") },
-        { EFFECT_AUTHN_KEY: secret, EFFECT_AUTHN_PASSPHRASE: "x" }
+        { AUTHN_KEY: secret, AUTHN_PASSPHRASE: "x" }
       )
       assert.deepStrictEqual([byKey.place, byKey.passedOver], ["encrypted-file", [
         { place: "keyring", reason: "the keychain is locked" }
       ]])
-      assert.include(byKey.message, "EFFECT_AUTHN_KEY")
-      const byPassphrase = yield* chosen({}, { EFFECT_AUTHN_PASSPHRASE: "x" })
+      assert.include(byKey.message, "AUTHN_KEY")
+      const byPassphrase = yield* chosen({}, { AUTHN_PASSPHRASE: "x" })
       assert.include(byPassphrase.message, "a key from a passphrase")
       assert.include(byPassphrase.message, "keyring was passed over: this program does not use the keychain")
     }))
@@ -107,7 +107,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("NodeStorage", (it) =
         asked += 1
         return true
       })
-      yield* chosen({ plainFiles }, { EFFECT_AUTHN_KEY: secret })
+      yield* chosen({ plainFiles }, { AUTHN_KEY: secret })
       assert.strictEqual(asked, 0)
       const warnings: Array<string> = []
       const listening = Logger.layer([Logger.make(({ message }) => warnings.push(String(message)))])
@@ -122,22 +122,22 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("NodeStorage", (it) =
         assert.deepStrictEqual(warnings, [message])
       }).pipe(Effect.provide(Layer.merge(program({ plainFiles, directory }), listening)))
       const refused = yield* Effect.flip(chosen({}))
-      assert.include(refused.message, "set EFFECT_AUTHN_KEY or EFFECT_AUTHN_PASSPHRASE")
+      assert.include(refused.message, "set AUTHN_KEY or AUTHN_PASSPHRASE")
       assert.include(refused.message, "does not store sessions in plain text")
     }))
 
-  it.effect("does what EFFECT_AUTHN_STORAGE says, unless the program has its own mind, and refuses what is no policy", () =>
+  it.effect("does what AUTHN_STORAGE says, unless the program has its own mind, and refuses what is no policy", () =>
     Effect.gen(function*() {
-      const env = { EFFECT_AUTHN_STORAGE: "memory" }
+      const env = { AUTHN_STORAGE: "memory" }
       assert.strictEqual((yield* chosen({ keychain: keychain() }, env)).place, "memory")
       assert.strictEqual((yield* chosen({ policy: "plain-file" }, env)).place, "plain-file")
-      const refused = yield* Effect.flip(chosen({}, { EFFECT_AUTHN_STORAGE: "keychain" }))
+      const refused = yield* Effect.flip(chosen({}, { AUTHN_STORAGE: "keychain" }))
       assert.strictEqual(
         refused.message,
-        "storage by EFFECT_AUTHN_STORAGE: EFFECT_AUTHN_STORAGE is none of auto, keyring, " +
+        "storage by AUTHN_STORAGE: AUTHN_STORAGE is none of auto, keyring, " +
           "encrypted-file, plain-file, memory: set it to one of them, or unset it"
       )
-      const pinned = yield* Effect.flip(chosen({ policy: "keyring" }, { EFFECT_AUTHN_KEY: secret }))
+      const pinned = yield* Effect.flip(chosen({ policy: "keyring" }, { AUTHN_KEY: secret }))
       assert.include(pinned.message, "keyring: this program does not use the keychain")
     }))
 
@@ -220,8 +220,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("NodeStorage", (it) =
     "a move that is killed at any call of the file system loses nothing, and can be done again",
     () =>
       Effect.gen(function*() {
-        const encrypted = (directory: string) =>
-          program({ directory, policy: "encrypted-file" }, { EFFECT_AUTHN_KEY: secret })
+        const encrypted = (directory: string) => program({ directory, policy: "encrypted-file" }, { AUTHN_KEY: secret })
         const plain = (directory: string) => program({ directory, policy: "plain-file" })
         for (let point = 0;; point += isQuiet ? 1 : 3) {
           const directory = yield* temporary
@@ -241,7 +240,7 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("NodeStorage", (it) =
               from: "plain-file",
               to: "encrypted-file"
             }),
-            ConfigProvider.layer(ConfigProvider.fromEnv({ env: { EFFECT_AUTHN_KEY: secret } }))
+            ConfigProvider.layer(ConfigProvider.fromEnv({ env: { AUTHN_KEY: secret } }))
           )
           assert.isTrue(Option.isNone(yield* Effect.provide(get(), plain(directory))))
           assert.strictEqual(generationOf(yield* Effect.provide(get(), encrypted(directory))), 5)

@@ -32,7 +32,7 @@ export const documents: { readonly [name: string]: string } = {
   "no grant": simple("None")
 }
 
-/** The key of the encrypted document, as `EFFECT_AUTHN_KEY` has it: 32 bytes of 9. */
+/** The key of the encrypted document, as `AUTHN_KEY` has it: 32 bytes of 9. */
 export const key = new Uint8Array(32).fill(9)
 
 /** A document that it encrypted with that key: the refresh token is `rt-1`. */

@@ -39,7 +39,7 @@ const mute = Effect.acquireRelease(
 const program = (directory: string, address: string | undefined, orders: ReadonlyArray<string>, env = {}) =>
   start(
     "program",
-    { DBUS_SESSION_BUS_ADDRESS: address, DISPLAY: undefined, EFFECT_AUTHN_KEY: secret, ...env },
+    { DBUS_SESSION_BUS_ADDRESS: address, DISPLAY: undefined, AUTHN_KEY: secret, ...env },
     directory,
     ...orders
   ).pipe(Effect.map((child) => ({
@@ -111,7 +111,7 @@ describe.runIf(isThere)("a keychain that fails", () => {
 
   it.live("one that is asked for by name is not passed over", () =>
     Effect.gen(function*() {
-      const child = yield* program(yield* temporary, undefined, ["put"], { EFFECT_AUTHN_STORAGE: "keyring" })
+      const child = yield* program(yield* temporary, undefined, ["put"], { AUTHN_STORAGE: "keyring" })
       assert.include((yield* child.said).error, "keyring: no keychain is running in this session")
     }))
 
@@ -119,7 +119,7 @@ describe.runIf(isThere)("a keychain that fails", () => {
     Effect.gen(function*() {
       const directory = yield* temporary
       const first = yield* service
-      const env = { EFFECT_AUTHN_STORAGE: "keyring" }
+      const env = { AUTHN_STORAGE: "keyring" }
       const running = yield* program(directory, first.address, ["put", "wait", "put"], env)
       assert.strictEqual((yield* running.said).value, 1)
       const files = () => Fs.readdirSync(Path.join(directory, "keychain")).filter((name) => name.endsWith(".json"))
@@ -138,7 +138,7 @@ describe.runIf(isThere)("a keychain that fails", () => {
     Effect.gen(function*() {
       const directory = yield* temporary
       const { address, busPid } = yield* service
-      const child = yield* program(directory, address, ["choose", "wait", "put"], { EFFECT_AUTHN_STORAGE: "keyring" })
+      const child = yield* program(directory, address, ["choose", "wait", "put"], { AUTHN_STORAGE: "keyring" })
       assert.strictEqual((yield* child.said).value?.place, "keyring")
       process.kill(busPid, "SIGSTOP")
       Fs.writeFileSync(Path.join(directory, "go"), "")
@@ -153,7 +153,7 @@ describe.runIf(isThere)("a keychain that fails", () => {
   it.live("a key that is gone leaves the session as it is", () =>
     Effect.gen(function*() {
       const directory = yield* temporary
-      const env = { EFFECT_AUTHN_STORAGE: "keyring" }
+      const env = { AUTHN_STORAGE: "keyring" }
       const [one, two] = [yield* service, yield* service]
       const writer = yield* program(directory, one.address, ["put"], env)
       assert.strictEqual((yield* writer.said).value, 1)

@@ -16,7 +16,7 @@ import { pool } from "./postgres.ts"
 import * as RateLimiterStore from "./RateLimiterStore.ts"
 
 const key = EncryptionKeys.layerEnvironment().pipe(
-  Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { EFFECT_AUTHN_KEY: "A".repeat(43) } })))
+  Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { AUTHN_KEY: "A".repeat(43) } })))
 )
 
 // One server for the file; each suite has tables of its own, and each build of a layer a pool of its own.

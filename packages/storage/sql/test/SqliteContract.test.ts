@@ -15,7 +15,7 @@ import * as Path from "node:path"
 import * as RateLimiterStore from "./RateLimiterStore.ts"
 
 const key = EncryptionKeys.layerEnvironment().pipe(
-  Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { EFFECT_AUTHN_KEY: "A".repeat(43) } })))
+  Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { AUTHN_KEY: "A".repeat(43) } })))
 )
 
 const directory = Fs.mkdtempSync(Path.join(Os.tmpdir(), "effect-authn-sqlite-"))

@@ -1,5 +1,5 @@
 // A program whose session lies in files. It does what each line of its standard input says, and prints what came of it.
-// OIDC_ISSUER and its like name the provider; `unlocked` takes the lock out.
+// AUTHN_ISSUER and its like name the provider; `unlocked` takes the lock out.
 import * as AuthManager from "@effect-authn/core/AuthManager"
 import * as SessionLock from "@effect-authn/core/storage/SessionLock"
 import * as OidcIam from "@effect-authn/iam-oidc/OidcIam"
