@@ -35,17 +35,20 @@ export const ofAccount = Effect.fnUntraced(function*(name: string) {
   const account = yield* Account.get(name)
   if (Option.isNone(account)) return []
   const { place } = account.value
+  const data = yield* Account.directory
   const fs = yield* FileSystem.FileSystem
   const short = yield* Output.short
   const [key] = AccountServices.sessionKeys(account.value)
-  const directoryIn = (place: Account.Account["place"]) =>
-    Effect.map(LeftBehind.fileOf(place, key), Option.map(Path.dirname))
-  const own = yield* directoryIn(place)
+  const own = yield* LeftBehind.fileOf(place, key)
   const lines = [
-    Option.match(own, {
-      onNone: () => "Its session was kept in memory, and ended with its program.",
-      onSome: (directory) => `Looked in ${short(directory)} (${place}).`
-    })
+    place === "memory"
+      ? "Its session was kept in memory, and ended with its program."
+      : `Looked in ${
+        short(Option.match(own, {
+          onNone: () => Path.join(data, place),
+          onSome: Path.dirname
+        }))
+      } (${place}).`
   ]
   for (const other of places) {
     const file = yield* LeftBehind.fileOf(other, key)

@@ -84,7 +84,7 @@ describe("places for the session", () => {
         assert.match(bare.stderr, /sqlite: there is no key/)
         assert.isEmpty(yield* simulator.ledger)
 
-        const env = { ...auto, EFFECT_AUTHN_KEY: Buffer.alloc(32, 7).toString("base64") }
+        const env = { ...auto, AUTHN_KEY: Buffer.alloc(32, 7).toString("base64") }
         const there = having(home, env)
         const signedIn = yield* login(there, simulator.issuer, "genomcore", ["--storage", "sqlite"])
         assert.strictEqual(signedIn.code, 0, signedIn.stderr)

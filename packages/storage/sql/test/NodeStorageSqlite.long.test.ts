@@ -20,7 +20,7 @@ const temporary = Effect.acquireRelease(
 
 const secret = Buffer.alloc(32, 7).toString("base64")
 
-const storage = (directory: string, env: Record<string, string> = { EFFECT_AUTHN_KEY: secret }) =>
+const storage = (directory: string, env: Record<string, string> = { AUTHN_KEY: secret }) =>
   NodeStorage.layer({ policy: "sqlite", directory, sql: SqlTokenStorage.layer() }).pipe(
     Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env })))
   )
@@ -39,7 +39,7 @@ describe("NodeStorage on SQLite", () => {
     Effect.gen(function*() {
       const directory = yield* temporary
       const child = Path.join(import.meta.dirname, "children/counter.ts")
-      const env = { PATH: process.env["PATH"], EFFECT_AUTHN_KEY: secret }
+      const env = { PATH: process.env["PATH"], AUTHN_KEY: secret }
       yield* Effect.forEach(Array.from({ length: 6 }), () =>
         Effect.gen(function*() {
           const { ended } = yield* TestProcess.start(child, [directory, "10"], env)
