@@ -46,7 +46,7 @@ export const ofAccount = Effect.fnUntraced(function*(name: string) {
       : `Looked in ${
         short(Option.match(own, {
           onNone: () => Path.join(data, place),
-          onSome: Path.dirname
+          onSome: (file) => Path.dirname(file)
         }))
       } (${place}).`
   ]
