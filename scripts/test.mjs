@@ -1,6 +1,6 @@
-// Proves the product. Without arguments: build, types, then lint and unused code beside the tests, with the coverage of
-// core. `--long`: the tests that start real servers, browsers and other runtimes, or play long. Other arguments are
-// Vitest's, and only its tests run: `npm test -- --project core`.
+// Proves the product. Without arguments: build, types, then the tests, with the coverage of core. `--long`: lint and unused
+// code beside the tests that start real servers, browsers and other runtimes, or play long. Other arguments are Vitest's,
+// and only its tests run: `npm test -- --project core`.
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -74,17 +74,19 @@ const everything = async () => {
     const failed = await npm(name, script)
     if (failed.length > 0) return failed
   }
-  const checks = Promise.all([npm("lint", "lint", { beside: true }), npm("unused code", "knip", { beside: true })])
   const core = await vitest("tests of core", "--coverage", "--project=core")
   const others = await vitest("tests of the others", "--project=!core", "--project=!*:long")
-  return [...(await checks).flat(), ...core, ...covered(), ...others]
+  return [...core, ...covered(), ...others]
 }
 
 const long = async (args) => {
   // What is packed has to be built.
   const failed = await npm("build", "build")
-  const isChosen = args.some((arg) => arg.startsWith("--project"))
-  return failed.length > 0 ? failed : vitest("long tests", ...(isChosen ? args : ["--project=*:long", ...args]))
+  if (failed.length > 0) return failed
+  if (args.some((arg) => arg.startsWith("--project"))) return vitest("long tests", ...args)
+  const checks = Promise.all([npm("lint", "lint", { beside: true }), npm("unused code", "knip", { beside: true })])
+  const tests = await vitest("long tests", "--project=*:long", ...args)
+  return [...(await checks).flat(), ...tests]
 }
 
 const [, , ...args] = process.argv

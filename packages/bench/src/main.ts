@@ -20,6 +20,10 @@ const benches = new Map<string, { readonly about: string; readonly load: () => P
       about: "keep sessions, beside google-auth-library, msal-node and the Azure token cycler",
       load: () => import("./renewal.ts")
     }],
+    ["storages", {
+      about: "read, write, open and renew a session in each storage, and 64 processes over one",
+      load: () => import("./storages.ts")
+    }],
     ["command", {
       about: "how long authn takes, beside plain scripts that do the same",
       load: () => Promise.resolve(script("token.mjs"))

@@ -80,7 +80,11 @@ export const tokenServer = Effect.gen(function*() {
     }
     answered += 1
     const isOpenId = (form.get("scope") ?? "").includes("openid")
-    return answer(response, 200, isOpenId ? { ...document, id_token: idToken(form.get("refresh_token")!) } : document)
+    return answer(
+      response,
+      200,
+      isOpenId ? { ...document, id_token: idToken(form.get("refresh_token")!.split("/")[0]!) } : document
+    )
   }
 
   const server = createServer((request, response) => {

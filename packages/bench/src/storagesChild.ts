@@ -1,0 +1,66 @@
+// A process of its own over a session in a storage that it shares: it asks for a token when it is told to, and says what
+// came of it.
+import { AuthManager } from "@effect-authn/core/AuthManager"
+import { Clock, Context, Effect, Layer, References, type Scope } from "effect"
+import { writeSync } from "node:fs"
+import type { Outcome } from "./renewalProcesses.ts"
+import type { Place } from "./storagesOurs.ts"
+
+export interface Orders {
+  readonly kind: Place["kind"] | "SET NX PX worker, Redis" | "MSAL, distributed cache, Redis"
+  readonly place: string
+  readonly origin: string
+}
+
+const opener = (
+  { kind, origin, place }: Orders
+): Effect.Effect<Effect.Effect<unknown, unknown>, unknown, Scope.Scope> => {
+  switch (kind) {
+    case "SET NX PX worker, Redis":
+      return Effect.promise(async () => {
+        const Peers = await import("./storagesPeers.ts")
+        const ask = Peers.worker(await Peers.redis(place), origin, "expired")
+        return Effect.tryPromise(() => ask())
+      })
+    case "MSAL, distributed cache, Redis":
+      return Effect.promise(async () => {
+        const [Peers, { msalAccount, msalAsk }] = await Promise.all([
+          import("./storagesPeers.ts"),
+          import("./renewalPeers.ts")
+        ])
+        const client = Peers.msal(await Peers.redis(place), origin, "expired")
+        const account = await msalAccount(client)
+        return Effect.tryPromise(() => msalAsk(client, account))
+      })
+    default:
+      return Effect.gen(function*() {
+        const [Ours, { storage }] = yield* Effect.promise(() =>
+          Promise.all([import("./renewalOurs.ts"), import("./storagesOurs.ts")])
+        )
+        const context = yield* Layer.build(Ours.program(origin, storage({ kind, place })))
+        const { token } = Context.get(context, AuthManager)
+        // as a value: it is asked for when the process is told to
+        return Effect.suspend(() => token)
+      })
+  }
+}
+
+const say = (line: string) => Effect.sync(() => writeSync(1, `${line}\n`))
+
+const told = Effect.callback<void>((resume) => {
+  process.stdin.once("data", () => {
+    process.stdin.destroy()
+    resume(Effect.void)
+  })
+})
+
+await Effect.gen(function*() {
+  const ask = yield* opener(JSON.parse(process.argv[2]!))
+  yield* say("ready")
+  yield* told
+  const began = yield* Clock.monotonicTimeNanos
+  const { _tag } = yield* Effect.result(ask)
+  const millis = Number((yield* Clock.monotonicTimeNanos) - began) / 1e6
+  yield* say(JSON.stringify({ isToken: _tag === "Success", millis } satisfies Outcome))
+}).pipe(Effect.scoped, Effect.provideService(References.LogToStderr, true), Effect.runPromise)
+process.exit(0)
