@@ -1,17 +1,30 @@
 // The examples of the documentation do what the documentation says.
-import { type AuthError, AuthManager, AuthStrategy, IamClient, SessionKeeper, TokenStorage } from "@effect-authn/core"
+import {
+  type AuthError,
+  AuthManager,
+  AuthStrategy,
+  IamClient,
+  Selection,
+  SessionKeeper,
+  SessionKey,
+  TokenStorage
+} from "@effect-authn/core"
 import { IamClientSuite, IamSimulator, ScriptedIam, TokenStorageSuite } from "@effect-authn/testing"
+import { RestPolicy, Vault } from "@effect-authn/vault"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigProvider, Effect, FileSystem, Layer, Option, Redacted } from "effect"
+import { ConfigProvider, Context, Effect, FileSystem, Layer, Option, Redacted } from "effect"
+import { TestRunner } from "effect/cluster"
 import { FetchHttpClient, HttpClient, HttpClientResponse } from "effect/http"
 import { KeyValueStore } from "effect/persistence"
+import { TestClock } from "effect/testing"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as KeyValueStorage from "../../docs/examples/key-value-storage.ts"
 import * as TinyIam from "../../docs/examples/tiny-iam.ts"
 import { tokenFile, tokenFileOrStored } from "../../docs/examples/token-file.ts"
 import * as TwoIams from "../../docs/examples/two-iams.ts"
+import * as VaultInACluster from "../../docs/examples/vault-in-a-cluster.ts"
 import { run } from "./run.ts"
 
 // Registers its own tests.
@@ -217,6 +230,39 @@ describe("one program text, two dialects", () => {
         assert.deepStrictEqual([...new Set(ledger.map(({ subject }) => subject))], ["ada"])
       }).pipe(Effect.provide(IamSimulator.layer())))
   }
+})
+
+describe("a vault in a cluster", () => {
+  it.effect("renews what is due at rest, on the runner that has the sweeper", () =>
+    Effect.gen(function*() {
+      const iam = yield* Layer.build(ScriptedIam.layer({ rotation: "strict", lifetime: "1 minute" }))
+      const client = Context.get(iam, IamClient.IamClient)
+      const stored = yield* Layer.build(
+        Layer.provide(TokenStorage.layerMemory, RestPolicy.layer({ renewIdle: "3 minutes", spread: 0 }))
+      )
+      const vault = yield* Layer.build(
+        Layer.provide(
+          Vault.layer({ providers: [Layer.succeed(IamClient.IamClient, client)], keepOpen: "1 second" }),
+          Layer.succeedContext(stored)
+        )
+      )
+      const issued = yield* client.login(
+        { _tag: "Password", handle: "ada", password: ScriptedIam.password },
+        Selection.none
+      )
+      const key = SessionKey.SessionKey.make({ issuer: client.issuer, clientId: client.clientId, account: "ada" })
+      yield* Context.get(vault, Vault.Vault).put(key, issued)
+      yield* Layer.build(
+        VaultInACluster.sweeper.pipe(
+          Layer.provide(Layer.succeedContext(Context.merge(vault, stored))),
+          Layer.provide(TestRunner.layer)
+        )
+      )
+      yield* TestClock.adjust("2 minutes")
+      assert.strictEqual(yield* Context.get(iam, ScriptedIam.ScriptedIam).count("renew"), 0)
+      yield* TestClock.adjust("90 seconds")
+      assert.strictEqual(yield* Context.get(iam, ScriptedIam.ScriptedIam).count("renew"), 1)
+    }))
 })
 
 describe("one program, two IAMs", () => {
