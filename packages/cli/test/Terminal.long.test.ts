@@ -270,17 +270,26 @@ describe("at a terminal", () => {
   it.live("takes a pasted address where neither a browser nor a code helps", () =>
     simulated({}, (simulator, home) =>
       Effect.gen(function*() {
-        const [tell, hear] = [path.join(home.directory, "tell"), path.join(home.directory, "hear")]
+        const [tell, hear, again] = ["tell", "hear", "again"].map((name) => path.join(home.directory, name))
         const args = ["login", "--dialect", "datalayer", "--issuer", simulator.issuer, "--browser"]
+        const script = [
+          ["(http:\\S+)\\s[\\s\\S]*paste it here:", { tell: tell!, hear: hear! }],
+          ["(That was not it): that is the address to open[\\s\\S]*paste it here:", { tell: tell!, hear: again! }]
+        ] as const
         const [{ code, shown }] = yield* Effect.all([
-          atTerminal(home, args, [["(http:\\S+)\\s[\\s\\S]*paste it here:", { tell, hear }]], {
+          atTerminal(home, args, script, {
             atOnce: true,
             env: { SSH_CONNECTION: "127.0.0.1 1 127.0.0.1 2", DISPLAY: ":0" }
           }),
-          // The browser of another machine, where nobody listens at the address that it ends at.
-          written(tell, /(.+)\n/).pipe(
+          // The browser of another machine, where nobody listens at the address that it ends at. The person pastes the
+          // wrong one first, then the right one out of a mail.
+          written(tell!, /(.+)\n/).pipe(
+            Effect.tap((url) => answer(hear!, `${url}\r`)),
             Effect.flatMap((url) => visit(url, ({ port }) => port === "49321")),
-            Effect.tap(({ url }) => answer(hear, `${url}\r`))
+            Effect.tap(({ url }) => {
+              const quoted = `<"${url.replaceAll("&", "&amp;")}">`
+              return answer(again!, `${quoted.slice(0, 70)}\r ${quoted.slice(70)}\r`)
+            })
           )
         ], { concurrency: 2 })
         assert.strictEqual(code, 0, shown)

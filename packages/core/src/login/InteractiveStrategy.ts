@@ -12,6 +12,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import { type AuthError, InvalidCredentials, LoginTimedOut, type NoCredentials } from "../AuthError.ts"
 import { BrowserLogin } from "../iam/BrowserLogin.ts"
 import { DeviceLogin } from "../iam/DeviceLogin.ts"
@@ -22,6 +23,7 @@ import * as Session from "../session/Session.ts"
 import { type AuthStrategy, firstOfWith, noCredentials, provide, type StrategyContext } from "./AuthStrategy.ts"
 import { Browser, type BrowserNotOpened } from "./Browser.ts"
 import { CallbackServer } from "./CallbackServer.ts"
+import * as Pasted from "./internal/pasted.ts"
 import { LoginPrompt, Notice } from "./LoginPrompt.ts"
 
 /**
@@ -164,7 +166,8 @@ export const device = (): AuthStrategy<DeviceLogin | LoginPrompt> => ({
 
 /**
  * Shows an address that the person opens in any browser, also on another machine, and asks for the address where that
- * browser ends, which this machine cannot receive. `redirectUri` is where that is: nothing should listen there, and the
+ * browser ends, which this machine cannot receive. Quotes, line breaks and escapes around and in it do no harm; what cannot
+ * be it is asked for again, and the login goes on. `redirectUri` is where the browser ends: nothing should listen there, and the
  * IAM has to know it; `http://127.0.0.1:49321/callback` unless told.
  *
  * **When to use**
@@ -206,22 +209,34 @@ export const manual = (
       "manual",
       login.begin({ ...begun(context, options), redirectUri })
     )
-    const pasted = yield* within(
-      context,
-      options,
-      prompt.ask(Notice.cases.PasteCallback.make({ url })),
-      "start again, and paste the address where the browser ends"
-    )
-    const address = Option.match(pasted, { onNone: () => "", onSome: (line) => Redacted.value(line).trim() })
-    if (address === "") return yield* noCredentials(context, "manual", "nothing was pasted")
-    if (!URL.canParse(address, redirectUri)) {
-      return yield* new InvalidCredentials({ key: context.key, detail: "what was pasted is not an address" })
+    const asked = { redirectUri: pending.redirectUri, url, state: pending.state }
+    let notice: Notice = Notice.cases.PasteCallback.make({ url })
+    let problem = ""
+    for (let left = mostPastes; left > 0; left--) {
+      const pasted = yield* within(
+        context,
+        options,
+        prompt.ask(notice),
+        "start again, and paste the address where the browser ends"
+      )
+      if (Option.isNone(pasted)) return yield* noCredentials(context, "manual", "nothing was pasted")
+      const address = Pasted.read(Redacted.value(pasted.value), asked)
+      if (Result.isSuccess(address)) {
+        const completed = yield* Effect.result(login.complete(pending, address.success.callbackUrl))
+        if (Result.isSuccess(completed)) return sessionFrom(context, completed.success, "manual")
+        // What does not even have our state was refused before anything was sent.
+        const { failure } = completed
+        if (address.success.isWhole || failure.reason._tag !== "CredentialsRefused") return yield* failure
+      }
+      problem = Result.isFailure(address) ? address.failure : "it is not all there"
+      notice = Notice.cases.PasteAgain.make({ problem })
     }
-    const callbackUrl = new URL(address, redirectUri).href
-    const issued = yield* login.complete(pending, callbackUrl)
-    return sessionFrom(context, issued, "manual")
+    return yield* new InvalidCredentials({ key: context.key, detail: `what was pasted cannot be used: ${problem}` })
   })
 })
+
+// A person would have left by then: this is a program that pastes.
+const mostPastes = 20
 
 /**
  * Chooses: the browser where one can open in front of the person, else a device code where the IAM has them, else a

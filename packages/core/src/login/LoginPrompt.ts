@@ -18,6 +18,7 @@ import * as Schema from "effect/Schema"
  * - `BrowserNotOpened`: it did not, so the person has to open `url`.
  * - `EnterCode`: `userCode` has to be entered at `verificationUri`, on any device.
  * - `PasteCallback`: `url` has to be opened in any browser, and the address where it ends has to be pasted.
+ * - `PasteAgain`: what was pasted was not that address, for the reason `problem`.
  *
  * @category models
  * @since 0.1.0
@@ -32,7 +33,8 @@ export const Notice = Schema.TaggedUnion({
     verificationUriComplete: Schema.Option(Schema.String),
     expiresAt: Schema.DateTimeUtc
   },
-  PasteCallback: { url: Schema.String }
+  PasteCallback: { url: Schema.String },
+  PasteAgain: { problem: Schema.String }
 })
 
 /**
@@ -80,7 +82,7 @@ export class LoginPrompt extends Context.Service<LoginPrompt, {
   readonly obstacle: Effect.Effect<Option.Option<string>>
   /** Tells something, and does not wait for the person. */
   readonly show: (notice: Notice) => Effect.Effect<void>
-  /** Shows a notice and waits for one line, which may hold a secret; `None` when the person leaves. */
+  /** Shows a notice and waits for an answer, which may hold a secret; `None` when the person leaves. */
   readonly ask: (notice: Notice) => Effect.Effect<Option.Option<Redacted.Redacted>>
 }>()("@effect-authn/core/login/LoginPrompt") {}
 
@@ -119,7 +121,11 @@ export const text = (notice: Notice): string =>
     },
     PasteCallback: ({ url }) =>
       `Open this address in a browser on any machine and sign in:\n\n  ${plain(url)}\n\n` +
-      `The browser ends at a page that it cannot open. Copy that page's whole address, and paste it here:`
+      `The browser ends at a page that it cannot open. Copy that page's whole address, and paste it here:`,
+    PasteAgain: ({ problem }) =>
+      `That was not it: ${
+        plain(problem)
+      }. Copy the whole address of the page where the browser ends, and paste it here:`
   })
 
 const plain = (text: string): string => text.replace(/\p{C}+/gu, "")

@@ -29,7 +29,8 @@ interface World {
   readonly comes?: boolean
   readonly device?: "none" | "unsupported" | "good"
   readonly nobody?: string
-  readonly pasted?: string
+  /** What is pasted; of several, one after the other. */
+  readonly pasted?: string | ReadonlyArray<string>
   readonly denied?: boolean
   /** When somebody else opens the page with which the login begins. */
   readonly sharedAfter?: Duration.Input
@@ -142,8 +143,9 @@ const world = (
       show: (notice) => Effect.sync(() => told.push(notice)),
       ask: (notice) =>
         Effect.sync(() => {
-          told.push(notice)
-          return Option.map(Option.fromNullishOr(pasted), (line) => Redacted.make(line))
+          const at = told.push(notice) - 1
+          const line = typeof pasted === "string" ? pasted : pasted?.[at]
+          return Option.map(Option.fromNullishOr(line), (line) => Redacted.make(line))
         })
     }),
     device === "none" ? Layer.empty : Layer.succeed(DeviceLogin.DeviceLogin, {
@@ -305,6 +307,101 @@ describe("manual", () => {
         assert.deepStrictEqual(log, ["complete http://127.0.0.1:49321/callback?code=c&state=s1"])
         assert.deepStrictEqual(notices, ["PasteCallback"])
       }
+    }).pipe(Effect.provide(setup())))
+
+  const good = "http://127.0.0.1:49321/callback?code=a%2Fb&state=s1&iss=https%3A%2F%2Fiam.example"
+
+  it.effect("takes an address as mail, chats, terminals and other programs make it", () =>
+    Effect.gen(function*() {
+      const escaped = good.replaceAll("&", "&amp;")
+      const ways = [
+        good,
+        `"${good}"`,
+        `'${good}'`,
+        `\`${good}\``,
+        `<${good}>`,
+        `<"${good}">`,
+        `(${good})`,
+        `[the page](${good})`,
+        `“${good}”`,
+        `‘${good}’,`,
+        `«${good}»;`,
+        `  \t${good} \r\n`,
+        `\ufeff${good}\u200b`,
+        `\u202a${good}\u202c`,
+        `\u00a0${good}\u00a0`,
+        escaped,
+        escaped.replaceAll("&amp;", "&amp;amp;"),
+        good.replaceAll("&", "&#38;"),
+        good.replaceAll("&", "&#x26;"),
+        `&lt;${escaped}&gt;`,
+        `&quot;${escaped}&quot;`,
+        good.replaceAll("&", "\\u0026"),
+        good.replaceAll("/", "\\/"),
+        good.replaceAll(/[?&=]/g, "\\$&"),
+        good.replace("code", "co\nde"),
+        good.replaceAll(/(.{20})/g, "$1\r\n"),
+        good.replaceAll(/(.{20})/g, "$1\n   "),
+        `> ${good.slice(0, 40)}\n> ${good.slice(40)}`,
+        good.replace("state", "sta te"),
+        `Location: ${good}`,
+        `GET ${new URL(good).pathname}${new URL(good).search}`,
+        `${good}#`,
+        `${good}#_=_`,
+        good.replace("http://", ""),
+        good.replace("http://127.0.0.1", "localhost"),
+        good.replace("127.0.0.1", "localhost").replace("http", "HTTP"),
+        new URL(good).search,
+        new URL(good).search.slice(1),
+        encodeURIComponent(good)
+      ]
+      for (const pasted of ways) {
+        const { log, notices } = yield* login(InteractiveStrategy.manual(), { pasted })
+        assert.deepStrictEqual(log, [`complete ${good}`], JSON.stringify(pasted))
+        assert.deepStrictEqual(notices, ["PasteCallback"])
+      }
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("asks again for what cannot be the address, says why without a word of it, and goes on", () =>
+    Effect.gen(function*() {
+      const rubbish: ReadonlyArray<readonly [pasted: string, problem: string]> = [
+        ["", "nothing in it"],
+        [" \n\u200b\"\"", "nothing in it"],
+        ["hunter2", "not the address"],
+        ["javascript:alert('hunter2')", "not the address"],
+        ["https://example.com/hunter2", "not the address"],
+        ["http://127.0.0.1:49321/callback", "not the address"],
+        ["http://127.0.0.1:49321/callback?", "not the address"],
+        ["http://[hunter2", "not the address"],
+        ["http://127.0.0.1:49321/callback?code=hunter2&state=s", "not all there"],
+        ["http://127.0.0.1:49321/callback?code=hunter2&state=another", "another sign-in"],
+        ["http://127.0.0.1:49321/callback?code=hunter2&state=s1&state=s1", "another sign-in"],
+        [`${issuer}/authorize?client_id=hunter2&state=s1`, "the address to open"]
+      ]
+      const { log, result, told } = yield* login(InteractiveStrategy.manual(), {
+        pasted: [...rubbish.map(([text]) => text), good]
+      })
+      assert.strictEqual(Result.getOrThrow(result).strategy, "manual")
+      assert.deepStrictEqual(log, [`complete ${good}`], "nothing else was tried")
+      for (const [at, [, problem]] of rubbish.entries()) {
+        const text = LoginPrompt.text(told[at + 1]!)
+        assert.include(text, problem)
+        assert.include(text, "paste it here")
+        assert.notInclude(text, "hunter2")
+      }
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("asks again where the dialect refuses what has no state, and not where the IAM has said no", () =>
+    Effect.gen(function*() {
+      const cut = yield* login(InteractiveStrategy.manual(), { denied: true, pasted: ["?code=c", "?state=s1", good] })
+      assert.deepStrictEqual(cut.notices, ["PasteCallback", "PasteAgain", "PasteAgain"])
+      assert.strictEqual(error(cut.result)._tag, "InvalidCredentials")
+      assert.include(error(cut.result).message, "access_denied")
+      const left = yield* login(InteractiveStrategy.manual(), { pasted: ["nothing"] })
+      assert.strictEqual(error(left.result)._tag, "NoCredentials")
+      const machine = yield* login(InteractiveStrategy.manual(), { pasted: "hunter2" })
+      assert.strictEqual(error(machine.result)._tag, "InvalidCredentials")
+      assert.notInclude(error(machine.result).message, "hunter2")
     }).pipe(Effect.provide(setup())))
 
   it.effect("has nothing to try when nobody answers, or nobody can", () =>

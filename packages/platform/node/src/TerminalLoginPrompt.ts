@@ -12,6 +12,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Terminal from "effect/Terminal"
 import * as Readline from "node:readline"
+import * as Timers from "node:timers"
 
 /**
  * Makes the prompt. Notices go to the standard error, so that the standard output stays the program's own; answers are
@@ -52,16 +53,31 @@ export const layer: Layer.Layer<LoginPrompt.LoginPrompt> = Layer.effect(
   )
 ).pipe(Layer.provide(NodeTerminal.layer))
 
+// Nobody types a second line within this time, and no paste takes it.
+const pasteMillis = 100
+
 // A terminal that collects a line by itself cuts it (Linux after 4,095 characters, macOS after 1,024), and the address of
 // a callback may be longer. `readline` reads key by key.
+// What is pasted with line breaks comes as several lines, all at once: they are one answer.
 const readLongLine = Effect.callback<string, Terminal.QuitError>((resume) => {
   const { stderr: output, stdin: input } = process
   const reader = Readline.createInterface({ input, output, terminal: true, prompt: "> " })
-  reader.once("line", (line) => {
-    resume(Effect.succeed(line))
-    reader.close()
+  const lines: Array<string> = []
+  const answer = () => {
+    // The rest of a paste whose last line has no end: the person ends it.
+    if (reader.line === "") reader.close()
+  }
+  let waiting: NodeJS.Timeout | undefined
+  reader.on("line", (line) => {
+    lines.push(line)
+    clearTimeout(waiting)
+    waiting = Timers.setTimeout(answer, pasteMillis)
   })
-  reader.once("close", () => resume(Effect.fail(new Terminal.QuitError({}))))
+  // Only now may the next question have the terminal.
+  reader.once("close", () => {
+    clearTimeout(waiting)
+    resume(lines.length === 0 ? Effect.fail(new Terminal.QuitError({})) : Effect.succeed(lines.join("\n")))
+  })
   reader.once("SIGINT", () => {
     reader.close()
     process.kill(process.pid, "SIGINT")

@@ -52,15 +52,20 @@ describe("TerminalLoginPrompt", () => {
     }))
 
   /** A person at a terminal of their own, which `script` (util-linux) makes; they type as soon as they are asked. */
-  const type = (typed: string) =>
+  const type = (typed: string, later = "") =>
     Effect.callback<{ readonly code: number | null; readonly shown: string }>((resume) => {
       const program = path.join(import.meta.dirname, "children/paster.ts")
       const child = spawn("script", ["-qefc", `'${process.execPath}' '${program}'`, "/dev/null"])
       let shown = ""
+      let isLate = false
       child.stdout.on("data", (data) => {
         const isAsked = !shown.includes("> ")
         shown += String(data)
         if (isAsked && shown.includes("> ")) child.stdin.write(typed)
+        if (!isLate && later !== "" && shown.includes("code=c")) {
+          isLate = true
+          setTimeout(() => child.stdin.write(later), 300)
+        }
       })
       child.on("close", (code) => resume(Effect.succeed({ code, shown })))
       return Effect.sync(() => child.kill())
@@ -71,6 +76,15 @@ describe("TerminalLoginPrompt", () => {
       const { code, shown } = yield* type(`${"a".repeat(6000)}\r`)
       assert.include(shown, "6000 characters")
       assert.strictEqual(code, 0)
+    }))
+
+  it.live("takes what is pasted with line breaks as one answer, whose last line the person ends", () =>
+    Effect.gen(function*() {
+      assert.include((yield* type("http://127.0.0.1/call\rback?code=c\r")).shown, "33 characters")
+      assert.include((yield* type("http://127.0.0.1/call\r\rback?code=c\r")).shown, "34 characters")
+      const ended = yield* type("http://127.0.0.1/call\rback?code=c", "&state=s\r")
+      assert.include(ended.shown, "41 characters")
+      assert.include((yield* type("\r")).shown, "0 characters")
     }))
 
   it.live("Ctrl-C at the question ends the program, Ctrl-D answers nothing", () =>
