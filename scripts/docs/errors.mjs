@@ -91,6 +91,10 @@ const workloadReasons = {
   WorkloadBroken: [{ detail: "its token expired at 2026-01-01T00:00:00.000Z: whatever renews it has stopped" }, "Mend what the message names. Nobody else is asked in its place."]
 }
 
+const proofKeyErrors = {
+  ProofKeyError: [{ detail: "the keychain is locked" }, "Unlock or provide what keeps the key, or sign in again. Callers get it as `Misconfigured`."]
+}
+
 const loginErrors = {
   BrowserNotOpened: [{ detail: "xdg-open is not installed" }, "`InteractiveStrategy.interactive` goes on with another way by itself. Otherwise open the address by hand."],
   CallbackUnavailable: [{ detail: "port 8400 is in use" }, "Give other `ports`, or end what uses this one."],
@@ -138,6 +142,13 @@ const sections = [
     text: "A platform gave no token for the program that it runs. `source` says which. A login turns it into `NoCredentials` where nothing is there, and else into `IamError`.",
     errors: workloadReasons,
     wrap: workload,
+    ends: false
+  },
+  {
+    title: "Keys of sessions",
+    text: "`ProofKeys` fails with it: where the key is to which a session is bound (RFC 9449).",
+    errors: proofKeyErrors,
+    wrap: itself,
     ends: false
   },
   {

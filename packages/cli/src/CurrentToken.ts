@@ -65,6 +65,12 @@ export const get = Effect.fnUntraced(function*(settings: Settings.Settings, opti
   }
   const auth = Context.get(yield* AccountServices.openAccount(settings), AuthManager)
   const bearer = yield* isSelected ? auth.bearerTokenFor(selection) : auth.bearerToken
+  if (TokenSet.isBound(bearer.tokens)) {
+    return yield* failed(
+      `the token of ${settings.name} is bound to a key of this session, and is worth nothing without a proof for each ` +
+        "request (DPoP): use a program that makes them (AuthHttpClient), or sign in to a client whose tokens are not bound"
+    )
+  }
   if (millisLeft(bearer.tokens, yield* DateTime.now) >= minTtl) return bearer.tokens
   // Many processes may find the same token too old, and it is renewed once.
   const { tokens: renewed } = yield* auth.rejected(bearer, isSelected ? selection : undefined)

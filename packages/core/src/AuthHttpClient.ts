@@ -16,6 +16,7 @@ import * as Result from "effect/Result"
 import type { AuthError } from "./AuthError.ts"
 import { AuthManager } from "./AuthManager.ts"
 import { IamError, Misconfigured } from "./iam/IamError.ts"
+import * as Redaction from "./iam/Redaction.ts"
 import * as SecureUrl from "./SecureUrl.ts"
 import type { Bearer } from "./session/Session.ts"
 
@@ -184,10 +185,19 @@ export const makeWith = Effect.fnUntraced(function*(
 
   const send = (request: HttpClientRequest.HttpClientRequest) =>
     // Redirects are followed here, hop by hop, so that each is measured against the list.
-    SecureUrl.withoutRedirects(client.postprocess(Effect.succeed(request)))
+    Redaction.withoutHeaders(SecureUrl.withoutRedirects(client.postprocess(Effect.succeed(request))))
 
   const sendWith = (request: HttpClientRequest.HttpClientRequest, bearer: Bearer) =>
     Effect.flatMap(manager.present(bearer, request), send)
+
+  /** Shows a token, and once more where the API wants to see it in another way. */
+  const shown = Effect.fnUntraced(function*(request: HttpClientRequest.HttpClientRequest, bearer: Bearer) {
+    const response = yield* sendWith(request, bearer)
+    const challenge = yield* manager.challenged(bearer, response)
+    if (challenge !== "retry" || !canReplay(request)) return { challenge, response }
+    const again = yield* sendWith(request, bearer)
+    return { challenge: yield* manager.challenged(bearer, again), response: again }
+  })
 
   // A chain of redirects that was outside once stays without the token: whoever is outside could choose what it calls.
   const attempt = Effect.fnUntraced(function*(
@@ -204,12 +214,12 @@ export const makeWith = Effect.fnUntraced(function*(
     chain.wasOutside ||= isOutside
     if (chain.wasOutside) return yield* send(request)
     const bearer = yield* manager.bearerToken
-    const response = yield* sendWith(request, bearer)
-    if (response.status !== 401) return response
+    const { challenge, response } = yield* shown(request, bearer)
+    if (challenge !== "rejected") return response
     const replacement = yield* Effect.result(manager.rejected(bearer))
     return Result.isFailure(replacement) || !canReplay(request)
       ? response
-      : yield* sendWith(request, replacement.success)
+      : (yield* shown(request, replacement.success)).response
   })
 
   const hop = Effect.fnUntraced(function*(request: HttpClientRequest.HttpClientRequest, chain: Chain) {

@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import type * as HttpClientRequest from "effect/http/HttpClientRequest"
+import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
@@ -16,8 +17,9 @@ import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import * as Struct from "effect/Struct"
 import { type AuthError, InvalidCredentials, NotAuthenticated, ReauthenticationRequired } from "./AuthError.ts"
-import { IamClient, type Revocation } from "./iam/IamClient.ts"
-import { IamError, Unsupported } from "./iam/IamError.ts"
+import { type Challenge, IamClient, type Revocation } from "./iam/IamClient.ts"
+import { IamError, Misconfigured, Unsupported } from "./iam/IamError.ts"
+import { ProofKeys } from "./iam/ProofKeys.ts"
 import * as JwtCodec from "./jwt/JwtCodec.ts"
 import * as SessionKeeper from "./keeper/SessionKeeper.ts"
 import * as AuthStrategy from "./login/AuthStrategy.ts"
@@ -105,7 +107,10 @@ export class AuthManager extends Context.Service<AuthManager, {
    * caller, an expired one while the caller waits. Without a login in this program it uses the stored session.
    */
   readonly token: Effect.Effect<TokenSet.TokenSet, AuthError>
-  /** The bare access token, redacted: for a library that builds its own header. `bearer` is the header's value. */
+  /**
+   * The bare access token, redacted: for a library that builds its own header. `bearer` is the header's value. Both fail with
+   * `Unsupported` for a token that is bound to a key (RFC 9449), which is worth nothing by itself: use `AuthHttpClient`.
+   */
   readonly accessToken: Effect.Effect<Redacted.Redacted, AuthError>
   /** The value of an `Authorization` header, for example `Bearer eyJ…`, redacted. `accessToken` is the bare token. */
   readonly bearer: Effect.Effect<Redacted.Redacted, AuthError>
@@ -119,11 +124,19 @@ export class AuthManager extends Context.Service<AuthManager, {
   readonly tokenFor: (selection: Selection.Input) => Effect.Effect<TokenSet.TokenSet, AuthError>
   /** Renews now, whatever is left of the token. A selection becomes the current one. */
   readonly refresh: (selection?: Selection.Input) => Effect.Effect<Session.Session, AuthError>
-  /** Puts a token on a request for an API, in the dialect of this IAM (RFC 6750). */
+  /** Puts a token on a request for an API, in the dialect of this IAM (RFC 6750), with a proof where it needs one (RFC 9449). */
   readonly present: (
     bearer: Session.Bearer,
     request: HttpClientRequest.HttpClientRequest
-  ) => Effect.Effect<HttpClientRequest.HttpClientRequest>
+  ) => Effect.Effect<HttpClientRequest.HttpClientRequest, IamError>
+  /**
+   * What an API's answer says about the token that `present` put on its request: `no`, `rejected` (then tell `rejected`),
+   * or `retry` (then `present` it once more, and give up if the answer is the same).
+   */
+  readonly challenged: (
+    bearer: Session.Bearer,
+    response: HttpClientResponse.HttpClientResponse
+  ) => Effect.Effect<Challenge>
   /**
    * Tells that an API refused a token (a 401), of the current selection or of the one that is named, and answers with
    * another one of the same login, renewed if it must be. It renews only if the refused token is still in use. Where
@@ -169,6 +182,7 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
   const storage = yield* TokenStorage
   const keeper = yield* SessionKeeper.SessionKeeper
   const lock = yield* SessionLock
+  const proofKeys = yield* ProofKeys
   const key = SessionKey.SessionKey.make({
     issuer: iam.issuer,
     clientId: iam.clientId,
@@ -186,6 +200,24 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
     storage
   })
 
+  const stored = Effect.orElseSucceed(storage.get(key), () => Option.none<Session.Session>())
+
+  /** The key of a session that was just made goes where keys are kept. */
+  const keepKey = (session: Session.Session): Effect.Effect<Session.Session, IamError> =>
+    !session.durable || session.generation > 0 || session.proofKey?._tag !== "Enclosed"
+      ? Effect.succeed(session)
+      : proofKeys.keep(key, session.proofKey.jwk).pipe(
+        Effect.map((proofKey) => Session.update(session, { proofKey })),
+        Effect.mapError(({ message }) =>
+          new IamError({ issuer: iam.issuer, method: "login", reason: new Misconfigured({ detail: message }) })
+        )
+      )
+
+  const dropKey = (session: Option.Option<Session.Session>): Effect.Effect<void> => {
+    const proofKey = Option.getOrUndefined(session)?.proofKey
+    return proofKey === undefined ? Effect.void : Effect.ignore(proofKeys.drop(proofKey), { log: "Warn" })
+  }
+
   /** What the IAM refuses at a login are the credentials of the one who asks. */
   const credentialsOf = <A, E, R>(asked: Effect.Effect<A, E | IamError, R>) =>
     Effect.catchReason(
@@ -200,10 +232,13 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
     options: LoginOptions | undefined
   ): Effect.fn.Return<Session.Session, AuthError, R> {
     const obtained = yield* credentialsOf(strategy.obtain(context(options?.selection)))
-    return yield* kept.replace(
-      options?.store === false ? Session.update(obtained, { durable: false }) : obtained,
+    const before = obtained.proofKey === undefined ? Option.none() : yield* stored
+    const session = yield* kept.replace(
+      options?.store === false ? Session.update(obtained, { durable: false }) : yield* keepKey(obtained),
       { revokePrevious: options?.revokePrevious }
     )
+    if (Option.exists(before, (before) => !isSameKey(before, session))) yield* dropKey(before)
+    return session
   })
 
   // What the token that was read last says.
@@ -216,7 +251,6 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
         return claims
       })
 
-  const stored = Effect.orElseSucceed(storage.get(key), () => Option.none<Session.Session>())
   const alive = (session: Option.Option<Session.Session>) =>
     Effect.map(DateTime.now, (now) => Option.filter(session, (session) => Session.isAlive(session, now)))
   // How many logins with a person this program has finished.
@@ -306,6 +340,23 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
   // The session may be that of another program, which asked for something else: its selection is not this program's.
   const token = own === undefined ? kept.token : kept.tokenFor(own)
   const bearerToken = own === undefined ? kept.bearer : kept.bearerFor(own)
+  // Alone, a token that is bound to a key is worth nothing.
+  const boundToken = new IamError({
+    issuer: iam.issuer,
+    method: "token",
+    reason: new Unsupported({
+      detail: "the token is bound to a key, and is worth nothing without its proof: send requests with AuthHttpClient"
+    })
+  })
+  const isLoose = Effect.map(
+    kept.session,
+    (session) => !Option.exists(session, ({ proofKey }) => proofKey !== undefined)
+  )
+  const loose = Effect.filterOrElse(
+    token,
+    (tokens) => !TokenSet.isBound(tokens),
+    (tokens) => Effect.as(Effect.filterOrFail(isLoose, (isLoose) => isLoose, () => boundToken), tokens)
+  )
   const ownToken = (session: Session.Session) =>
     own === undefined
       ? Session.currentToken(session)
@@ -314,7 +365,9 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
   return AuthManager.of({
     key,
     login,
-    logout: kept.remove({ revoke: true }).pipe(Effect.withSpan("AuthManager.logout")),
+    logout: Effect.flatMap(stored, (before) => Effect.tap(kept.remove({ revoke: true }), () => dropKey(before))).pipe(
+      Effect.withSpan("AuthManager.logout")
+    ),
     whoami: Effect.flatMap(kept.session, (session) => {
       if (Option.isNone(session)) return Effect.succeedNone
       return Option.isSome(session.value.user) ? Effect.succeed(session.value.user) : Effect.asSome(refreshUser)
@@ -327,8 +380,8 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
           Effect.succeed(TokenValidation.cases.Invalid.make({ reason: error.detail })))
       ),
     token,
-    accessToken: Effect.map(token, ({ accessToken }) => accessToken),
-    bearer: Effect.map(token, TokenSet.authorization),
+    accessToken: Effect.map(loose, ({ accessToken }) => accessToken),
+    bearer: Effect.map(loose, TokenSet.authorization),
     bearerToken,
     bearerTokenFor: (selection) => kept.bearerFor(selected(selection)),
     claims: Effect.flatMap(token, (tokens) => Effect.fromResult(claimsOf(tokens))),
@@ -338,13 +391,18 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
         ? kept.renew(own, { makesCurrent: false })
         : kept.renew(selected(selection)),
     present: iam.present,
+    challenged: iam.challenged ??
+      ((_bearer, { status }) => Effect.succeed(status === 401 ? "rejected" : "no")),
     rejected: (bearer, selection) =>
       kept.rejected(bearer, own === undefined && selection === undefined ? undefined : selected(selection)),
     session: kept.session,
     changes: kept.changes,
     isAuthenticated: kept.isAlive,
     export: Effect.flatMap(currentSession, (session) => {
-      const { encode, unsupported } = iam.document
+      const { encode } = iam.document
+      const unsupported = session.proofKey === undefined
+        ? iam.document.unsupported
+        : "the session is bound to a key that does not travel: sign in where it is needed"
       return unsupported === undefined
         ? Effect.succeed(encode(session))
         : Effect.fail(
@@ -387,6 +445,11 @@ export const layer = (
   options?: { readonly account?: string }
 ): Layer.Layer<AuthManager, never, IamClient | TokenStorage | SessionLock | SessionKeeper.SessionKeeper> =>
   Layer.effect(AuthManager, make(options))
+
+const isSameKey = ({ proofKey: one }: Session.Session, { proofKey: other }: Session.Session): boolean =>
+  one?._tag === "Held" && other?._tag === "Held"
+    ? one.name === other.name && one.keeper === other.keeper
+    : one === other
 
 // All callers share the claims of a token.
 const frozen = (claims: JwtCodec.Decoded["claims"]): JwtCodec.Decoded["claims"] => {

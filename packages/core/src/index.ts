@@ -133,6 +133,11 @@ export * as PendingLogins from "./storage/PendingLogins.ts"
 /**
  * @since 0.1.0
  */
+export * as ProofKeys from "./iam/ProofKeys.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as PublicHttpClient from "./iam/PublicHttpClient.ts"
 
 /**

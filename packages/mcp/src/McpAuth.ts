@@ -584,8 +584,17 @@ export const make = Effect.fnUntraced(function*(
       bearer === undefined || connected === undefined
         ? send(request)
         : Effect.flatMap(connected.manager.present(bearer, request), send)
+    // A server that wants a nonce in the proof gets it once.
+    const sendAgain = (bearer: Session.Bearer | undefined, response: HttpClientResponse.HttpClientResponse) =>
+      Effect.gen(function*() {
+        if (bearer === undefined || connected === undefined) return response
+        const challenge = yield* connected.manager.challenged(bearer, response)
+        return challenge === "retry" && Exchange.canReplay(request) ? yield* sendWith(bearer) : response
+      })
+    const show = (bearer: Session.Bearer | undefined) =>
+      Effect.flatMap(sendWith(bearer), (response) => sendAgain(bearer, response))
     let bearer = yield* present(yield* known)
-    let response = yield* sendWith(bearer)
+    let response = yield* show(bearer)
     if (!Exchange.canReplay(request)) return response
     let isRenewed = false
     let isSignedIn = false
@@ -599,7 +608,7 @@ export const make = Effect.fnUntraced(function*(
           const other = yield* Effect.result(connected.manager.rejected(bearer))
           if (Result.isSuccess(other)) {
             bearer = other.success
-            response = yield* sendWith(bearer)
+            response = yield* show(bearer)
             continue
           }
           if (isRefusedClient(other.failure)) gone = connected.signIn.client.clientId
@@ -610,7 +619,7 @@ export const make = Effect.fnUntraced(function*(
         if (Option.isNone(next)) return response
         isSignedIn = true
         bearer = next.value.bearer
-        response = yield* sendWith(bearer)
+        response = yield* show(bearer)
         continue
       }
       const isTooSmall = response.status === 403 &&
@@ -626,7 +635,7 @@ export const make = Effect.fnUntraced(function*(
       const next = yield* signIn({ challenge, refused: bearer, isForced: false, scopes: union })
       if (Option.isNone(next)) return response
       bearer = next.value.bearer
-      response = yield* sendWith(bearer)
+      response = yield* show(bearer)
       if (response.status < 400) stepUps.delete(id)
     }
   }, Effect.provideContext(services))

@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
@@ -54,6 +55,15 @@ export const Revocation = Schema.TaggedUnion({
  * @since 0.1.0
  */
 export type Revocation = typeof Revocation.Type
+
+/**
+ * What an API's answer says about a token: nothing (`no`), that it refuses it (`rejected`), or that it wants to see it once
+ * more, in another way that the dialect knows by now (`retry`).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Challenge = "no" | "rejected" | "retry"
 
 /**
  * One IAM, spoken to in its dialect.
@@ -117,12 +127,20 @@ export class IamClient extends Context.Service<IamClient, {
   readonly revoke: (session: Session.Session) => Effect.Effect<Revocation, IamError>
   /**
    * Puts a token on a request for an API. `presentBearer` is the one for bearer tokens; a dialect whose tokens are bound
-   * to a key adds its proof here.
+   * to a key adds its proof here, and fails with `Misconfigured` where the key cannot be had.
    */
   readonly present: (
     bearer: Session.Bearer,
     request: HttpClientRequest.HttpClientRequest
-  ) => Effect.Effect<HttpClientRequest.HttpClientRequest>
+  ) => Effect.Effect<HttpClientRequest.HttpClientRequest, IamError>
+  /**
+   * What an API's answer says about the token that it was shown. It is asked about each answer. Without it, 401 means
+   * `rejected`.
+   */
+  readonly challenged?: (
+    bearer: Session.Bearer,
+    response: HttpClientResponse.HttpClientResponse
+  ) => Effect.Effect<Challenge>
   /** Writes and reads the plain document in which a session travels between clients. */
   readonly document: ExportDocument
 }>()("@effect-authn/core/iam/IamClient") {}
@@ -154,7 +172,10 @@ export class IamClient extends Context.Service<IamClient, {
  * @category requests
  * @since 0.1.0
  */
-export const presentBearer: IamClient["Service"]["present"] = ({ tokens }, request) =>
+export const presentBearer = (
+  { tokens }: Session.Bearer,
+  request: HttpClientRequest.HttpClientRequest
+): Effect.Effect<HttpClientRequest.HttpClientRequest> =>
   Effect.succeed(HttpClientRequest.setHeader(request, "authorization", Redacted.value(TokenSet.authorization(tokens))))
 
 /**

@@ -27,6 +27,7 @@ import * as Stream from "effect/Stream"
 import * as internal from "../internal/inTime.ts"
 import * as SecureUrl from "../SecureUrl.ts"
 import { IamError, type IamErrorReason, Malformed, Misconfigured, Unavailable } from "./IamError.ts"
+import * as Redaction from "./Redaction.ts"
 
 /**
  * One request of a dialect, as its errors name it. `secrets` are the credentials that travel with it: they are taken
@@ -218,6 +219,7 @@ const send = <A>(
   const timeLimit = call.timeLimit ?? Duration.seconds(30)
   return Effect.flatMap(HttpClient.execute(request), receive).pipe(
     SecureUrl.withoutRedirects,
+    Redaction.withoutHeaders,
     // An IAM has no use for the ids of our traces, and in a browser they cost the whole request.
     Effect.provideService(HttpClient.TracerPropagationEnabled, false),
     inTime(

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as Effect from "effect/Effect"
 import * as Headers from "effect/http/Headers"
 import * as UrlParams from "effect/http/UrlParams"
 import * as Layer from "effect/Layer"
@@ -26,7 +27,9 @@ export const parameterNames: ReadonlyArray<string> = [
   "nonce",
   "password",
   "refresh_token",
+  "actor_token",
   "state",
+  "subject_token",
   "token",
   "user_code"
 ]
@@ -38,6 +41,15 @@ export const parameterNames: ReadonlyArray<string> = [
  * @since 0.1.0
  */
 export const headerNames: ReadonlyArray<string> = ["dpop", "proxy-authorization", "x-external-token"]
+
+/**
+ * Hides the headers of `headerNames` in what a request of ours shows, whichever layers a program has.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const withoutHeaders = <A, E, R>(request: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.updateService(request, Headers.CurrentRedactedNames, (names) => [...names, ...headerNames])
 
 /**
  * Adds `parameterNames` and `headerNames` to Effect's own lists.

@@ -195,7 +195,8 @@ export interface TokenResponse {
 
 /**
  * One access token and the number of the login that it is of: one immutable value that the keeper hands out, so that a
- * token is never judged apart from its login. `login` is the session's `obtainedAt`, 0 where it has none.
+ * token is never judged apart from its login. `login` is the session's `obtainedAt`, 0 where it has none; `proofKey` is the
+ * key to which the token is bound, where it is.
  *
  * @category models
  * @since 0.1.0
@@ -203,6 +204,7 @@ export interface TokenResponse {
 export interface Bearer {
   readonly tokens: TokenSet.TokenSet
   readonly login: number
+  readonly proofKey?: ProofKey | undefined
 }
 
 /**
@@ -251,6 +253,18 @@ export const isSameRefreshToken = (self: Grant, that: Grant): boolean =>
  * @since 0.1.0
  */
 export const login = (self: Session): number => self.obtainedAt ?? 0
+
+/**
+ * A token of a session, as it is handed out.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const bearer = (self: Session, tokens: TokenSet.TokenSet): Bearer => ({
+  tokens,
+  login: login(self),
+  ...(self.proofKey === undefined ? {} : { proofKey: self.proofKey })
+})
 
 /**
  * The document that stands for "signed out" where absence would not do: it has a generation, which an absent document

@@ -281,6 +281,14 @@ export const isValid = (self: TokenSet, now: DateTime.Utc): boolean =>
   Option.isNone(self.expiresAt) || DateTime.isLessThan(now, self.expiresAt.value)
 
 /**
+ * Whether the token is bound to a key (RFC 9449), so that it is worth nothing to who has the token alone.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isBound = (self: TokenSet): boolean => self.tokenType.toLowerCase() === "dpop"
+
+/**
  * Whether two token sets carry the same access token.
  *
  * @category guards

@@ -27,6 +27,7 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -34,6 +35,7 @@ import * as Result from "effect/Result"
 import * as oauth from "oauth4webapi"
 import * as OidcBrowserLogin from "./internal/browserLogin.ts"
 import * as OidcDeviceLogin from "./internal/deviceLogin.ts"
+import * as Dpop from "./internal/dpop.ts"
 import * as Granted from "./internal/granted.ts"
 import * as Issue from "./internal/issue.ts"
 import * as Provider from "./internal/provider.ts"
@@ -124,7 +126,10 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
     const answer = yield* provider.request(
       call,
       ({ as, auth, client, options }) => oauth.clientCredentialsGrantRequest(as, client, auth, { ...target }, options),
-      { way: session?.madeAt?.clientAuthentication }
+      {
+        way: session?.madeAt?.clientAuthentication,
+        bound: yield* session === undefined ? provider.binding : provider.bindingOf(session)
+      }
     )
     if (!TokenAnswer.isIssued(answer)) return yield* Refusal.errorOf(answer, call, "client")
     const accepted = yield* TokenAnswer.accept(provider, answer, call, oauth.processClientCredentialsResponse)
@@ -160,7 +165,7 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
           ...options,
           additionalParameters: target
         }),
-      { way: session.madeAt?.clientAuthentication }
+      { way: session.madeAt?.clientAuthentication, bound: yield* provider.bindingOf(session) }
     )
     if (!TokenAnswer.isIssued(answer)) {
       return yield* Refusal.errorOf(answer, call, "renew", session.rotates === false ? "no" : "maybe")
@@ -251,7 +256,8 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
       )
       if (!isForApi && session.grant._tag !== "Reissue" && Option.isSome(tokens)) {
         const address = yield* endpointOf(session, "userinfo")
-        return yield* Userinfo.ask(provider, tokens.value.accessToken, subjectOf(session), address).pipe(
+        const bound = yield* provider.bindingOf(session)
+        return yield* Userinfo.ask(provider, tokens.value.accessToken, subjectOf(session), { address, bound }).pipe(
           Effect.map((asked) => Option.getOrElse(OidcClaims.best([asked, ...Option.toArray(known)]), () => asked)),
           Effect.catchReason(
             "IamError",
@@ -292,7 +298,32 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
         : kept(`the provider did not revoke: ${Option.getOrElse(answer.message, () => answer.shape)}`)
     }),
 
-    present: presentBearer,
+    present: Effect.fnUntraced(function*(bearer, request) {
+      const bound = yield* provider.bindingOf(bearer)
+      if (bound === undefined) return yield* presentBearer(bearer, request)
+      const url = HttpClientRequest.toUrl(request)
+      if (Option.isNone(url)) {
+        return yield* fail(
+          "present",
+          new Misconfigured({ detail: "the request has no address to prove the token for" })
+        )
+      }
+      const { accessToken } = bearer.tokens
+      const headers = yield* Dpop.headers(bound, { method: request.method, url: url.value, accessToken })
+      return HttpClientRequest.setHeaders(request, headers)
+    }),
+
+    challenged: Effect.fnUntraced(function*(bearer, { headers, request, status }) {
+      const nonce = headers["dpop-nonce"]
+      const bound = bearer.proofKey === undefined || nonce === undefined
+        ? undefined
+        : yield* Effect.orElseSucceed(provider.bindingOf(bearer), () => undefined)
+      const url = URL.parse(request.url)
+      if (bound !== undefined && nonce !== undefined && url !== null) yield* Dpop.learned(bound, url, nonce)
+      if (status !== 401) return "no"
+      const isAsked = bound !== undefined && /\buse_dpop_nonce\b/.test(headers["www-authenticate"] ?? "")
+      return isAsked ? "retry" : "rejected"
+    }),
 
     document: ExportDocument.make({ issuer })
   })

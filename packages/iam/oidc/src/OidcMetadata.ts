@@ -16,7 +16,7 @@ import type * as oauth from "oauth4webapi"
 /**
  * The endpoints of a provider, under the names of RFC 8414. `authorization_response_iss_parameter_supported` says that
  * callbacks name their issuer (RFC 9207), and then they must. `token_endpoint_auth_methods_supported` says how clients
- * authenticate, `mtls_endpoint_aliases` where those do who have a certificate (RFC 8705, section 5), and `scopes_supported`
+ * authenticate, `dpop_signing_alg_values_supported` how proofs are signed (RFC 9449, section 5.1), `mtls_endpoint_aliases` where those do who have a certificate (RFC 8705, section 5), and `scopes_supported`
  * what may be asked for.
  *
  * @category models
@@ -32,6 +32,7 @@ export interface OidcMetadata {
   readonly jwks_uri?: string
   readonly authorization_response_iss_parameter_supported?: boolean
   readonly token_endpoint_auth_methods_supported?: ReadonlyArray<string>
+  readonly dpop_signing_alg_values_supported?: ReadonlyArray<string>
   readonly mtls_endpoint_aliases?: { readonly [endpoint: string]: string }
   readonly scopes_supported?: ReadonlyArray<string>
 }
@@ -188,6 +189,7 @@ const checked = Effect.fnUntraced(function*(
     ...(isObject(aliases) ? { mtls_endpoint_aliases: yield* named(aliases) } : {}),
     ...texts("token_endpoint_auth_methods_supported"),
     ...texts("scopes_supported"),
+    ...texts("dpop_signing_alg_values_supported"),
     ...texts("id_token_signing_alg_values_supported"),
     issuer,
     insecure,

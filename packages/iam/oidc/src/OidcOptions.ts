@@ -33,6 +33,8 @@ import type { TokenSource } from "./TokenSource.ts"
  * - `metadata`: endpoints of a provider that publishes none, or not all of them. They add to what it publishes, and where
  *   both name one, these count. Nothing is discovered for what they name.
  * - `environment`: the variables that may hold an access token; none unless told.
+ * - `dpop` (default false): whether the tokens of a login are bound to a key that is made for it (RFC 9449). A provider that
+ *   does not bind them is refused. A session that is bound stays so.
  * - `sources`: where the tokens of sessions come from that an earlier login has made from such a source, by its name. A login
  *   in this program brings its own.
  * - `policy`: what differs from the standard policy. `timeLimit` bounds every request.
@@ -53,6 +55,7 @@ export interface OidcOptions {
   readonly idTokenAlgorithm?: JwtCodec.Algorithm | undefined
   readonly metadata?: OidcMetadata | undefined
   readonly environment?: ReadonlyArray<string> | undefined
+  readonly dpop?: boolean | undefined
   readonly sources?: ReadonlyArray<TokenSource> | undefined
   readonly policy?: Partial<RefreshPolicy.RefreshPolicy> | undefined
 }
@@ -102,6 +105,7 @@ export interface Settings {
   readonly idTokenAlgorithm: JwtCodec.Algorithm | undefined
   readonly metadata: OidcMetadata | undefined
   readonly environment: ReadonlyArray<string>
+  readonly dpop: boolean
   readonly sources: ReadonlyArray<TokenSource>
   readonly policy: RefreshPolicy.RefreshPolicy
   /** Whether an id_token is asked for that the provider's published keys verify. */
@@ -131,6 +135,7 @@ export const complete = Effect.fnUntraced(function*(options: OidcOptions): Effec
     idTokenAlgorithm: options.idTokenAlgorithm,
     metadata: options.metadata,
     environment: options.environment ?? [],
+    dpop: options.dpop ?? false,
     sources: options.sources ?? [],
     policy: { ...RefreshPolicy.standard, ...options.policy },
     isSigned: scopes.includes("openid") && options.idTokenAlgorithm?.startsWith("HS") !== true

@@ -169,7 +169,7 @@ export const make = (options: {
       const { session } = entry
       const isOfIt = session !== undefined &&
         Object.values(session.tokens).some((held) => TokenSet.isSame(held, tokens))
-      if (isOfIt) return { tokens, login: Session.login(session) }
+      if (isOfIt) return Session.bearer(session, tokens)
     }
     return yield* entries.notAuthenticated(entry, "others keep signing in and out")
   })
@@ -246,14 +246,15 @@ export const make = (options: {
       }
       const selection = asked === undefined ? session.current : Selection.refine(session.current, asked)
       const held = handedOut(session, selection)
-      if (held !== undefined && !TokenSet.isSame(held, bearer.tokens)) return { tokens: held, login }
+      if (held !== undefined && !TokenSet.isSame(held, bearer.tokens)) return Session.bearer(session, held)
       if (failure !== undefined) return yield* failure
       if (entry.failure !== undefined && entries.pauseOf(entry) > 0) return yield* entry.failure
       if (held !== undefined) entries.refusedByApi(entry, held)
       const landed = yield* Effect.result(Deferred.await(join(entry, targetOf(session, selection, "refused"))))
       if (Result.isFailure(landed)) failure = landed.failure
-      const made = Result.isSuccess(landed) ? handedOut(landed.success, selection) : undefined
-      if (made !== undefined) return { tokens: made, login }
+      const renewed = Result.isSuccess(landed) ? landed.success : undefined
+      const made = handedOut(renewed, selection)
+      if (renewed !== undefined && made !== undefined) return { ...Session.bearer(renewed, made), login }
     }
     return yield* entries.notAuthenticated(entry, "others keep signing in and out")
   })

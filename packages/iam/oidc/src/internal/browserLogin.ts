@@ -119,6 +119,7 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
         return yield* IamHttp.error(call, new Misconfigured({ detail }))
       }
     }
+    const bound = yield* provider.binding
     if (completed.size >= remembered) completed.clear()
     completed.add(pending.state)
 
@@ -133,7 +134,8 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
           pending.redirectUri,
           Redacted.value(codeVerifier),
           { ...options, additionalParameters: resource === undefined ? {} : { resource } }
-        )
+        ),
+      { bound }
     ).pipe(
       Effect.filterOrFail(TokenAnswer.isIssued, (answer) => Refusal.errorOf(answer, call, "code"))
     )

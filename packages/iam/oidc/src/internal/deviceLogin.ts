@@ -71,6 +71,7 @@ export const make = (provider: Provider): DeviceLogin["Service"] => {
     { audience, resource, scope }: Target
   ): Effect.fn.Return<TokenResponse, IamError> {
     const call = provider.call("login", deviceCode)
+    const bound = yield* provider.binding
     let interval = givenInterval
     let unanswered = 0
     let retryAfter = Duration.zero
@@ -89,6 +90,7 @@ export const make = (provider: Provider): DeviceLogin["Service"] => {
               additionalParameters: resource === undefined ? {} : { resource }
             }),
           {
+            bound,
             heard: (heard) => {
               status = heard
             }

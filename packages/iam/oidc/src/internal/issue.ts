@@ -139,7 +139,10 @@ export const issue = Effect.fnUntraced(function*(
   const answer = yield* provider.request(
     call,
     ({ as, auth, client, options }) => oauth.genericTokenEndpointRequest(as, client, auth, grant, asked, options),
-    { way: held?.madeAt?.clientAuthentication }
+    {
+      way: held?.madeAt?.clientAuthentication,
+      bound: yield* held === undefined ? provider.binding : provider.bindingOf(held)
+    }
   )
   if (!TokenAnswer.isIssued(answer)) return yield* Refusal.errorOf(answer, call, "client")
   const refuse = (detail: string) => IamHttp.error(call, new Malformed({ detail }))

@@ -4,6 +4,7 @@
  */
 import { IamError, Malformed, Misconfigured, Unavailable, Unsupported } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
+import type * as Session from "@effect-authn/core/session/Session"
 import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -20,6 +21,7 @@ import * as oauth from "oauth4webapi"
 import * as ClientAuthentication from "../ClientAuthentication.ts"
 import * as OidcMetadata from "../OidcMetadata.ts"
 import type { Settings } from "../OidcOptions.ts"
+import * as Dpop from "./dpop.ts"
 import * as Refusal from "./refusal.ts"
 import * as Signature from "./signature.ts"
 
@@ -43,13 +45,18 @@ export interface RequestContext {
     readonly signal: AbortSignal
     readonly [oauth.allowInsecureRequests]: boolean
     readonly [oauth.customFetch]: (url: string, init: Init) => Promise<Response>
+    readonly DPoP?: oauth.DPoPHandle
   }
 }
 
-/** An answer, and what it was asked for with: the provider's metadata, and the way in which the client was shown. */
+/**
+ * An answer, and what it was asked for with: the provider's metadata, the way in which the client was shown, and the key to
+ * which its tokens are bound.
+ */
 export interface Answered extends IamHttp.Answer {
   readonly as: OidcMetadata.Checked
   readonly way: string | undefined
+  readonly proofKey: Session.ProofKey | undefined
 }
 
 /**
@@ -57,12 +64,14 @@ export interface Answered extends IamHttp.Answer {
  * - `endpoint`: where the request goes; the token endpoint unless told.
  * - `address`: the endpoint of a session's own login, which counts more than the metadata.
  * - `heard`: is told the status, also where the answer cannot be read.
+ * - `bound`: the key to which the tokens are bound.
  */
 export interface RequestOptions {
   readonly way?: string | undefined
   readonly endpoint?: EndpointName | undefined
   readonly address?: string | undefined
   readonly heard?: ((status: number) => void) | undefined
+  readonly bound?: Dpop.Bound | undefined
 }
 
 type MemberName = keyof OidcMetadata.OidcMetadata
@@ -84,6 +93,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
     settings,
     (detail) => IamHttp.error({ issuer, method: "configure" }, new Misconfigured({ detail }))
   )
+  const dpop = yield* Dpop.make(issuer)
   const isLoopback = new URL(issuer).protocol === "http:"
   const hasCertificate = settings.clientAuthentication.method === "tls_client_auth"
 
@@ -167,28 +177,32 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
     seen: (answer: IamHttp.Answer) => void,
     heard: (status: number) => void = () => {}
   ) =>
-    Effect.map(Effect.context(), (context) => (url: string, init: Init) =>
-      Effect.runPromiseWith(context)(
+    Effect.map(Effect.context(), (context) => (url: string, init: Init) => {
+      let nonce: string | undefined
+      const tapped = HttpClient.tap(http, ({ headers, status }) =>
+        Effect.sync(() => {
+          nonce = headers["dpop-nonce"]
+          heard(status)
+        }))
+      return Effect.runPromiseWith(context)(
         IamHttp.execute(toRequest(url, init), call).pipe(
           Effect.map((answer) => {
             seen(answer)
-            return toResponse(answer.status, answer.body)
+            return toResponse(answer.status, answer.body, nonce)
           }),
-          Effect.provideService(
-            HttpClient.HttpClient,
-            HttpClient.tap(http, ({ status }) => Effect.sync(() => heard(status)))
-          )
+          Effect.provideService(HttpClient.HttpClient, tapped)
         ),
         init.signal === undefined ? {} : { signal: init.signal }
-      ))
+      )
+    })
 
-  const attempt = Effect.fnUntraced(function*(
+  const once = Effect.fnUntraced(function*(
     call: IamHttp.Call,
     as: OidcMetadata.Checked,
     auth: oauth.ClientAuth,
     ahead: Duration.Duration,
     start: (context: RequestContext) => Promise<Response>,
-    heard?: (status: number) => void
+    { bound, heard }: Pick<RequestOptions, "bound" | "heard">
   ): Effect.fn.Return<IamHttp.Answer, IamError> {
     const client = yield* clientAt(ahead)
     let answer: IamHttp.Answer | undefined
@@ -201,7 +215,12 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
           as,
           client,
           auth,
-          options: { signal, [oauth.allowInsecureRequests]: isLoopback, [oauth.customFetch]: fetch }
+          options: {
+            signal,
+            [oauth.allowInsecureRequests]: isLoopback,
+            [oauth.customFetch]: fetch,
+            ...(bound === undefined ? {} : { DPoP: bound.handle })
+          }
         }),
       catch: (cause) =>
         isIamError(cause)
@@ -211,6 +230,13 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
     if (answer === undefined) return yield* IamHttp.error(call, new Malformed({ detail: "no answer" }))
     return answer
   })
+
+  /** A provider that wants a nonce in the proof names it, and has done nothing else (RFC 9449, section 8). */
+  const attempt = (...request: Parameters<typeof once>): Effect.Effect<IamHttp.Answer, IamError> => {
+    const asked = once(...request)
+    const [, , , , , { bound }] = request
+    return bound === undefined ? asked : Effect.filterOrElse(asked, (answer) => !wantsNonce(answer), () => asked)
+  }
 
   // A session knows its own endpoints also where the provider's metadata cannot be had.
   const nothing: OidcMetadata.Checked = { issuer, insecure: [] }
@@ -236,14 +262,16 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
   const request = Effect.fnUntraced(function*(
     asked: IamHttp.Call,
     start: (context: RequestContext) => Promise<Response>,
-    { address, endpoint = "token_endpoint", heard, way: remembered }: RequestOptions = {}
+    { address, bound, endpoint = "token_endpoint", heard, way: remembered }: RequestOptions = {}
   ): Effect.fn.Return<Answered, IamError> {
     const { secrets, ways } = yield* authentication.show
     const call = { ...asked, secrets: [...asked.secrets, ...secrets] }
     const as = yield* metadataFor(endpoint, address)
-    const send = (auth: oauth.ClientAuth, ahead: Duration.Duration) => attempt(call, as, auth, ahead, start, heard)
+    const send = (auth: oauth.ClientAuth, ahead: Duration.Duration) =>
+      attempt(call, as, auth, ahead, start, { bound, heard })
     const rank = ({ name }: ClientAuthentication.Way) => name === remembered ? 0 : name === taken ? 1 : 2
     const [first, ...others] = ways(as.token_endpoint_auth_methods_supported ?? [])
+    const proofKey = bound?.proofKey
     let refused: Answered | undefined
     for (const { auth, isDated, name } of [first, ...others].toSorted((self, that) => rank(self) - rank(that))) {
       let answer = yield* send(auth, ahead)
@@ -259,9 +287,9 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
       }
       if (!Refusal.isOfClient(answer)) {
         taken = name
-        return { ...answer, as, way: name }
+        return { ...answer, as, way: name, proofKey }
       }
-      refused ??= { ...answer, as, way: name }
+      refused ??= { ...answer, as, way: name, proofKey }
     }
     return refused ?? (yield* IamHttp.error(call, new Malformed({ detail: "no answer" })))
   })
@@ -270,17 +298,56 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
   const present = Effect.fnUntraced(function*(
     call: IamHttp.Call,
     start: (context: RequestContext) => Promise<Response>,
-    { address, endpoint }: { readonly address: string; readonly endpoint: EndpointName }
+    { address, bound, endpoint }: {
+      readonly address: string
+      readonly endpoint: EndpointName
+      readonly bound: Dpop.Bound | undefined
+    }
   ): Effect.fn.Return<Answered, IamError> {
     const as = yield* metadataFor(endpoint, address)
-    return { ...(yield* attempt(call, as, oauth.None(), Duration.zero, start)), as, way: undefined }
+    const answer = yield* attempt(call, as, oauth.None(), Duration.zero, start, { bound })
+    return { ...answer, as, way: undefined, proofKey: bound?.proofKey }
   })
+
+  /** The key for a new login, where its tokens are to be bound to one. */
+  const binding: Effect.Effect<Dpop.Bound | undefined, IamError> = settings.dpop
+    ? Effect.flatMap(
+      metadata("dpop_signing_alg_values_supported"),
+      ({ dpop_signing_alg_values_supported: supported = [Dpop.algorithm] }) =>
+        supported.includes(Dpop.algorithm)
+          ? dpop.create
+          : Effect.fail(IamHttp.error(
+            call("login"),
+            new Misconfigured({
+              detail: `the provider takes no proofs of ${Dpop.algorithm}: leave the option \`dpop\` out`
+            })
+          ))
+    )
+    : Effect.undefined
+
+  /** The key of a session, where its tokens are bound to one. */
+  const bindingOf = ({ proofKey }: { readonly proofKey?: Session.ProofKey | undefined }) =>
+    proofKey === undefined ? Effect.undefined : dpop.of(proofKey)
 
   /** Where the requests to an endpoint go, by the metadata. */
   const addressIn = (as: OidcMetadata.Checked, name: EndpointName): string | undefined =>
     (hasCertificate ? as.mtls_endpoint_aliases?.[name] : undefined) ?? as[name]
 
-  return { settings, call, metadata, endpoint, openId, jwksUri, addressIn, request, present, clientAt, verify }
+  return {
+    settings,
+    call,
+    metadata,
+    endpoint,
+    openId,
+    jwksUri,
+    addressIn,
+    request,
+    present,
+    binding,
+    bindingOf,
+    clientAt,
+    verify
+  }
 })
 
 const toRequest = (url: string, { body, headers, method }: Init): HttpClientRequest.HttpClientRequest => {
@@ -289,8 +356,13 @@ const toRequest = (url: string, { body, headers, method }: Init): HttpClientRequ
   return body instanceof URLSearchParams ? HttpClientRequest.bodyUrlParams(described, body) : described
 }
 
-const toResponse = (status: number, body: Option.Option<Schema.JsonObject>): Response =>
-  Option.isSome(body) ? Response.json(body.value, { status }) : new Response(null, { status })
+const toResponse = (status: number, body: Option.Option<Schema.JsonObject>, nonce: string | undefined): Response => {
+  const headers = nonce === undefined ? {} : { "dpop-nonce": nonce }
+  return Option.isSome(body) ? Response.json(body.value, { status, headers }) : new Response(null, { status, headers })
+}
+
+const wantsNonce = (answer: IamHttp.Answer): boolean =>
+  Refusal.codeOf(answer) === "use_dpop_nonce" || /\buse_dpop_nonce\b/.test(answer.challenge)
 
 // The messages of oauth4webapi hold no values of what they are about. Those of a platform do: `Headers` quotes the value.
 export const messageOf = (cause: unknown): string => {

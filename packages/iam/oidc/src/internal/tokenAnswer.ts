@@ -60,7 +60,15 @@ const believe = Effect.fnUntraced(function*(
   const client = yield* provider.clientAt(offset)
   const body = normalised(Option.getOrElse(answer.body, (): Schema.JsonObject => ({})), tokenType)
   const type = body.token_type
-  if (type.toLowerCase() !== "bearer") {
+  if (answer.proofKey !== undefined && type.toLowerCase() === "bearer") {
+    return yield* new Disbelieved({
+      detail:
+        "they are not bound to the key that was shown: the provider does not know DPoP, or not for this client; " +
+        "switch it on there, or leave the option `dpop` out",
+      isTime: false
+    })
+  }
+  if (type.toLowerCase() !== (answer.proofKey === undefined ? "bearer" : "dpop")) {
     // Whatever is no word may be an echo.
     const word = /^[\w.-]{1,40}$/.test(type) ? `"${IamHttp.quote(type, call.secrets)}", ` : ""
     return yield* new Disbelieved({
@@ -203,6 +211,7 @@ export const issued = (provider: Provider, accepted: Accepted, options: {
 }): TokenResponse => ({
   tokens: TokenSet.fromAnswer({
     accessToken: accepted.accessToken,
+    tokenType: accepted.answer.proofKey === undefined ? undefined : "DPoP",
     expiresIn: Option.getOrUndefined(accepted.answer.body)?.["expires_in"],
     idToken: accepted.idToken ?? options.idToken,
     // An answer that says nothing of it has the scope that was asked for (RFC 6749, section 5.1).
@@ -214,7 +223,8 @@ export const issued = (provider: Provider, accepted: Accepted, options: {
   grant: grantOf(accepted, options.grant),
   user: options.user,
   granted: options.granted,
-  madeAt: madeAt(provider, accepted.answer, options.madeAt)
+  madeAt: madeAt(provider, accepted.answer, options.madeAt),
+  proofKey: accepted.answer.proofKey
 })
 
 /** Where a session was made, and how the client was taken last: a renewal moves it nowhere. */

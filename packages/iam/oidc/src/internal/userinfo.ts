@@ -11,6 +11,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as oauth from "oauth4webapi"
 import * as OidcClaims from "../OidcClaims.ts"
+import type { Bound } from "./dpop.ts"
 import type { Answered, Provider } from "./provider.ts"
 import type { Accepted } from "./tokenAnswer.ts"
 
@@ -19,7 +20,7 @@ export const ask = Effect.fnUntraced(function*(
   provider: Provider,
   accessToken: Redacted.Redacted,
   subject: string | undefined,
-  address: string | undefined
+  { address, bound }: { readonly address: string | undefined; readonly bound: Bound | undefined }
 ): Effect.fn.Return<User.User, IamError> {
   const call = provider.call("whoami", accessToken)
   if (address === undefined) {
@@ -31,7 +32,7 @@ export const ask = Effect.fnUntraced(function*(
   const answer = yield* provider.present(
     call,
     ({ as, client, options }) => oauth.userInfoRequest(as, client, Redacted.value(accessToken), options),
-    { endpoint: "userinfo_endpoint", address }
+    { endpoint: "userinfo_endpoint", address, bound }
   )
   const said = Option.getOrElse(answer.message, () => answer.shape)
   switch (answer.status) {
@@ -106,7 +107,11 @@ export const userOf = (
 ): Effect.Effect<Option.Option<User.User>> => {
   const known = Option.flatMap(Option.fromUndefinedOr(claims), OidcClaims.toUser)
   if (resource !== undefined || Option.isNone(known) || OidcClaims.hasName(known.value)) return Effect.succeed(known)
-  return ask(provider, accessToken, known.value.id, provider.addressIn(answer.as, "userinfo_endpoint")).pipe(
+  const address = provider.addressIn(answer.as, "userinfo_endpoint")
+  return Effect.flatMap(
+    provider.bindingOf(answer),
+    (bound) => ask(provider, accessToken, known.value.id, { address, bound })
+  ).pipe(
     // Whoever is away for a moment leaves nobody without a name.
     Effect.retry({
       while: ({ reason }) => reason._tag === "Unavailable",

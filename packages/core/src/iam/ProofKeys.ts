@@ -1,0 +1,59 @@
+/**
+ * Where the keys are to which sessions are bound (RFC 9449).
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import { ProofKey } from "../session/Session.ts"
+import type { SessionKey } from "../session/SessionKey.ts"
+
+/**
+ * A key to which a session is bound cannot be kept, or cannot be had. `detail` says why, and what to do.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ProofKeyError extends Schema.TaggedError<ProofKeyError>("@effect-authn/core/iam/ProofKeys/ProofKeyError")(
+  "ProofKeyError",
+  { detail: Schema.String }
+) {
+  override get message(): string {
+    return `the key to which the session is bound: ${this.detail}`
+  }
+}
+
+/**
+ * Keeps and finds the keys of sessions. Unless a program provides another one, a key is a part of the session's document,
+ * and as safe as that: a storage in plain files shows it to whoever reads the file. `KeychainProofKeys` of
+ * `@effect-authn/storage-keyring` keeps it in the keychain: then the document alone is worth nothing.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const ProofKeys = Context.Reference<{
+  /** Keeps the key of a session that was just obtained, and says what its document holds of it. */
+  readonly keep: (
+    key: SessionKey,
+    jwk: Redacted.Redacted<Schema.JsonObject>
+  ) => Effect.Effect<ProofKey, ProofKeyError>
+  /** A key that is kept elsewhere than in its session: a private JWK, or a pair that never leaves where it is. */
+  readonly open: (
+    key: Extract<ProofKey, { readonly _tag: "Held" }>
+  ) => Effect.Effect<Redacted.Redacted<Schema.JsonObject> | CryptoKeyPair, ProofKeyError>
+  /** Forgets a key that is of no more use. Forgetting what is absent succeeds. */
+  readonly drop: (key: ProofKey) => Effect.Effect<void, ProofKeyError>
+}>("@effect-authn/core/iam/ProofKeys", {
+  defaultValue: () => ({
+    keep: (_key, jwk) => Effect.succeed(ProofKey.cases.Enclosed.make({ jwk })),
+    open: ({ keeper }) =>
+      Effect.fail(
+        new ProofKeyError({
+          detail: `it is kept by ${keeper}, which this program does not have: give it that, or sign in again`
+        })
+      ),
+    drop: () => Effect.void
+  })
+})
