@@ -80,5 +80,12 @@ describe("what is piped in", () => {
         const token = yield* home.spawn(["token"], { env })
         assert.strictEqual(token.stdout.trim(), storedToken(home, "work"))
         assert.strictEqual((yield* login(home, simulator.issuer, "datalayer", ["--account", "work"])).code, 0)
+        // what was encrypted with a passphrase is read with the same one, whatever its line ended with
+        const phrase = (end: string) => ({ ...env, EFFECT_AUTHN_PASSPHRASE: `correct horse${end}` })
+        const flags = ["--account", "encrypted", "--storage", "encrypted-file", "--handle", "ada", "--password-stdin"]
+        const encrypted = yield* home.run(["login", ...flags], { input: password, env: phrase("\r") })
+        assert.strictEqual(encrypted.code, 0, encrypted.stderr)
+        const read = yield* home.run(["token", "--account", "encrypted"], { env: phrase("") })
+        assert.strictEqual(read.code, 0, read.stderr)
       })))
 })

@@ -170,15 +170,21 @@ describe("at a terminal", () => {
       const there = yield* home
       const args = ["login", "--dialect", "datalayer", "--issuer", "http://127.0.0.1:9"]
       const secret = "s3cret-".repeat(2400)
-      const begun = Date.now()
-      const pasted = yield* atTerminal(there, args, [
-        ["Sign in with", `${down}${down}\r`],
-        ["Token", `${secret}\r`]
-      ])
-      assert.strictEqual(pasted.code, 5, pasted.shown)
-      assert.notInclude(pasted.shown, "s3cret")
-      // Each character drew the whole line again: minutes.
-      assert.isBelow(Date.now() - begun, 60_000)
+      const oidc = ["login", "--dialect", "oidc", "--issuer", "http://127.0.0.1:9", "--client-id", "cli"]
+      for (
+        const [asked, script] of [
+          [args, [["Sign in with", `${down}${down}\r`], ["Token", `${secret}\r`]]],
+          [[...args, "--handle", "ada"], [["Password", `${secret}\r`]]],
+          [oidc, [["Sign in with", `${down}${down}\r`], ["Client secret", `${secret}\r`]]]
+        ] as const
+      ) {
+        const begun = Date.now()
+        const pasted = yield* atTerminal(there, asked, script)
+        assert.strictEqual(pasted.code, 5, pasted.shown)
+        assert.notInclude(pasted.shown, "s3cret")
+        // Each character drew the whole line again: minutes.
+        assert.isBelow(Date.now() - begun, 60_000)
+      }
       const name = "ada-".repeat(750)
       const shown = yield* atTerminal(there, args, [["Sign in with", "\r"], ["Name", `${name}\r`], ["Password", "x\r"]])
       assert.strictEqual(shown.code, 5, shown.shown)

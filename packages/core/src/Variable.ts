@@ -7,6 +7,7 @@
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 
 const isSet = (name: string): Config.Config<boolean> =>
   Config.map(Config.option(Config.String(name)), Option.exists((text) => text.trim() !== ""))
@@ -52,3 +53,23 @@ export const renamed = <A>(
   earlier: string,
   of: (name: string) => Config.Config<A>
 ): Config.Config<A> => Config.flatMap(named(name, earlier), of)
+
+// A file with Windows' line ends leaves a CR at the end of each variable.
+const withoutEnd = (text: string): string => text.replace(/\r+$/, "")
+
+/**
+ * The text of a variable, without a CR at its end; an empty one counts as not set.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export const text = (name: string): Config.Config<string> => Config.map(Config.NonEmptyString(name), withoutEnd)
+
+/**
+ * The secret in a variable, without a CR at its end.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export const secret = (name: string): Config.Config<Redacted.Redacted> =>
+  Config.map(Config.Redacted(name), (secret) => Redacted.make(withoutEnd(Redacted.value(secret))))

@@ -6,6 +6,7 @@
 import type { IamError } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as RefreshPolicy from "@effect-authn/core/session/RefreshPolicy"
+import * as Variable from "@effect-authn/core/Variable"
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -47,7 +48,7 @@ export const environment: ReadonlyArray<string> = ["DATALAYER_API_KEY", "DATALAY
  * @since 0.1.0
  */
 export const fromEnvironment: Config.Config<DatalayerOptions> = Config.all({
-  issuer: Config.NonEmptyString("DATALAYER_IAM_URL")
+  issuer: Variable.text("DATALAYER_IAM_URL")
 })
 
 /**

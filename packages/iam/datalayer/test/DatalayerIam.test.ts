@@ -78,7 +78,7 @@ describe("the issuer", () => {
       Effect.provide(DatalayerIam.layerConfig()),
       Effect.provide([
         noNetwork,
-        ConfigProvider.layer(ConfigProvider.fromUnknown({ DATALAYER_IAM_URL: "https://iam.test/api/iam/v1" }))
+        ConfigProvider.layer(ConfigProvider.fromUnknown({ DATALAYER_IAM_URL: "https://iam.test/api/iam/v1\r" }))
       ])
     ))
 

@@ -8,6 +8,7 @@ import { type IamError, Misconfigured } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as RefreshPolicy from "@effect-authn/core/session/RefreshPolicy"
 import * as TokenSet from "@effect-authn/core/session/TokenSet"
+import * as Variable from "@effect-authn/core/Variable"
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -69,7 +70,7 @@ export const policy: RefreshPolicy.RefreshPolicy = {
  * @since 0.1.0
  */
 export const fromEnvironment: Config.Config<GenomcoreOptions> = Config.all({
-  host: Config.NonEmptyString("GENOMCORE_HOST")
+  host: Variable.text("GENOMCORE_HOST")
 })
 
 /**

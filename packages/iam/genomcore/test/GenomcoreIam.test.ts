@@ -96,7 +96,7 @@ describe("layerConfig", () => {
 
   it.effect("takes the auth origin from GENOMCORE_HOST", () =>
     Effect.gen(function*() {
-      const iam = yield* built(GenomcoreIam.layerConfig(), { GENOMCORE_HOST: `${host}/` })
+      const iam = yield* built(GenomcoreIam.layerConfig(), { GENOMCORE_HOST: `${host}/\r` })
       assert.strictEqual(iam.issuer, host)
       assert.strictEqual((yield* Effect.flip(built(GenomcoreIam.layerConfig(), {})))._tag, "ConfigError")
     }))

@@ -69,12 +69,12 @@ export interface OidcOptions {
  * @since 0.1.0
  */
 export const fromEnvironment: Config.Config<OidcOptions> = Config.all({
-  issuer: Variable.renamed("AUTHN_ISSUER", "OIDC_ISSUER", Config.NonEmptyString),
-  clientId: Variable.renamed("AUTHN_CLIENT_ID", "OIDC_CLIENT_ID", Config.NonEmptyString),
-  secret: Config.option(Variable.renamed("AUTHN_CLIENT_SECRET", "OIDC_CLIENT_SECRET", Config.Redacted)),
-  scopes: Config.option(Variable.renamed("AUTHN_SCOPE", "OIDC_SCOPES", Config.NonEmptyString)),
-  audience: Config.option(Variable.renamed("AUTHN_AUDIENCE", "OIDC_AUDIENCE", Config.NonEmptyString)),
-  resource: Config.option(Variable.renamed("AUTHN_RESOURCE", "OIDC_RESOURCE", Config.NonEmptyString))
+  issuer: Variable.renamed("AUTHN_ISSUER", "OIDC_ISSUER", Variable.text),
+  clientId: Variable.renamed("AUTHN_CLIENT_ID", "OIDC_CLIENT_ID", Variable.text),
+  secret: Config.option(Variable.renamed("AUTHN_CLIENT_SECRET", "OIDC_CLIENT_SECRET", Variable.secret)),
+  scopes: Config.option(Variable.renamed("AUTHN_SCOPE", "OIDC_SCOPES", Variable.text)),
+  audience: Config.option(Variable.renamed("AUTHN_AUDIENCE", "OIDC_AUDIENCE", Variable.text)),
+  resource: Config.option(Variable.renamed("AUTHN_RESOURCE", "OIDC_RESOURCE", Variable.text))
 }).pipe(Config.map(({ audience, clientId, issuer, resource, scopes, secret }) => ({
   issuer,
   clientId,

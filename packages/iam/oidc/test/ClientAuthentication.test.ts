@@ -60,7 +60,7 @@ describe("the way that the metadata names is the first", () => {
     Effect.gen(function*() {
       const refusal: Reply = { status: 401, body: { error: "invalid_client" } }
       const server = yield* knowing("post", refusal, { token_endpoint_auth_methods_supported: ["client_secret_post"] })
-      const env = { AUTHN_ISSUER: server.issuer, AUTHN_CLIENT_ID: "cli", AUTHN_CLIENT_SECRET: "s" }
+      const env = { AUTHN_ISSUER: `${server.issuer}\r`, AUTHN_CLIENT_ID: "cli\r", AUTHN_CLIENT_SECRET: "s\r" }
       const configured = OidcIam.layerConfig(OidcOptions.fromEnvironment).pipe(
         Layer.provide([FetchHttpClient.layer, ConfigProvider.layer(ConfigProvider.fromEnv({ env }))])
       )

@@ -22,6 +22,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { SqlClient } from "effect/sql/SqlClient"
 import * as Stream from "effect/Stream"
@@ -88,7 +89,7 @@ const keyOfEnvironment = Effect.gen(function*() {
   const key = yield* Variable.nameOf("AUTHN_KEY", "EFFECT_AUTHN_KEY")
   if (yield* isSet(key)) return EncryptionKeys.layerEnvironment(key)
   const passphrase = yield* Variable.nameOf("AUTHN_PASSPHRASE", "EFFECT_AUTHN_PASSPHRASE")
-  return (yield* isSet(passphrase)) ? EncryptionKeys.layerPassphrase(Config.Redacted(passphrase)) : undefined
+  return (yield* isSet(passphrase)) ? EncryptionKeys.layerPassphrase(Variable.secret(passphrase)) : undefined
 })
 
 const noKey = refuse("there is no key: set AUTHN_KEY or AUTHN_PASSPHRASE")
@@ -157,11 +158,13 @@ const offers = Effect.fnUntraced(function*(options?: Options) {
   }
 })
 
+const decodePolicy = Schema.decodeUnknownEffect(StoragePolicy.Policy)
+
 const policyOf = Effect.fnUntraced(function*(options?: Options) {
   if (options?.policy !== undefined) return options.policy
   const variable = yield* Variable.nameOf("AUTHN_STORAGE", "EFFECT_AUTHN_STORAGE")
-  return yield* Config.schema(StoragePolicy.Policy, variable).pipe(
-    Config.withDefault("auto" as const),
+  return yield* Config.withDefault(Variable.text(variable), "auto").pipe(
+    Effect.flatMap(decodePolicy),
     Effect.mapError(() => ({
       variable,
       message: `${variable} is none of ${StoragePolicy.Policy.literals.join(", ")}: set it to one of them, or unset it`

@@ -128,14 +128,14 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("NodeStorage", (it) =
 
   it.effect("does what AUTHN_STORAGE says, unless the program has its own mind, and refuses what is no policy", () =>
     Effect.gen(function*() {
-      const env = { AUTHN_STORAGE: "memory" }
+      const env = { AUTHN_STORAGE: "memory\r" }
       assert.strictEqual((yield* chosen({ keychain: keychain() }, env)).place, "memory")
       assert.strictEqual((yield* chosen({ policy: "plain-file" }, env)).place, "plain-file")
       const refused = yield* Effect.flip(chosen({}, { AUTHN_STORAGE: "keychain" }))
       assert.strictEqual(
         refused.message,
         "storage by AUTHN_STORAGE: AUTHN_STORAGE is none of auto, keyring, " +
-          "encrypted-file, plain-file, memory: set it to one of them, or unset it"
+          "encrypted-file, sqlite, plain-file, memory: set it to one of them, or unset it"
       )
       const pinned = yield* Effect.flip(chosen({ policy: "keyring" }, { AUTHN_KEY: secret }))
       assert.include(pinned.message, "keyring: this program does not use the keychain")
