@@ -20,8 +20,17 @@ import * as LeftBehind from "../LeftBehind.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
 
-/** Ends the session of an account, and tells how. */
-const end = Effect.fnUntraced(function*(account: Account.Account, local: boolean) {
+/** What a person says of the IAM. */
+interface Asked {
+  readonly local: boolean
+  readonly revoke: boolean
+}
+
+const checkAsked = ({ local, revoke }: Asked) =>
+  local && revoke ? usage("--local does not tell the IAM, and --revoke does: give one of them") : Effect.void
+
+/** Ends the session of an account, and tells how. A copy leaves the original alone, unless its end is asked for. */
+const end = Effect.fnUntraced(function*(account: Account.Account, { local, revoke }: Asked) {
   const services = yield* AccountServices.open(account, AccountServices.storage(account.place))
   const auth = Context.get(services, AuthManager)
   const session = yield* auth.session
@@ -41,10 +50,14 @@ const end = Effect.fnUntraced(function*(account: Account.Account, local: boolean
     }
     return `was not signed in${along}`
   }
-  const revocation = local ? undefined : yield* auth.logout
+  const isCopy = session.value.strategy === "import"
+  const revocation = local || (isCopy && !revoke) ? undefined : yield* auth.logout
   if (revocation === undefined) yield* auth.clearStoredToken
   return (revocation === undefined
-    ? "is forgotten here; the IAM was not told, as you asked"
+    ? local
+      ? "is forgotten here; the IAM was not told, as you asked"
+      : "is forgotten here; it is a copy that was imported, and the IAM was not told, since that ends the original, too: " +
+        "--revoke tells it"
     : revocation._tag === "Revoked"
     ? "is signed out, and the IAM ended the session"
     : `is signed out here: ${revocation.reason}`) + along
@@ -66,6 +79,11 @@ const local = Flag.Boolean("local").pipe(
   Flag.withDefault(false)
 )
 
+const revoke = Flag.Boolean("revoke").pipe(
+  Flag.withDescription("End the session at the IAM also where it is an imported copy, and with it the original"),
+  Flag.withDefault(false)
+)
+
 /**
  * Signs out.
  */
@@ -76,9 +94,11 @@ export const logout = Command.make("logout", {
     Flag.withDescription("End the session in a file that no account lists: authn doctor names them"),
     Flag.optional
   ),
-  local
+  local,
+  revoke
 }, (given) =>
   Effect.gen(function*() {
+    yield* checkAsked(given)
     if (Option.isSome(given.file)) {
       if (given.all) return yield* usage("--file is of one session, and --all is of every account: give one of them")
       const outcome = yield* LeftBehind.end(yield* LeftBehind.at(given.file.value), given.local)
@@ -91,7 +111,7 @@ export const logout = Command.make("logout", {
     const outcomes: Array<{ readonly account: string; readonly outcome: string; readonly isDone: boolean }> = []
     for (const name of names) {
       // One that cannot be signed out must not keep the others signed in.
-      const outcome = yield* Effect.result(Effect.flatMap(existing(name), (account) => end(account, given.local)))
+      const outcome = yield* Effect.result(Effect.flatMap(existing(name), (account) => end(account, given)))
       outcomes.push(
         outcome._tag === "Success"
           ? { account: name, outcome: outcome.success, isDone: true }
@@ -159,22 +179,27 @@ const use = Command.make("use", { name: nameArgument }, ({ name }) =>
     yield* Output.say(`"${name}" is the account of every authn that starts from now on, where nothing else is said.`)
   })).pipe(Command.withDescription("Choose the account that is used where nothing else is said"))
 
-const remove = Command.make("remove", { name: nameArgument, local }, ({ local, name }) =>
-  Effect.gen(function*() {
-    const account = yield* existing(name)
-    const outcome = yield* end(account, local)
-    yield* forgetSecret(account)
-    const isCurrent = Option.contains(yield* Account.current, name)
-    yield* Account.remove(name)
-    yield* Output.say(`"${name}" ${outcome}, and the account is forgotten.`)
-    const others = yield* Account.names
-    if (isCurrent && others.length > 0) {
-      const known = others.map((other) => `"${other}"`).join(", ")
-      yield* Output.say(
-        `It was the current one. There ${others.length === 1 ? "is" : "are"} ${known}: authn accounts use NAME`
-      )
-    }
-  })).pipe(Command.withDescription("Sign out of an account and forget it"))
+const remove = Command.make(
+  "remove",
+  { name: nameArgument, local, revoke },
+  ({ name, ...asked }) =>
+    Effect.gen(function*() {
+      const account = yield* existing(name)
+      yield* checkAsked(asked)
+      const outcome = yield* end(account, asked)
+      yield* forgetSecret(account)
+      const isCurrent = Option.contains(yield* Account.current, name)
+      yield* Account.remove(name)
+      yield* Output.say(`"${name}" ${outcome}, and the account is forgotten.`)
+      const others = yield* Account.names
+      if (isCurrent && others.length > 0) {
+        const known = others.map((other) => `"${other}"`).join(", ")
+        yield* Output.say(
+          `It was the current one. There ${others.length === 1 ? "is" : "are"} ${known}: authn accounts use NAME`
+        )
+      }
+    })
+).pipe(Command.withDescription("Sign out of an account and forget it"))
 
 const hostArgument = Argument.String("host").pipe(
   Argument.withDescription("The registry, with its port if it has one: registry.example.com:5000")

@@ -223,7 +223,14 @@ const lines = (view: View, now: number, width: number, paint: Output.Paint): Rea
     ["for", view.selection],
     ["scopes", view.scope],
     ["storage", `${account.place}: ${view.storage}`],
-    ["source", view.strategy === undefined ? undefined : `stored session of a login by ${view.strategy}`]
+    [
+      "source",
+      view.strategy === undefined
+        ? undefined
+        : view.strategy === "import"
+        ? "an imported copy: renewing it may end the original, and the other way round"
+        : `stored session of a login by ${view.strategy}`
+    ]
   ]
   return [
     `${colour("●")} ${paint.bold(account.name)}${view.isCurrent ? " (current)" : ""}  ${

@@ -2,6 +2,7 @@
  * `authn export` and `authn import`.
  */
 import { AuthManager } from "@effect-authn/core/AuthManager"
+import * as StoragePolicy from "@effect-authn/core/storage/StoragePolicy"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Context from "effect/Context"
@@ -46,11 +47,12 @@ export const exportCommand = Command.make("export", {
     const settings = yield* Settings.make()
     const services = yield* AccountServices.openAccount(settings)
     const document = yield* Context.get(services, AuthManager).export
-    const { client, dialect, scopes } = Option.getOrThrow(settings.account)
+    const { client, dialect, provider, scopes } = Option.getOrThrow(settings.account)
     const written = Struct.assign(document, {
       dialect,
       client,
-      ...(scopes === undefined ? {} : { scopes: scopes.join(" ") })
+      ...(scopes === undefined ? {} : { scopes: scopes.join(" ") }),
+      ...(provider === undefined ? {} : { provider })
     })
     if (Option.isNone(output)) return yield* Output.json(written)
     const text = yield* Effect.orDie(encode(written))
@@ -68,7 +70,8 @@ const Document = Schema.fromJsonString(Schema.Struct({
   host: Schema.optionalKey(Schema.NullOr(Schema.String)),
   dialect: Schema.optionalKey(Account.Dialect),
   client: Schema.optionalKey(Schema.String),
-  scopes: Schema.optionalKey(Schema.String)
+  scopes: Schema.optionalKey(Schema.String),
+  provider: Schema.optionalKey(Account.Provider)
 }))
 const decodeDocument = Schema.decodeUnknownEffect(Document)
 const decodeJson = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Unknown))
@@ -91,6 +94,11 @@ export const importCommand = Command.make("import", {
     Flag.withMetavar("ID"),
     Flag.withDescription("Where the document does not say it"),
     Flag.optional
+  ),
+  storage: Flag.String("storage").pipe(
+    Flag.withMetavar("PLACE"),
+    Flag.withDescription(`Where the session is kept: ${StoragePolicy.Policy.literals.join(", ")}`),
+    Flag.optional
   )
 }, (given) =>
   Effect.gen(function*() {
@@ -105,12 +113,16 @@ export const importCommand = Command.make("import", {
       dialect: or(given.dialect, document.dialect),
       issuer: or(given.issuer, document.host),
       client_id: or(given.client_id, document.dialect === "oidc" ? document.client : undefined),
-      scope: or(Option.none(), document.scopes)
+      scope: or(Option.none(), document.scopes),
+      storage: given.storage
     })
     const { dialect, name, values } = settings
     if (dialect === undefined) return yield* usage("the document does not name its dialect: give --dialect")
     if (values.issuer === undefined) return yield* usage("the document does not name its issuer: give --issuer")
-    const target = AccountServices.targetOf(settings, dialect, values.issuer.value)
+    const target = {
+      ...AccountServices.targetOf(settings, dialect, values.issuer.value),
+      ...(dialect === "oidc" && document.provider !== undefined ? { provider: document.provider } : {})
+    }
     const services = yield* AccountServices.open(target, AccountServices.storage(settings.policy ?? "auto"))
     yield* Context.get(services, AuthManager).import(yield* Effect.orDie(decodeJson(text)))
     yield* LoginRecord.login(target, services)
