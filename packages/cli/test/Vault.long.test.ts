@@ -170,6 +170,22 @@ describe("authn vault", () => {
       assert.isFalse(fs.existsSync(data(there, "vault", "service-token")))
     }).pipe(Effect.scoped))
 
+  it.live("has a page for who can read a file of its owner, opened once", () =>
+    Effect.gen(function*() {
+      const there = yield* home
+      const vault = yield* start(there, ["--providers", table(there, "http://127.0.0.1:9"), "--status"])
+      const file = data(there, "vault", "status-link")
+      assert.strictEqual(fs.statSync(file).mode & 0o777, 0o600)
+      const link = fs.readFileSync(file, "utf8").trim()
+      assert.match(link, /^http:\/\/127\.0\.0\.1:\d+\/open\//)
+      assert.notInclude(vault.said(), link)
+      const jar = path.join(there.directory, "jar")
+      const opened = yield* exec("curl", ["-sL", "-c", jar, "-b", jar, link])
+      assert.include(opened.stdout, "127.0.0.1:9")
+      const again = yield* exec("curl", ["-s", "-o", path.join(there.directory, "page"), "-w", "%{http_code}", link])
+      assert.strictEqual(again.stdout, "403")
+    }).pipe(Effect.scoped))
+
   it.live("serves https with a certificate", () =>
     Effect.gen(function*() {
       const there = yield* home

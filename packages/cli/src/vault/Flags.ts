@@ -34,6 +34,10 @@ export const serve = {
     Flag.withDescription("Serve http to others: only where a proxy in front speaks https"),
     Flag.withDefault(false)
   ),
+  status: Flag.Boolean("status").pipe(
+    Flag.withDescription("Serve a page about this vault to browsers on this machine"),
+    Flag.withDefault(false)
+  ),
   tokenFile: file("token-file", "Where the first service token is written, unless a terminal shows it")
 }
 

@@ -9,6 +9,7 @@ import * as IssuerRate from "@effect-authn/vault/IssuerRate"
 import * as Sweeper from "@effect-authn/vault/Sweeper"
 import * as Vault from "@effect-authn/vault/Vault"
 import * as VaultServer from "@effect-authn/vault/VaultServer"
+import * as VaultStatus from "@effect-authn/vault/VaultStatus"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
@@ -19,6 +20,7 @@ import * as HttpServer from "effect/http/HttpServer"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
@@ -116,6 +118,29 @@ const note = (event: VaultServer.HandedOut) =>
     replacement: event.isReplacement
   })
 
+/**
+ * A page for those who operate the vault. A link opens it once, within ten minutes: a terminal shows one, and a file that only
+ * they may read always has a young one.
+ */
+const statusPage = Effect.fnUntraced(function*(vault: Context.Context<Vault.Vault>) {
+  const { link } = Context.get(
+    yield* Layer.build(
+      VaultStatus.layer.pipe(
+        Layer.provide(NodeHttpServer.layer(() => Http.createServer(), { host: "127.0.0.1", port: 0 })),
+        Layer.provide(Layer.succeedContext(vault))
+      )
+    ),
+    VaultStatus.VaultStatus
+  )
+  const stdio = yield* Stdio.Stdio
+  if (yield* stdio.stdoutIsTerminal) yield* Output.say(`The page about this vault, once: ${yield* link}`)
+  const path = Path.join(yield* Store.directory, "status-link")
+  const write = Effect.flatMap(link, (url) => Store.writePrivate(path, `${url}\n`))
+  yield* write
+  yield* write.pipe(Effect.ignore, Effect.repeat(Schedule.spaced("5 minutes")), Effect.forkScoped)
+  yield* Output.say(`A link to the page about this vault is in ${(yield* Output.short)(path)}: each works once.`)
+})
+
 /** Serves until it is stopped. What is under way then becomes durable before the process ends. */
 export const serve = Effect.fnUntraced(function*(given: Given) {
   const { addressOf, layer: server } = yield* listening(given)
@@ -140,6 +165,7 @@ export const serve = Effect.fnUntraced(function*(given: Given) {
       account: event.key.account,
       cause: event.cause
     })).pipe(Effect.forkScoped)
+  if (given.status) yield* statusPage(vault)
   const context = yield* Effect.context<Stdio.Stdio>()
   const routes = VaultServer.layer({
     audit: (event) => Effect.provideContext(note(event), context),
