@@ -32,6 +32,10 @@ const callers = {
     { key, waited: Duration.minutes(5), advice: "run the command again, or sign in with a code" },
     "Start the login again. `timeLimit` of the strategy makes it wait longer."
   ],
+  StepUpRequired: [
+    { key, acrValues: ["mfa"], maxAge: Duration.minutes(10) },
+    "Let the person sign in with its `parameters`: `InteractiveStrategy.browser({ parameters })`. Then send the request again."
+  ],
   SessionLockError: [
     { key, purpose: "renew", holder: "process 4711 on build-7", detail: "waited for a minute" },
     "Look at the process that the message names. Try again: the operating system releases the lock when it ends."

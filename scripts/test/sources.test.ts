@@ -113,7 +113,7 @@ describe("imports", () => {
 describe("the folders", () => {
   // What stands to its left is what a folder may import from: design first, names second.
   const order: ReadonlyArray<readonly [room: RegExp, below: RegExp]> = [
-    [/^(SecureUrl|Variable)\.ts$/, /^$/],
+    [/^(SecureUrl|Challenge|Variable)\.ts$/, /^$/],
     [/^jwt\//, /^(SecureUrl|internal\/inTime)\.ts$/],
     [/^session\//, /^(SecureUrl\.ts$|jwt\/)/],
     [/^(iam|storage)\//, /^((SecureUrl|Variable)\.ts$|internal\/inTime\.ts$|jwt\/|session\/)/],
@@ -122,7 +122,7 @@ describe("the folders", () => {
     [/^AuthManager\.ts$/, /^(SecureUrl\.ts$|AuthError\.ts$|(jwt|session|iam|storage|keeper|login)\/)/],
     [
       /^AuthHttpClient\.ts$/,
-      /^(SecureUrl\.ts$|AuthError\.ts$|AuthManager\.ts$|(jwt|session|iam|storage|keeper|login)\/)/
+      /^(SecureUrl\.ts$|Challenge\.ts$|AuthError\.ts$|AuthManager\.ts$|(jwt|session|iam|storage|keeper|login)\/)/
     ],
     [/^internal\/remembered\.ts$/, /^jwt\//],
     [/^internal\//, /^$/],

@@ -72,6 +72,7 @@ export const describe = (
     case "NoCredentials":
       return { exitCode: 3, text: error.message, ...accountOf(error) }
     case "ReauthenticationRequired":
+    case "StepUpRequired":
       return { exitCode: 4, text: error.message, ...accountOf(error) }
     default:
       return { exitCode: 1, text: error.message }

@@ -105,6 +105,51 @@ export class LoginTimedOut extends Schema.TaggedError<LoginTimedOut>("@effect-au
 }
 
 /**
+ * An API wants the person to sign in in a stronger way (one of `acrValues`, the preferred one first), or more recently (at
+ * most `maxAge` ago), than they did (RFC 9470). The session is as it was.
+ *
+ * `parameters` are those of the login that would satisfy it, for `InteractiveStrategy.browser`.
+ *
+ * **Example** (Signing in as the API asks for it)
+ *
+ * ```ts
+ * import { AuthHttpClient, AuthManager, InteractiveStrategy } from "@effect-authn/core"
+ * import { Effect } from "effect"
+ *
+ * export const opened = Effect.gen(function*() {
+ *   const auth = yield* AuthManager.AuthManager
+ *   const api = yield* AuthHttpClient.make({ baseUrl: "https://api.example.com" })
+ *   return yield* api.get("/safe").pipe(
+ *     Effect.catchTag("StepUpRequired", ({ parameters }) =>
+ *       Effect.andThen(auth.login(InteractiveStrategy.browser({ parameters })), api.get("/safe")))
+ *   )
+ * })
+ * ```
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class StepUpRequired extends Schema.TaggedError<StepUpRequired>("@effect-authn/core/AuthError/StepUpRequired")(
+  "StepUpRequired",
+  { key: SessionKey, acrValues: Schema.Array(Schema.String), maxAge: Schema.optional(Schema.Duration) }
+) {
+  /** Of the login that would satisfy the API, as OpenID Connect spells them: `acr_values`, and `max_age` in seconds. */
+  get parameters(): { readonly [name: string]: string } {
+    return {
+      ...(this.acrValues.length === 0 ? {} : { acr_values: this.acrValues.join(" ") }),
+      ...(this.maxAge === undefined ? {} : { max_age: String(Math.floor(Duration.toSeconds(this.maxAge))) })
+    }
+  }
+
+  override get message(): string {
+    const asked = Object.entries(this.parameters).map(([name, value]) => `${name}=${value}`).join(", ")
+    return `the API wants another login of ${this.key.label}${
+      asked === "" ? "" : ` (${asked})`
+    }: sign in again as it asks for`
+  }
+}
+
+/**
  * Every failure that a caller can meet.
  *
  * @category errors
@@ -116,6 +161,7 @@ export type AuthError =
   | InvalidCredentials
   | NoCredentials
   | LoginTimedOut
+  | StepUpRequired
   | IamError
   | TokenStorageError
   | SessionLockError

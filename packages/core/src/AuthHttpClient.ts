@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Headers from "effect/http/Headers"
 import * as HttpClient from "effect/http/HttpClient"
@@ -13,12 +14,14 @@ import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
-import type { AuthError } from "./AuthError.ts"
+import { type AuthError, StepUpRequired } from "./AuthError.ts"
 import { AuthManager } from "./AuthManager.ts"
+import * as Challenge from "./Challenge.ts"
 import { IamError, Misconfigured } from "./iam/IamError.ts"
 import * as Redaction from "./iam/Redaction.ts"
 import * as SecureUrl from "./SecureUrl.ts"
 import type { Bearer } from "./session/Session.ts"
+import type { SessionKey } from "./session/SessionKey.ts"
 
 /**
  * What a client is made with:
@@ -54,7 +57,7 @@ export type AuthHttpClient = HttpClient.HttpClient.With<HttpClientError.HttpClie
  *
  * Every attempt of every request gets the token that is valid then, renewed if it must be. After a 401 the session is
  * renewed, unless somebody renewed it meanwhile, and the request is sent once more. If that cannot be done, or the body
- * was a stream, the 401 is the answer.
+ * was a stream, the 401 is the answer. An API that wants another login of the person (RFC 9470) is `StepUpRequired`.
  *
  * Fails with `IamError` (`Misconfigured`) if an address is not a URL of http or https, and if the token would go over
  * plain http to another machine.
@@ -215,6 +218,7 @@ export const makeWith = Effect.fnUntraced(function*(
     if (chain.wasOutside) return yield* send(request)
     const bearer = yield* manager.bearerToken
     const { challenge, response } = yield* shown(request, bearer)
+    yield* askedToStepUp(response, manager.key)
     if (challenge !== "rejected") return response
     const replacement = yield* Effect.result(manager.rejected(bearer))
     return Result.isFailure(replacement) || !canReplay(request)
@@ -252,6 +256,24 @@ export const makeWith = Effect.fnUntraced(function*(
     client.preprocess
   )
 })
+
+// A renewal makes no login stronger: only the person can (RFC 9470).
+const askedToStepUp = ({ headers, status }: HttpClientResponse.HttpClientResponse, key: SessionKey) => {
+  if (status !== 401) return Effect.void
+  const asked = Challenge.parse(headers["www-authenticate"] ?? "").find(({ parameters, scheme }) =>
+    /^(bearer|dpop)$/.test(scheme) && parameters.get("error") === "insufficient_user_authentication"
+  )
+  if (asked === undefined) return Effect.void
+  const acrValues = (asked.parameters.get("acr_values") ?? "").split(" ").filter((word) => word !== "")
+  const maxAge = asked.parameters.get("max_age") ?? ""
+  return Effect.fail(
+    new StepUpRequired({
+      key,
+      acrValues,
+      ...(/^\d{1,9}$/.test(maxAge) ? { maxAge: Duration.seconds(Number(maxAge)) } : {})
+    })
+  )
+}
 
 interface Chain {
   hops: number

@@ -21,7 +21,6 @@ import type * as HttpClient from "effect/http/HttpClient"
 import type * as HttpRouter from "effect/http/HttpRouter"
 import type { HttpServerResponse } from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
@@ -33,19 +32,31 @@ import * as JwtCodec from "./jwt/JwtCodec.ts"
 import type * as JwtError from "./jwt/JwtError.ts"
 
 /**
- * There was no bearer token, or (with a `description`) it is not valid: 401, `invalid_token`.
+ * There was no bearer token, or (with a `description`) it is not valid: 401, `invalid_token`. With `acrValues` or `maxAge` it
+ * is valid, but the person behind it has to sign in in a stronger way or more recently (RFC 9470): 401,
+ * `insufficient_user_authentication`. `acrValues` are the ways that would do, in words that spaces part, the preferred one
+ * first; `maxAge` is for how many seconds a login counts.
  *
  * @category errors
  * @since 0.1.0
  */
 export class Unauthorized extends Schema.TaggedError<Unauthorized>("@effect-authn/core/BearerAuth/Unauthorized")(
   "Unauthorized",
-  { realm: Schema.optional(Schema.String), description: Schema.optional(Schema.String) }
+  {
+    realm: Schema.optional(Schema.String),
+    description: Schema.optional(Schema.String),
+    acrValues: Schema.optional(Schema.String),
+    maxAge: Schema.optional(Schema.Finite)
+  }
 ) {
   override get message(): string {
-    return this.description ?? "no bearer token was sent"
+    return this.description ??
+      (isStepUp(this) ? "sign in again, in the way that is asked for" : "no bearer token was sent")
   }
 }
+
+const isStepUp = ({ acrValues, maxAge }: { readonly acrValues?: unknown; readonly maxAge?: unknown }): boolean =>
+  acrValues !== undefined || maxAge !== undefined
 
 /**
  * The token is valid, and does not allow this: 403, `insufficient_scope`. `scope` has what would.
@@ -103,15 +114,30 @@ export class KeysUnavailable
  * @since 0.1.0
  */
 export const challenge = (error: Unauthorized | InsufficientScope): string => {
-  const parameters: { readonly [name: string]: string | undefined } = error._tag === "InsufficientScope"
-    ? { realm: error.realm, error: "insufficient_scope", error_description: error.description, scope: error.scope }
-    : error.description === undefined && error.realm !== undefined
-    ? { realm: error.realm }
-    : { realm: error.realm, error: "invalid_token", error_description: error.description }
-  const written = Object.entries(parameters).flatMap(([name, value]) =>
+  const written = Object.entries(challengeOf(error)).flatMap(([name, value]) =>
     value === undefined ? [] : [`${name}="${value.replaceAll(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, "'")}"`]
   )
   return `Bearer ${written.join(", ")}`
+}
+
+const challengeOf = (error: Unauthorized | InsufficientScope): { readonly [name: string]: string | undefined } => {
+  const { description, realm } = error
+  if (error._tag === "InsufficientScope") {
+    return { realm, error: "insufficient_scope", error_description: description, scope: error.scope }
+  }
+  const { acrValues, maxAge } = error
+  if (isStepUp(error)) {
+    return {
+      realm,
+      error: "insufficient_user_authentication",
+      error_description: error.message,
+      acr_values: acrValues,
+      max_age: maxAge === undefined ? undefined : String(maxAge)
+    }
+  }
+  return description === undefined && realm !== undefined
+    ? { realm }
+    : { realm, error: "invalid_token", error_description: description }
 }
 
 const headers = { "www-authenticate": Schema.optionalKey(Schema.String) }
@@ -285,41 +311,49 @@ export const jwt = <S extends Schema.ConstraintDecoder<unknown> = typeof JwtCode
           () => new Unauthorized({ description: "the token is meant for an audience, and this server has no name" })
         )
       )
-    const version = "jwks" in options ? options.jwks.version : Effect.succeed(0)
     const { clockTolerance = 0, remember = 10_000 } = options
+    const tolerance = Duration.toMillis(clockTolerance)
+    if (!("jwks" in options)) {
+      return remember === 0
+        ? { verify }
+        : yield* remembering(verify, undefined, remember, tolerance)
+    }
+    const { version } = options.jwks
     return version === undefined || remember === 0
       ? { verify }
-      : yield* remembering(verify, Effect.catch(version, refuse), remember, Duration.toMillis(clockTolerance))
+      : yield* remembering(verify, Effect.catch(version, refuse), remember, tolerance)
   })
 
-// A token that was verified with keys that are no more must not pass because it is remembered.
+// A token that was verified with keys that are no more must not pass because it is remembered. A single key is always there.
 const remembering = Effect.fnUntraced(function*<Claims>(
   verify: TokenVerifier<Claims>["verify"],
-  version: Effect.Effect<number, Unauthorized | KeysUnavailable>,
+  version: Effect.Effect<number, Unauthorized | KeysUnavailable> | undefined,
   capacity: number,
   toleranceMillis: number
 ): Effect.fn.Return<TokenVerifier<Claims>> {
   const memory = yield* Remembered.make<Verified<Claims>>(capacity)
   const end = ({ payload: { exp } }: Verified<Claims>) =>
     typeof exp === "number" ? exp * 1000 + toleranceMillis : Infinity
+
   let current = 0
-  const verifyNow = Effect.fnUntraced(function*(token: Redacted.Redacted, digest: string, seen: number) {
-    const verified = yield* verify(token)
-    if ((yield* version) === seen && current === seen) yield* memory.remember(digest, verified, end(verified))
-    return verified
-  })
+  const known = (token: Redacted.Redacted) =>
+    memory.withKnown(token, (known, digest) => {
+      if (known !== undefined) return Effect.succeed(known)
+      const seen = current
+      return Effect.tap(verify(token), (verified) =>
+        Effect.map(version ?? Effect.succeed(seen), (now) => {
+          if (now === seen && current === seen) memory.remember(digest, verified, end(verified))
+        }))
+    })
   return {
-    verify: (token) =>
-      Effect.flatMap(version, (seen) =>
-        Effect.flatMap(
-          seen === current ? Effect.void : Effect.andThen(memory.forget, Effect.sync(() => current = seen)),
-          () =>
-            Effect.flatMap(memory.digest(token), (digest) =>
-              Effect.flatMap(
-                memory.recall(digest),
-                (known) => Option.isSome(known) ? Effect.succeed(known.value) : verifyNow(token, digest, seen)
-              ))
-        ))
+    verify: version === undefined ? known : (token) =>
+      Effect.flatMap(version, (now) => {
+        if (now !== current) {
+          memory.forget()
+          current = now
+        }
+        return known(token)
+      })
   }
 })
 
@@ -345,6 +379,47 @@ export const caller = <Claims>(token: Redacted.Redacted, verified: Verified<Clai
   token,
   scopes: scope.words(verified.payload["scope"] ?? verified.payload["scp"])
 })
+
+/**
+ * Passes where the person behind a token signed in as it is asked for (RFC 9470): in one of the ways `acrValues`, by the
+ * claim `acr`, and at most `maxAge` ago, by the claim `auth_time`. Else, and where the token does not say, it fails with
+ * an `Unauthorized` from which a client learns how to sign in. It is for `validate`, `identify` and handlers.
+ *
+ * **Example** (A route for people who signed in with a second factor in the last hour)
+ *
+ * ```ts
+ * import { BearerAuth } from "@effect-authn/core"
+ * import { Effect } from "effect"
+ *
+ * export const handler = Effect.gen(function*() {
+ *   const caller = yield* BearerAuth.Identity
+ *   yield* BearerAuth.requireLogin(caller, { acrValues: ["mfa"], maxAge: "1 hour" })
+ *   return "the safe is open"
+ * })
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const requireLogin = (
+  { payload }: Pick<Verified<unknown>, "payload">,
+  options: { readonly acrValues?: ReadonlyArray<string>; readonly maxAge?: Duration.Input }
+): Effect.Effect<void, Unauthorized> =>
+  Effect.clockWith((clock) => {
+    const { acr, auth_time: signedInAt } = payload
+    const { acrValues } = options
+    const maxAge = options.maxAge === undefined ? undefined : Duration.toSeconds(options.maxAge)
+    const isStrong = acrValues === undefined || (typeof acr === "string" && acrValues.includes(acr))
+    const isRecent = maxAge === undefined ||
+      (typeof signedInAt === "number" && signedInAt + maxAge >= clock.currentTimeMillisUnsafe() / 1000)
+    return isStrong && isRecent ? Effect.void : Effect.fail(
+      new Unauthorized({
+        description: isStrong ? "the login is too long ago: sign in again" : "sign in in a stronger way",
+        acrValues: acrValues?.join(" "),
+        maxAge: maxAge === undefined ? undefined : Math.floor(maxAge)
+      })
+    )
+  })
 
 /**
  * Who calls the handler.
@@ -534,7 +609,8 @@ export const layerFor: {
       const { realm } = options
       const scheme = schemeOf(middleware)
       const inRealm = {
-        Unauthorized: ({ description }: Unauthorized) => Effect.fail(new Unauthorized({ realm, description })),
+        Unauthorized: ({ acrValues, description, maxAge }: Unauthorized) =>
+          Effect.fail(new Unauthorized({ realm, description, acrValues, maxAge })),
         InsufficientScope: ({ description, scope }: InsufficientScope) =>
           Effect.fail(new InsufficientScope({ realm, description, scope }))
       }

@@ -182,7 +182,7 @@ export const make = Effect.fnUntraced(function*(
   const asked = yield* Cache.makeWith(
     (_digest: string) => Effect.catch(Effect.flatMap(Asked, ask), away),
     {
-      capacity: remember,
+      capacity: Math.max(remember, 1),
       timeToLive: (exit) => exit._tag === "Success" && exit.value === undefined ? refusedFor : Duration.zero,
       requireServicesAt: "lookup"
     }
@@ -197,18 +197,13 @@ export const make = Effect.fnUntraced(function*(
       Effect.provideContext(services)
     )
     const verified = yield* verdict(answer)
-    yield* memory.remember(digest, verified, Math.min(now + maxAge, (verified.claims.exp ?? Infinity) * 1000))
+    memory.remember(digest, verified, Math.min(now + maxAge, (verified.claims.exp ?? Infinity) * 1000))
     return verified
   })
 
   return {
     verify: (token) =>
-      Effect.flatMap(
-        memory.digest(token),
-        (digest) =>
-          Effect.flatMap(memory.recall(digest), (known) =>
-            Option.isSome(known) ? Effect.succeed(known.value) : verifyNow(token, digest))
-      )
+      memory.withKnown(token, (known, digest) => known === undefined ? verifyNow(token, digest) : Effect.succeed(known))
   }
 })
 

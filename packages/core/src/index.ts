@@ -48,6 +48,11 @@ export * as CallbackServer from "./login/CallbackServer.ts"
 /**
  * @since 0.1.0
  */
+export * as Challenge from "./Challenge.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as DeviceLogin from "./iam/DeviceLogin.ts"
 
 /**

@@ -1,4 +1,4 @@
-import { AuthHttpClient, AuthManager, IamError } from "@effect-authn/core"
+import { AuthHttpClient, AuthManager, BearerAuth, IamError } from "@effect-authn/core"
 import { ScriptedIam } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Layer, Redacted, Schedule, Schema, Stream } from "effect"
@@ -431,6 +431,60 @@ describe("a 401", () => {
       }
       assert.strictEqual(seen.length, 7)
       assert.strictEqual(yield* renewals, 0)
+    }).pipe(Effect.provide(program())))
+})
+
+describe("an API that wants another login of the person (RFC 9470)", () => {
+  const asks = (header: string, status = 401) =>
+    Effect.gen(function*() {
+      const { seen, url } = yield* serve(() => ({ status, headers: { "www-authenticate": header } }))
+      const client = yield* AuthHttpClient.make({ baseUrl: url })
+      const told = yield* client.get("/safe").pipe(
+        Effect.match({
+          onFailure: (error) => error._tag === "StepUpRequired" ? error.parameters : error._tag,
+          onSuccess: (response) => response.status
+        })
+      )
+      return { told, requests: seen.length, renewals: yield* renewals }
+    })
+
+  it.effect("is an error that has what the login is asked with; nothing is renewed, and nothing sent again", () =>
+    Effect.gen(function*() {
+      yield* login
+      const error = "error=\"insufficient_user_authentication\""
+      for (
+        const [header, parameters] of [
+          [`Bearer ${error}, acr_values="phr mfa", max_age="600"`, { acr_values: "phr mfa", max_age: "600" }],
+          [`Bearer realm="x", ${error}, max_age=5`, { max_age: "5" }],
+          [`Basic realm="a, b", DPoP algs="ES256", ${error}, acr_values="mfa"`, { acr_values: "mfa" }],
+          [`Bearer ${error}, max_age="-1", acr_values=""`, {}],
+          [`Bearer ${error}, max_age="soon"`, {}],
+          [`bearer ERROR="insufficient_user_authentication", ACR_VALUES="mfa"`, { acr_values: "mfa" }]
+        ] as const
+      ) {
+        assert.deepStrictEqual(yield* asks(header), { told: parameters, requests: 1, renewals: 0 }, header)
+      }
+    }).pipe(Effect.provide(program())))
+
+  it.effect("is not to be seen in another status, scheme or error", () =>
+    Effect.gen(function*() {
+      yield* login
+      assert.strictEqual((yield* asks("Bearer error=\"insufficient_user_authentication\"", 403)).told, 403)
+      for (
+        const header of [
+          "Basic realm=\"error=\\\"insufficient_user_authentication\\\"\"",
+          "Basic error=\"insufficient_user_authentication\"",
+          "Bearer error=\"invalid_token\", acr_values=\"mfa\""
+        ]
+      ) assert.strictEqual((yield* asks(header)).told, 401, header)
+    }).pipe(Effect.provide(program())))
+
+  it.effect("reads what BearerAuth writes", () =>
+    Effect.gen(function*() {
+      yield* login
+      const refusal = new BearerAuth.Unauthorized({ realm: "safe", acrValues: "mfa", maxAge: 60 })
+      const { told } = yield* asks(BearerAuth.challenge(refusal))
+      assert.deepStrictEqual(told, { acr_values: "mfa", max_age: "60" })
     }).pipe(Effect.provide(program())))
 })
 

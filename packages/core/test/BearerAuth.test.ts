@@ -326,6 +326,47 @@ describe("A verifier of one's own", () => {
     }).pipe(Effect.provide(served)))
 })
 
+describe("A login that is not enough", () => {
+  const Vault = HttpApi.make("vault").add(
+    HttpApiGroup.make("vault").add(
+      HttpApiEndpoint.get("open", "/open", { success: Schema.Json, error: BearerAuth.errors }),
+      HttpApiEndpoint.get("recent", "/recent", { success: Schema.Json, error: BearerAuth.errors })
+    ).middleware(BearerAuth.BearerAuth)
+  )
+  const requires = (options: Parameters<typeof BearerAuth.requireLogin>[1]) =>
+    Effect.flatMap(BearerAuth.Identity, (caller) => Effect.as(BearerAuth.requireLogin(caller, options), "open"))
+  const handlers = HttpApiBuilder.group(Vault, "vault", (handlers) =>
+    handlers.handleAll({
+      open: () => requires({ acrValues: ["phr", "mfa"], maxAge: "10 minutes" }),
+      recent: () => requires({ maxAge: "10 minutes" })
+    }))
+  const served = serve(HttpApiBuilder.layer(Vault).pipe(Layer.provide(handlers), Layer.provide(auth), Layer.orDie))
+
+  it.effect("is a 401 that says which login would be (RFC 9470)", () =>
+    Effect.gen(function*() {
+      const told = (path: string, claims: { readonly [name: string]: Schema.Json }) =>
+        Effect.flatMap(sign(claims), (token) =>
+          Effect.map(
+            call(path, `Bearer ${token}`),
+            ({ challenge = "", status }) =>
+              status === 200 ? "open" : challenge.replace("realm=\"records 'of' Ada\", ", "")
+          ))
+      yield* TestClock.adjust("20 minutes")
+      assert.strictEqual(yield* told("/open", { acr: "mfa", auth_time: 600 }), "open")
+      assert.strictEqual(yield* told("/recent", { auth_time: 601 }), "open")
+      const stronger =
+        "Bearer error=\"insufficient_user_authentication\", error_description=\"sign in in a stronger way\", acr_values=\"phr mfa\", max_age=\"600\""
+      for (const acr of [{}, { acr: "pwd" }, { acr: "m" }, { acr: ["mfa"] }]) {
+        assert.strictEqual(yield* told("/open", { ...acr, auth_time: 600 }), stronger)
+      }
+      const again =
+        "Bearer error=\"insufficient_user_authentication\", error_description=\"the login is too long ago: sign in again\", max_age=\"600\""
+      for (const time of [{}, { auth_time: 599 }, { auth_time: "1200" }]) {
+        assert.strictEqual(yield* told("/recent", time), again)
+      }
+    }).pipe(Effect.provide(served)))
+})
+
 describe("RequiredScope", () => {
   const Notes = HttpApi.make("notes").add(
     HttpApiGroup.make("notes").add(

@@ -87,6 +87,7 @@ const tags: ReadonlySet<string> = new Set([
   "InvalidCredentials",
   "NoCredentials",
   "LoginTimedOut",
+  "StepUpRequired",
   "IamError",
   "TokenStorageError",
   "SessionLockError",

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as Challenges from "@effect-authn/core/Challenge"
 import { type IamError, Misconfigured } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as Effect from "effect/Effect"
@@ -62,7 +63,7 @@ export interface ProtectedResource {
  * @since 0.1.0
  */
 export const challenge = (header: string): Option.Option<Challenge> => {
-  const bearers = challenges(header).filter(({ scheme }) => scheme === "bearer")
+  const bearers = Challenges.parse(header).filter(({ scheme }) => scheme === "bearer")
   const chosen = bearers.find(({ parameters }) => parameters.has("resource_metadata")) ?? bearers[0]
   if (chosen === undefined) return Option.none()
   const { parameters } = chosen
@@ -76,38 +77,6 @@ export const challenge = (header: string): Option.Option<Challenge> => {
 }
 
 const words = (scope: string | undefined): ReadonlyArray<string> => (scope ?? "").split(/\s+/).filter(Boolean)
-
-const token = /[!#$%&'*+.^_`|~\w-]+/y
-const parameter = /[ \t]*([!#$%&'*+.^_`|~\w-]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))[ \t]*/sy
-const token68 = /[ \t]+[\w.~+/-]+=*[ \t]*(?=,|$)/y
-const separator = /[\s,]*/y
-
-/** The challenges of a header (RFC 9110, section 11.6.1). What cannot be read ends the list. */
-const challenges = (header: string) => {
-  const found: Array<{ readonly scheme: string; readonly parameters: Map<string, string> }> = []
-  let at = 0
-  const take = (pattern: RegExp) => {
-    pattern.lastIndex = at
-    const match = pattern.exec(header)
-    if (match !== null) at = pattern.lastIndex
-    return match
-  }
-  for (;;) {
-    take(separator)
-    const current = found.at(-1)
-    const pair = current === undefined ? null : take(parameter)
-    if (current !== undefined && pair !== null) {
-      const [, name = "", quoted, plain = ""] = pair
-      const key = name.toLowerCase()
-      if (!current.parameters.has(key)) current.parameters.set(key, quoted?.replace(/\\(.)/gs, "$1") ?? plain)
-      continue
-    }
-    const scheme = take(token)?.[0]
-    if (scheme === undefined) return found
-    found.push({ scheme: scheme.toLowerCase(), parameters: new Map() })
-    take(token68)
-  }
-}
 
 const Document = Schema.Struct({
   resource: Schema.NonEmptyString,

@@ -1,38 +1,49 @@
-import * as Cache from "effect/Cache"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { Jwt } from "../jwt/JwtCodec.ts"
 import { TokenDigest } from "../jwt/TokenDigest.ts"
 
-interface Remembered<A> {
-  readonly known: A
-  readonly life: Duration.Duration
-}
-
 /**
  * What is known of good tokens, by their digest, until a time (epoch milliseconds): of so many tokens, and of those that were
- * seen last. Everybody who asks gets the same value, so it cannot be changed.
+ * seen last. Everybody who asks gets the same value, so it cannot be changed. Nothing here waits: a token is looked up with
+ * every request.
  */
 export const make = Effect.fnUntraced(function*<A extends Jwt<unknown>>(capacity: number) {
   const digest = yield* TokenDigest
-  const remembered = yield* Cache.makeWith((_digest: string): Effect.Effect<Remembered<A>> => Effect.never, {
-    capacity,
-    timeToLive: (exit) => exit._tag === "Success" ? exit.value.life : Duration.zero
-  })
+  // In the order in which they were seen.
+  const known = new Map<string, { readonly value: A; readonly until: number }>()
+
+  const recall = (digest: string, now: number): A | undefined => {
+    const found = known.get(digest)
+    if (found === undefined) return undefined
+    known.delete(digest)
+    if (found.until <= now) return undefined
+    known.set(digest, found)
+    return found.value
+  }
+
   return {
-    digest: (token: Redacted.Redacted) => digest(Redacted.value(token)),
-    recall: (digest: string): Effect.Effect<Option.Option<A>> =>
-      Effect.map(Cache.getOption(remembered, digest), Option.map(({ known }) => known)),
-    remember: (digest: string, known: A, until: number) =>
+    /** Calls `f` with the digest of a token and what is known of it. */
+    withKnown: <B, E, R>(
+      token: Redacted.Redacted,
+      f: (known: A | undefined, digest: string) => Effect.Effect<B, E, R>
+    ): Effect.Effect<B, E, R> =>
       Effect.clockWith((clock) => {
-        const life = until - clock.currentTimeMillisUnsafe()
-        return life > 0
-          ? Cache.set(remembered, digest, { known: frozen(known), life: Duration.millis(life) })
-          : Effect.void
+        const made = digest(Redacted.value(token))
+        return typeof made === "string"
+          ? f(recall(made, clock.currentTimeMillisUnsafe()), made)
+          : Effect.flatMap(
+            Effect.promise(() => made),
+            (digest) => f(recall(digest, clock.currentTimeMillisUnsafe()), digest)
+          )
       }),
-    forget: Cache.invalidateAll(remembered)
+    remember: (digest: string, value: A, until: number): void => {
+      known.delete(digest)
+      known.set(digest, { value: frozen(value), until })
+      const [oldest] = known.keys()
+      if (known.size > capacity && oldest !== undefined) known.delete(oldest)
+    },
+    forget: (): void => known.clear()
   }
 })
 

@@ -29,6 +29,8 @@ import { LoginPrompt, Notice } from "./LoginPrompt.ts"
 /**
  * - `provider`: which of the IAM's own sign-in providers, where it has several.
  * - `prompt`: how insistent the IAM's page is, in its own words (`login`, `consent`, `select_account`).
+ * - `parameters`: what else the page is asked with at this login, such as those of a `StepUpRequired`. Only a browser and
+ *   `manual` have a page.
  * - `timeLimit`: how long to wait for the person; five minutes unless told.
  *
  * @category models
@@ -37,6 +39,7 @@ import { LoginPrompt, Notice } from "./LoginPrompt.ts"
 export interface Options {
   readonly provider?: string | undefined
   readonly prompt?: string | undefined
+  readonly parameters?: { readonly [name: string]: string } | undefined
   readonly timeLimit?: Duration.Input | undefined
 }
 
@@ -323,7 +326,8 @@ const misconfigured = (context: StrategyContext, detail: string): IamError =>
 const begun = (context: StrategyContext, options: Options | undefined) => ({
   selection: context.selection,
   provider: options?.provider,
-  prompt: options?.prompt
+  prompt: options?.prompt,
+  parameters: options?.parameters
 })
 
 /** Waits for the person, but not for ever. */

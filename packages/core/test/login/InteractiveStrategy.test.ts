@@ -1,4 +1,5 @@
 import {
+  AuthError,
   AuthManager,
   AuthStrategy,
   Browser,
@@ -9,6 +10,7 @@ import {
   InteractiveStrategy,
   LoginPrompt,
   Selection,
+  SessionKey,
   TokenSet
 } from "@effect-authn/core"
 import { assert, describe, it } from "@effect/vitest"
@@ -183,6 +185,44 @@ const error = <A, E>(result: Result.Result<A, E>): E => {
   assert.isTrue(Result.isFailure(result))
   return Option.getOrThrow(Result.getFailure(result))
 }
+
+describe("the parameters of a login", () => {
+  it.effect("reach the IAM's page, from a browser and from a pasted address", () =>
+    Effect.gen(function*() {
+      const { parameters } = new AuthError.StepUpRequired({
+        key: SessionKey.SessionKey.make({ issuer, clientId: "cli", account: "default" }),
+        acrValues: ["phr", "mfa"],
+        maxAge: Duration.minutes(5)
+      })
+      const asked: Array<BrowserLogin.BeginOptions["parameters"]> = []
+      const watched = Layer.effect(
+        BrowserLogin.BrowserLogin,
+        Effect.map(BrowserLogin.BrowserLogin, (login) => ({
+          ...login,
+          begin: (options: BrowserLogin.BeginOptions) => {
+            asked.push(options.parameters)
+            return login.begin(options)
+          }
+        }))
+      )
+      const auth = yield* AuthManager.AuthManager
+      for (
+        const strategy of [
+          InteractiveStrategy.browser({ parameters }),
+          InteractiveStrategy.manual({ parameters, redirectUri })
+        ]
+      ) {
+        const { layer } = world({ pasted: `${redirectUri}?code=c&state=${state}` })
+        const running = yield* Effect.forkChild(
+          Effect.provide(auth.login(strategy), Layer.merge(layer, Layer.provide(watched, layer)))
+        )
+        yield* TestClock.adjust("1 minute")
+        yield* Fiber.join(running)
+      }
+      const expected = { acr_values: "phr mfa", max_age: "300" }
+      assert.deepStrictEqual(asked, [expected, expected])
+    }).pipe(Effect.provide(setup())))
+})
 
 describe("browser", () => {
   it.effect("listens before it opens, shows how it went, and closes", () =>

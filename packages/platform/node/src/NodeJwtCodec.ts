@@ -5,7 +5,6 @@
  */
 import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
 import { TokenDigest } from "@effect-authn/core/jwt/TokenDigest"
-import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as crypto from "node:crypto"
 
@@ -40,7 +39,7 @@ export const layer: Layer.Layer<JwtCodec.JwtCodec> = Layer.merge(
       return known === undefined ? undefined : checkWith(algorithm, known)
     })
   ),
-  Layer.succeed(TokenDigest, (token) => Effect.sync(() => crypto.hash("sha256", token, "base64url")))
+  Layer.succeed(TokenDigest, (token) => crypto.hash("sha256", token, "base64url"))
 )
 
 const keyObject = (key: CryptoKey | JwtCodec.Jwk): crypto.KeyObject | undefined => {

@@ -196,7 +196,11 @@ describe("NodeJwtCodec", () => {
     Effect.gen(function*() {
       const digests = yield* Effect.forEach(
         [NodeJwtCodec.layer, Layer.empty],
-        (layer) => Effect.provide(Effect.flatMap(TokenDigest.TokenDigest, (digest) => digest("token ü")), layer)
+        (layer) =>
+          Effect.provide(
+            Effect.flatMap(TokenDigest.TokenDigest, (digest) => Effect.promise(async () => digest("token ü"))),
+            layer
+          )
       )
       assert.strictEqual(digests[0], digests[1])
       assert.strictEqual(digests[0]?.length, 43)
