@@ -34,7 +34,8 @@ export const fileOf = Effect.fnUntraced(function*(place: Account.Account["place"
 export const filesOf = Effect.fnUntraced(function*(account: Account.Account) {
   const [key] = AccountServices.sessionKeys(account)
   const file = Option.getOrUndefined(yield* fileOf(account.place, key))
-  if (file === undefined) return { isThere: false, asides: [] }
+  // who keeps sessions in one file for all knows by itself what is there
+  if (file === undefined) return { isThere: account.place === "sqlite", asides: [] }
   return yield* Effect.all({ isThere: PrivateFile.exists(file), asides: PrivateFile.asides(file) }).pipe(
     Effect.mapError(({ detail }) => failed(detail))
   )

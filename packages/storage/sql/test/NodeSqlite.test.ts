@@ -125,7 +125,7 @@ it.live("a file that is no database, and a directory in its place, are named wit
     assert.include((yield* use(directory)).message, "unable to open database file")
   }))
 
-it.live("a damaged document is moved aside, and the next read finds nothing", () =>
+it.live("a damaged document is moved aside, the next read finds nothing, and it goes with its session", () =>
   Effect.gen(function*() {
     const filename = Path.join(yield* temporary, "s.sqlite")
     yield* Effect.gen(function*() {
@@ -139,6 +139,19 @@ it.live("a damaged document is moved aside, and the next read finds nothing", ()
       assert.isTrue(Option.isNone(yield* storage.get(key)))
       assert.deepStrictEqual(yield* storage.keys, [])
       yield* storage.put(key, plain(key, 3), 0)
+      const other = keyOf("other")
+      yield* storage.put(other, plain(other, 1), 0)
+      yield* sql`UPDATE effect_authn_sessions SET document = 'no document' WHERE generation = 1`
+      yield* Effect.flip(storage.get(other))
+      const asides = Effect.map(
+        sql<{ readonly id: string }>`SELECT id FROM effect_authn_sessions WHERE id LIKE '%damaged%'`,
+        (rows) => rows.length
+      )
+      assert.strictEqual(yield* asides, 2)
+      yield* storage.remove(key, 3)
+      assert.strictEqual(yield* asides, 1)
+      yield* storage.remove(other, 0)
+      assert.strictEqual(yield* asides, 0)
     }).pipe(Effect.provide(on(filename)))
   }))
 

@@ -96,7 +96,7 @@ describe.runIf(PostgresServer.isThere)("PostgreSQL that fails", () => {
         const newer = yield* server.createDatabase("newer")
         yield* Effect.provide(SqlTokenStorage.migrate(), pool(newer))
         yield* server.psql("INSERT INTO effect_authn_migrations (migration_id, name) VALUES (7, 'later')", "newer")
-        assert.include((yield* get(newer)).detail, "of version 7, this program knows 1: update this program")
+        assert.match((yield* get(newer)).detail, /of version 7, this program knows \d+: update this program/)
 
         const empty = yield* server.createDatabase("empty")
         const missing = yield* Effect.provide(

@@ -56,6 +56,15 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       (rows): Row | undefined => rows[0]
     )
 
+  const asideOf = (id: string) => `${id}.damaged-`
+
+  // What was moved aside can hold tokens that still work, so that it goes with its session. By a range of the index.
+  const removeAsides = (id: string) =>
+    run(
+      `DELETE FROM ${table} WHERE id > $1 AND id < $2 AND substr(id, 1, length(CAST($1 AS TEXT))) = $1 RETURNING id`,
+      [asideOf(id), `${asideOf(id)}${"9".repeat(16)}`]
+    )
+
   // A damaged document is moved aside under the name that it had when it was read, so that no newer one is.
   const open = (id: string, key: SessionKey, row: Row) => {
     const document = row["document"] ?? ""
@@ -67,7 +76,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       ),
       Effect.catchTag("StorageCorrupt", ({ detail }) =>
         Effect.gen(function*() {
-          const aside = `${id}.damaged-${yield* Clock.currentTimeMillis}`
+          const aside = `${asideOf(id)}${yield* Clock.currentTimeMillis}`
           const moved = yield* run(
             `UPDATE ${table} SET id = $2, due_at = NULL WHERE id = $1 AND document = $3 RETURNING id`,
             [id, aside, document]
@@ -147,6 +156,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
         [id, `${expected}`]
       )
       if (removed.length === 0) yield* refused(key, id, expected)
+      yield* removeAsides(id)
       yield* empty
       yield* PubSub.publish(feed, key)
     }, Effect.mapError(failed("remove"))),
