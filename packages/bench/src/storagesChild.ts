@@ -33,15 +33,10 @@ const opener = (
         return Effect.tryPromise(() => msalAsk(client, account))
       })
     default:
-      return Effect.gen(function*() {
-        const [Ours, { storage }] = yield* Effect.promise(() =>
-          Promise.all([import("./renewalOurs.ts"), import("./storagesOurs.ts")])
-        )
-        const context = yield* Layer.build(Ours.program(origin, storage({ kind, place })))
-        const { token } = Context.get(context, AuthManager)
-        // as a value: it is asked for when the process is told to
-        return Effect.suspend(() => token)
-      })
+      return Effect.promise(() => Promise.all([import("./renewalOurs.ts"), import("./storagesOurs.ts")])).pipe(
+        Effect.flatMap(([Ours, { storage }]) => Layer.build(Ours.program(origin, storage({ kind, place })))),
+        Effect.map((context) => Context.get(context, AuthManager).token)
+      )
   }
 }
 
