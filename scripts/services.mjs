@@ -9,6 +9,8 @@ const services = [
   { commands: ["psql"], package: "postgresql", tests: "a real PostgreSQL" },
   { commands: ["redis-server", "redis-cli"], package: "redis-server", tests: "a real Redis" },
   { commands: ["git"], package: "git", tests: "git as a consumer of the command" },
+  { commands: ["ip"], package: "iproute2", tests: "two machines as network namespaces" },
+  { commands: ["openssl"], package: "openssl", tests: "two machines as network namespaces" },
   { commands: ["skopeo"], package: "skopeo", tests: "the command as docker's credential helper" },
   { commands: ["docker-registry"], package: "docker-registry", tests: "the command as docker's credential helper" },
   { commands: ["htpasswd"], package: "apache2-utils", tests: "the command as docker's credential helper" },
