@@ -1,7 +1,6 @@
 // The flow in a real browser, with a real provider: what cookies a browser sends, and to whom.
 import { EncryptionKeys, SessionKey } from "@effect-authn/core"
 import { OidcIam } from "@effect-authn/iam-oidc"
-import { NodeSqlite } from "@effect-authn/platform-node"
 import { SqlTokenStorage } from "@effect-authn/storage-sql"
 import { OidcProvider } from "@effect-authn/testing"
 import { Connect, Vault } from "@effect-authn/vault"
@@ -13,6 +12,7 @@ import { createServer } from "node:http"
 import { type AddressInfo, createServer as createSocket } from "node:net"
 import type { Page } from "playwright-core"
 import { isThere, launched } from "./browser.ts"
+import { sqlite } from "./sqlite.ts"
 
 const freePort = Effect.promise(() =>
   new Promise<number>((resolve) => {
@@ -52,7 +52,7 @@ it.live.skipIf(!isThere)(
         scopes: ["openid", "offline_access"]
       }).pipe(Layer.provide(FetchHttpClient.layer), Layer.orDie)
       const stored = yield* Layer.build(Layer.mergeAll(
-        SqlTokenStorage.layer().pipe(Layer.provide(Layer.orDie(NodeSqlite.layer({ filename: ":memory:" })))),
+        SqlTokenStorage.layer().pipe(Layer.provide(sqlite)),
         keys
       ))
       const vault = yield* Layer.build(Layer.provide(Vault.layer({ providers: [idp] }), Layer.succeedContext(stored)))

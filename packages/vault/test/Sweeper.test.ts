@@ -8,7 +8,6 @@ import {
   type SessionLock,
   TokenStorage
 } from "@effect-authn/core"
-import { NodeSqlite } from "@effect-authn/platform-node"
 import { SqlTokenStorage } from "@effect-authn/storage-sql"
 import { ScriptedIam } from "@effect-authn/testing"
 import { IssuerRate, RestPolicy, Sweeper, Vault, VaultMetrics } from "@effect-authn/vault"
@@ -19,6 +18,7 @@ import { OtlpMetrics, OtlpSerialization } from "effect/observability"
 import { RateLimiter } from "effect/persistence"
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
+import { sqlite } from "./sqlite.ts"
 
 const issuers = ["https://one.example", "https://two.example"] as const
 const keyOf = (index: number, account: string) =>
@@ -214,7 +214,7 @@ describe("a sweeper", () => {
           }))
           return new Proxy(sql, { get: (target, name) => name === "reserve" ? reserve : Reflect.get(target, name) })
         })
-      ).pipe(Layer.provide(Layer.orDie(NodeSqlite.layer({ filename: ":memory:" }))))
+      ).pipe(Layer.provide(sqlite))
       const storage = SqlTokenStorage.layer({ changes: "none" }).pipe(
         Layer.provide(counted),
         Layer.provide(RestPolicy.layer({ renewIdle: "1 second", spread: 0 }))

@@ -138,6 +138,11 @@ export const make = Effect.fnUntraced(function*(
     new SqlError({ reason: new ConnectionError({ cause: undefined, message: detail, operation: "connect" }) })
   const { DatabaseSync } = yield* Effect.mapError(loadSqlite, ({ detail }) => failed(detail))
 
+  if (/^(:memory:|file:.*|)$/s.test(options.filename)) {
+    return yield* failed(
+      `unable to open database file: "${options.filename}" is the name of no file: give a path, or take TokenStorage.layerMemory`
+    )
+  }
   // SQLite gives the log and the index beside the file its mode.
   const filename = yield* Effect.gen(function*() {
     const path = Path.resolve(options.filename)
@@ -189,8 +194,8 @@ export const make = Effect.fnUntraced(function*(
  *
  * **Gotchas**
  *
- * The file is for a disk of this machine: SQLite's locks do not hold over a network. `:memory:` is no file: take
- * `TokenStorage.layerMemory`.
+ * The file is for a disk of this machine: SQLite's locks do not hold over a network. `:memory:` and `file:` addresses name
+ * no file and are refused: for memory take `TokenStorage.layerMemory`.
  *
  * **Example** (Sessions in one encrypted file)
  *

@@ -54,9 +54,19 @@ const certificate = (directory: string) => {
   openssl("req", "-x509", ...key, "-keyout", file("ca.key"), "-out", file("ca.pem"), "-subj", "/CN=test", "-days", "1")
   openssl("req", ...key, "-keyout", file("key.pem"), "-out", file("csr.pem"), "-subj", `/CN=${host}`)
   Fs.writeFileSync(file("san"), `subjectAltName=IP:${host}`)
+  const authority = ["-CA", file("ca.pem"), "-CAkey", file("ca.key"), "-CAcreateserial"]
   openssl(
-    ...["x509", "-req", "-in", file("csr.pem"), "-CA", file("ca.pem"), "-CAkey", file("ca.key"), "-CAcreateserial"],
-    ...["-out", file("cert.pem"), "-days", "1", "-extfile", file("san")]
+    "x509",
+    "-req",
+    "-in",
+    file("csr.pem"),
+    ...authority,
+    "-out",
+    file("cert.pem"),
+    "-days",
+    "1",
+    "-extfile",
+    file("san")
   )
   return { authority: file("ca.pem"), key: Fs.readFileSync(file("key.pem")), cert: Fs.readFileSync(file("cert.pem")) }
 }
@@ -97,7 +107,8 @@ const relayed = (port: number) =>
         onward.destroy()
       })
     }
-    socket.pipe(onward).pipe(socket)
+    socket.pipe(onward)
+    onward.pipe(socket)
   }))
 
 const start = (namespace: string, authority: string, orders: object) =>
@@ -107,8 +118,12 @@ const start = (namespace: string, authority: string, orders: object) =>
         spawn(
           "ip",
           [
-            ...["netns", "exec", namespace, process.execPath],
-            ...[Path.join(import.meta.dirname, "children/machine.ts"), JSON.stringify(orders)]
+            "netns",
+            "exec",
+            namespace,
+            process.execPath,
+            Path.join(import.meta.dirname, "children/machine.ts"),
+            JSON.stringify(orders)
           ],
           { env: { ...process.env, NODE_EXTRA_CA_CERTS: authority }, stdio: ["ignore", "pipe", "inherit"] }
         )

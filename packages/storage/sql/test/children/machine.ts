@@ -14,7 +14,7 @@ const main = Effect.gen(function*() {
       selection: { organization: "acme" }
     })
   }
-  yield* Effect.result(auth.token).pipe(
+  return yield* Effect.result(auth.token).pipe(
     Effect.map((asked) => asked._tag === "Success" ? Redacted.value(asked.success.accessToken) : asked.failure.message),
     Effect.tap((line) => Effect.sync(() => console.log(line))),
     Effect.delay("200 millis"),
