@@ -248,6 +248,25 @@ describe.runIf(PostgresServer.isThere)("machines that share a store", () => {
           Effect.filterOrFail(({ status }) => status === 401, () => "not yet"),
           Effect.retry(Schedule.spaced("200 millis"))
         )
+        // The database is gone: who is known and whose token is in memory is served, and all are as it is back.
+        const postgres = yield* PostgresServer.PostgresServer
+        yield* postgres.crash
+        yield* Effect.sleep("6 seconds")
+        const held = yield* send(two!.url, "POST", "/token", token, key)
+        assert.strictEqual(held.status, 200)
+        const cold = yield* send(two!.url, "POST", "/token", token, { ...key, account: "somebody else" })
+        assert.deepStrictEqual([cold.status, cold.json.error], [503, "unavailable"])
+        assert.strictEqual((yield* send(two!.url, "GET", "/health", "")).status, 503)
+        yield* postgres.start
+        yield* send(two!.url, "GET", "/health", "").pipe(
+          Effect.filterOrFail(({ status }) => status === 200, () => "not yet"),
+          Effect.retry(Schedule.spaced("200 millis"))
+        )
+        yield* send(two!.url, "POST", "/token", token, { ...key, account: "somebody else" }).pipe(
+          Effect.filterOrFail(({ status }) => status === 404, () => "not yet"),
+          Effect.retry(Schedule.spaced("200 millis"))
+        )
+
         yield* one!.stop("SIGKILL")
         assert.strictEqual((yield* send(two!.url, "POST", "/token", token, key)).status, 200)
       })).pipe(Effect.provide(Layer.fresh(PostgresServer.layer()))))

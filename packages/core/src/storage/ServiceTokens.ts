@@ -142,6 +142,7 @@ const longest = Duration.days(3650)
 const knownFor = 5_000
 const knownWithoutStore = 300_000
 const mostKnown = 10_000
+const patience = Duration.seconds(1)
 
 /**
  * Makes the service over a store.
@@ -155,7 +156,7 @@ export const make = Effect.fnUntraced(function*(
   const digest = yield* Digest.Digest
   const random = yield* SecureRandom.SecureRandom
   const digestOf = (text: string) => digest.digestHex(Digest.sha256, new TextEncoder().encode(text))
-  const known = new Map<string, { readonly token: ServiceToken; readonly at: number }>()
+  const known = new Map<string, { readonly token: ServiceToken; readonly at: number; readonly askedAt: number }>()
 
   return ServiceTokens.of({
     create: Effect.fnUntraced(function*({ accounts, lifetime, name, rights }) {
@@ -178,20 +179,26 @@ export const make = Effect.fnUntraced(function*(
       const now = yield* Clock.currentTimeMillis
       const isAlive = ({ endsAt }: ServiceToken) => DateTime.toEpochMillis(endsAt) > now
       const seen = known.get(id)
-      const seenWithin = (age: number) =>
-        seen !== undefined && now >= seen.at && now - seen.at < age ? Option.some(seen.token) : Option.none()
       if (seen !== undefined && !isAlive(seen.token)) return Option.none()
-      const young = seenWithin(knownFor)
-      if (Option.isSome(young)) return young
-      const asked = yield* Effect.result(store.find(id))
-      if (Result.isFailure(asked)) {
-        const old = seenWithin(knownWithoutStore)
-        return Option.isSome(old) ? old : yield* asked.failure
+      const isYoung = (since: number, span: number) => now >= since && now - since < span
+      const held = seen !== undefined && isYoung(seen.at, knownWithoutStore) ? seen : undefined
+      if (held !== undefined && isYoung(held.askedAt, knownFor)) return Option.some(held.token)
+      // Whoever is known does not wait for a store that is silent.
+      const asked = yield* Effect.result(
+        held === undefined ? store.find(id) : Effect.timeoutOrElse(store.find(id), {
+          duration: patience,
+          orElse: () => Effect.succeed(undefined)
+        })
+      )
+      if (held !== undefined && (Result.isFailure(asked) || asked.success === undefined)) {
+        known.set(id, { ...held, askedAt: now })
+        return Option.some(held.token)
       }
-      const found = Option.filter(asked.success, isAlive)
+      const answer = yield* Effect.fromResult(asked)
+      const found = Option.filter(answer ?? Option.none(), isAlive)
       known.delete(id)
       if (known.size >= mostKnown) known.clear()
-      if (Option.isSome(found)) known.set(id, { token: found.value, at: now })
+      if (Option.isSome(found)) known.set(id, { token: found.value, at: now, askedAt: now })
       return found
     }),
     list: Effect.map(store.list, (tokens) => tokens.toSorted((one, other) => one.name < other.name ? -1 : 1)),

@@ -1,13 +1,13 @@
 import { ServiceTokens, TokenStorageError } from "@effect-authn/core"
 import { assert, it } from "@effect/vitest"
-import { Context, DateTime, Effect, Layer, Option, Redacted } from "effect"
+import { Context, DateTime, Effect, Fiber, Layer, Option, Redacted } from "effect"
 import { Digest, SecureRandom } from "effect/crypto"
 import { TestClock } from "effect/testing"
 
 /** A store that counts its questions, and can be away. */
 const store = () => {
   const rows = new Map<string, ServiceTokens.ServiceToken>()
-  const state = { isAway: false, asked: 0 }
+  const state: { isAway: boolean | "silent"; asked: number } = { isAway: false, asked: 0 }
   const away = new TokenStorageError.TokenStorageError({
     storage: "a store",
     method: "find",
@@ -18,6 +18,7 @@ const store = () => {
     find: (digest) =>
       Effect.suspend(() => {
         state.asked += 1
+        if (state.isAway === "silent") return Effect.never
         return state.isAway ? Effect.fail(away) : Effect.succeed(Option.fromUndefinedOr(rows.get(digest)))
       }),
     list: Effect.sync(() => [...rows.values()]),
@@ -52,6 +53,21 @@ it.effect("knows a token for five minutes while the store is away, and not beyon
     assert.isTrue(Option.isNone(yield* tokens.find(short)))
     yield* TestClock.adjust("4 minutes")
     assert.strictEqual((yield* Effect.flip(tokens.find(token)))._tag, "TokenStorageError")
+  }))
+
+it.effect("waits a second for a store that is silent, and not again for five", () =>
+  Effect.gen(function*() {
+    const { service, state } = store()
+    const tokens = yield* service
+    const token = yield* tokens.create({ name: "app", rights: ["token"] })
+    yield* tokens.find(token)
+    state.isAway = "silent"
+    yield* TestClock.adjust("10 seconds")
+    const finding = yield* Effect.forkChild(tokens.find(token))
+    yield* TestClock.adjust("1 second")
+    assert.isTrue(Option.isSome(yield* Fiber.join(finding)))
+    assert.isTrue(Option.isSome(yield* tokens.find(token)))
+    assert.strictEqual(state.asked, 2)
   }))
 
 it.effect("asks no store about what has not the form of a service token", () =>
