@@ -239,6 +239,8 @@ export interface TokenVerifier<out Claims = JwtCodec.Claims> {
  * - `typ`: the kinds of token that are taken; `JWT` and `at+jwt` unless told, and a header without `typ` counts as `JWT`.
  *   `anyTyp: true` in its place takes all kinds.
  * - `endless: true` takes tokens without `exp`. Else each has to end.
+ * - `unproven: true` takes tokens that are bound to a key (`cnf`, RFC 7800: DPoP, mutual TLS) without a proof of that key, where
+ *   somebody before this server has asked for it. Else they are refused: who stole one has not the key.
  * - `remember`: of how many good tokens what was verified is remembered, 10,000 unless told, by a digest of the token, until
  *   the token ends or the keys of its issuer change. 0 verifies each time.
  *
@@ -251,6 +253,7 @@ export type JwtOptions<S extends Schema.ConstraintDecoder<unknown> = typeof JwtC
   & {
     readonly anyTyp?: true | undefined
     readonly endless?: true | undefined
+    readonly unproven?: true | undefined
     readonly remember?: number | undefined
   }
 
@@ -296,6 +299,7 @@ export const jwt = <S extends Schema.ConstraintDecoder<unknown> = typeof JwtCode
   Effect.gen(function*() {
     const codec = yield* JwtCodec.JwtCodec
     const { anyTyp = false, audience, endless = false, requiredClaims = [], typ = ["JWT", "at+jwt"] } = options
+    const { unproven = false } = options
     const strict = {
       ...options,
       typ: anyTyp ? undefined : typ,
@@ -309,7 +313,8 @@ export const jwt = <S extends Schema.ConstraintDecoder<unknown> = typeof JwtCode
         Effect.filterOrFail(
           ({ payload }) => !isNameless || payload["aud"] === undefined,
           () => new Unauthorized({ description: "the token is meant for an audience, and this server has no name" })
-        )
+        ),
+        Effect.filterOrFail(({ payload }) => unproven || payload["cnf"] === undefined, unprovenKey)
       )
     const { clockTolerance = 0, remember = 10_000 } = options
     const tolerance = Duration.toMillis(clockTolerance)
@@ -323,6 +328,10 @@ export const jwt = <S extends Schema.ConstraintDecoder<unknown> = typeof JwtCode
       ? { verify }
       : yield* remembering(verify, Effect.catch(version, refuse), remember, tolerance)
   })
+
+/** @internal */
+export const unprovenKey = () =>
+  new Unauthorized({ description: "the token is bound to a key, and came without a proof of it" })
 
 // A token that was verified with keys that are no more must not pass because it is remembered. A single key is always there.
 const remembering = Effect.fnUntraced(function*<Claims>(

@@ -60,6 +60,7 @@ export type Authentication =
  * - `audience`: the name of this server, which must be among those that the answer names. `anyAudience: true` in its place
  *   takes tokens that the issuer says nothing about, or that were made for somebody else.
  * - `issuer`: must be the `iss` of the answer where it has one; any unless told.
+ * - `unproven: true` takes tokens that are bound to a key (`cnf`) without a proof of it.
  * - `maxAge`: for how long an answer is believed, at most until the token ends; one minute. A token that is revoked passes
  *   for so long.
  * - `remember`: for how many tokens answers are kept; 10,000.
@@ -73,6 +74,7 @@ export type Options =
     readonly endpoint: string
     readonly authentication: Authentication
     readonly issuer?: string | undefined
+    readonly unproven?: true | undefined
     readonly maxAge?: Duration.Input | undefined
     readonly remember?: number | undefined
     readonly timeLimit?: Duration.Input | undefined
@@ -171,6 +173,7 @@ export const make = Effect.fnUntraced(function*(
     if (nbf > now) return yield* refuse("it is not valid yet")
     if (options.issuer !== undefined && iss !== options.issuer) return yield* refuse("it is from another issuer")
     if (!kinds.every((name) => isAccessToken(verified.payload[name]))) return yield* refuse("it is no access token")
+    if (options.unproven !== true && verified.payload["cnf"] !== undefined) return yield* BearerAuth.unprovenKey()
     const names = "audience" in options ? [options.audience].flat() : undefined
     if (names !== undefined && ![aud ?? []].flat().some((name) => names.includes(name))) {
       return yield* refuse("it is not meant for this server")

@@ -220,7 +220,7 @@ describe("A JWT that is not strict enough", () => {
       status === 401 ? /error_description="([^"]*)"/.exec(challenge)?.[1] : status
     )
 
-  it.effect("is refused: without an end, for nobody, or of another kind", () =>
+  it.effect("is refused: without an end, for nobody, of another kind, or bound to a key", () =>
     Effect.gen(function*() {
       const { exp: _exp, ...endless } = whole
       const { aud: _aud, ...forNobody } = whole
@@ -232,7 +232,8 @@ describe("A JWT that is not strict enough", () => {
         yield* typed("JWT", forNobody),
         yield* typed("JWT", { ...whole, aud: "others" }),
         yield* typed("logout+jwt", whole),
-        yield* typed("", whole)
+        yield* typed("", whole),
+        yield* typed("JWT", { ...whole, cnf: { jkt: "thumbprint" } })
       ]
       const answers = yield* ask((key) => BearerAuth.layer({ ...base, key, audience: "records" }), tokens)
       assert.deepStrictEqual(told(answers), [
@@ -243,10 +244,11 @@ describe("A JWT that is not strict enough", () => {
         "the token has no 'aud' claim",
         "the token is meant for another audience than records",
         "the token is of another kind (typ) than JWT or at+jwt",
-        "the token is of another kind (typ) than JWT or at+jwt"
+        "the token is of another kind (typ) than JWT or at+jwt",
+        "the token is bound to a key, and came without a proof of it"
       ])
       const open = yield* ask(
-        (key) => BearerAuth.layer({ ...base, key, anyAudience: true, anyTyp: true, endless: true }),
+        (key) => BearerAuth.layer({ ...base, key, anyAudience: true, anyTyp: true, endless: true, unproven: true }),
         tokens
       )
       assert.deepStrictEqual(told(open), tokens.map(() => 200))
