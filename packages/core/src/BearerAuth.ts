@@ -19,6 +19,7 @@ import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
 import * as HttpApiSecurity from "effect/http-api/HttpApiSecurity"
 import type * as HttpClient from "effect/http/HttpClient"
 import type * as HttpRouter from "effect/http/HttpRouter"
+import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type { HttpServerResponse } from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
@@ -27,6 +28,7 @@ import * as Schema from "effect/Schema"
 import type { unhandled } from "effect/Types"
 import * as Remembered from "./internal/remembered.ts"
 import * as scope from "./internal/requiredScope.ts"
+import * as DpopProof from "./jwt/DpopProof.ts"
 import * as Jwks from "./jwt/Jwks.ts"
 import * as JwtCodec from "./jwt/JwtCodec.ts"
 import type * as JwtError from "./jwt/JwtError.ts"
@@ -35,7 +37,8 @@ import type * as JwtError from "./jwt/JwtError.ts"
  * There was no bearer token, or (with a `description`) it is not valid: 401, `invalid_token`. With `acrValues` or `maxAge` it
  * is valid, but the person behind it has to sign in in a stronger way or more recently (RFC 9470): 401,
  * `insufficient_user_authentication`. `acrValues` are the ways that would do, in words that spaces part, the preferred one
- * first; `maxAge` is for how many seconds a login counts.
+ * first; `maxAge` is for how many seconds a login counts. `dpop` is there where the
+ * token needs a proof of its key (RFC 9449): the algorithms that are taken, and whether it is the proof that is refused.
  *
  * @category errors
  * @since 0.1.0
@@ -46,7 +49,8 @@ export class Unauthorized extends Schema.TaggedError<Unauthorized>("@effect-auth
     realm: Schema.optional(Schema.String),
     description: Schema.optional(Schema.String),
     acrValues: Schema.optional(Schema.String),
-    maxAge: Schema.optional(Schema.Finite)
+    maxAge: Schema.optional(Schema.Finite),
+    dpop: Schema.optional(Schema.Struct({ algorithms: Schema.String, isProof: Schema.Boolean }))
   }
 ) {
   override get message(): string {
@@ -98,7 +102,7 @@ export class KeysUnavailable
 }
 
 /**
- * The value of `WWW-Authenticate` (RFC 6750, section 3) for a refusal.
+ * The value of `WWW-Authenticate` (RFC 6750, section 3; RFC 9449, section 7.1) for a refusal.
  *
  * **Example** (A refusal for want of a scope)
  *
@@ -114,10 +118,11 @@ export class KeysUnavailable
  * @since 0.1.0
  */
 export const challenge = (error: Unauthorized | InsufficientScope): string => {
+  const dpop = error._tag === "Unauthorized" ? error.dpop : undefined
   const written = Object.entries(challengeOf(error)).flatMap(([name, value]) =>
     value === undefined ? [] : [`${name}="${value.replaceAll(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, "'")}"`]
   )
-  return `Bearer ${written.join(", ")}`
+  return `${dpop === undefined ? "Bearer" : "DPoP"} ${written.join(", ")}`
 }
 
 const challengeOf = (error: Unauthorized | InsufficientScope): { readonly [name: string]: string | undefined } => {
@@ -125,7 +130,7 @@ const challengeOf = (error: Unauthorized | InsufficientScope): { readonly [name:
   if (error._tag === "InsufficientScope") {
     return { realm, error: "insufficient_scope", error_description: description, scope: error.scope }
   }
-  const { acrValues, maxAge } = error
+  const { acrValues, dpop, maxAge } = error
   if (isStepUp(error)) {
     return {
       realm,
@@ -137,7 +142,12 @@ const challengeOf = (error: Unauthorized | InsufficientScope): { readonly [name:
   }
   return description === undefined && realm !== undefined
     ? { realm }
-    : { realm, error: "invalid_token", error_description: description }
+    : {
+      realm,
+      error: dpop?.isProof === true ? "invalid_dpop_proof" : "invalid_token",
+      error_description: description,
+      algs: dpop?.algorithms
+    }
 }
 
 const headers = { "www-authenticate": Schema.optionalKey(Schema.String) }
@@ -529,12 +539,43 @@ export interface Implementation<Provides> {
 }
 
 /**
+ * Whether tokens may, or must, be bound to a key (RFC 9449). With `dpop` a token whose claims name a key (`cnf` with `jkt`)
+ * is taken only in the scheme `DPoP` and with a proof, as `DpopProof` verifies it; `required: true` refuses all others.
+ * Without it no proof is looked at, and every token is a bearer token.
+ *
+ * **Example** (An API whose tokens are bound)
+ *
+ * ```ts
+ * import { BearerAuth, Jwks } from "@effect-authn/core"
+ * import { Effect, Layer } from "effect"
+ *
+ * export const layer = Layer.unwrap(
+ *   Effect.map(Jwks.remote("https://idp.example.com/jwks"), (jwks) =>
+ *     BearerAuth.layer({
+ *       realm: "notes",
+ *       jwks,
+ *       algorithms: ["RS256"],
+ *       issuer: "https://idp.example.com",
+ *       audience: "https://api.example.com",
+ *       dpop: { origin: "https://api.example.com", required: true }
+ *     }))
+ * )
+ * ```
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Proofs {
+  readonly dpop?: (DpopProof.Options & { readonly required?: boolean | undefined }) | undefined
+}
+
+/**
  * What a middleware makes of a token that was verified. `realm` names what is protected, in challenges.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Identify<in Claims, out A, out R> {
+export interface Identify<in Claims, out A, out R> extends Proofs {
   readonly realm: string
   readonly identify: (
     caller: Caller<Claims>,
@@ -549,7 +590,7 @@ export interface Identify<in Claims, out A, out R> {
  * @category models
  * @since 0.1.0
  */
-export interface Validate<out R> {
+export interface Validate<out R> extends Proofs {
   readonly realm: string
   readonly validate?: (
     caller: Caller<JwtCodec.Claims>,
@@ -617,17 +658,64 @@ export const layerFor: {
       const services = yield* Effect.context<R>()
       const { realm } = options
       const scheme = schemeOf(middleware)
+      const proofs = options.dpop === undefined ? undefined : yield* DpopProof.make(options.dpop)
       const inRealm = {
-        Unauthorized: ({ acrValues, description, maxAge }: Unauthorized) =>
-          Effect.fail(new Unauthorized({ realm, description, acrValues, maxAge })),
+        Unauthorized: ({ acrValues, description, dpop, maxAge }: Unauthorized) =>
+          Effect.fail(new Unauthorized({ realm, description, acrValues, dpop, maxAge })),
         InsufficientScope: ({ description, scope }: InsufficientScope) =>
           Effect.fail(new InsufficientScope({ realm, description, scope }))
       }
 
-      const identify = Effect.fnUntraced(function*(token: Redacted.Redacted, { endpoint, group }: Route) {
+      /** The token of a request, and whether it came in the scheme for tokens that are bound. */
+      const shown = (credential: Redacted.Redacted, request: HttpServerRequest) => {
+        const bound = proofs === undefined
+          ? undefined
+          : /^dpop +(\S.*)$/i.exec(request.headers["authorization"] ?? "")?.[1]
+        return bound === undefined
+          ? { token: credential, isBound: false }
+          : { token: Redacted.make(bound.trim()), isBound: true }
+      }
+
+      /** A token that is bound to a key is nobody's without the proof, and no other token is bound by showing one. */
+      const prove = Effect.fnUntraced(function*(
+        { isBound, token }: { readonly isBound: boolean; readonly token: Redacted.Redacted },
+        { payload }: Verified<unknown>,
+        request: HttpServerRequest
+      ): Effect.fn.Return<void, Unauthorized> {
+        if (proofs === undefined) return
+        const refuse = (description: string, isProof: boolean) =>
+          new Unauthorized({ realm, description, dpop: { algorithms: proofs.algorithms.join(" "), isProof } })
+        const { cnf } = payload
+        const jkt = Predicate.hasProperty(cnf, "jkt") && typeof cnf.jkt === "string" ? cnf.jkt : undefined
+        if (jkt === undefined) {
+          if (isBound || options.dpop?.required === true) return yield* refuse("the token is not bound to a key", false)
+          return
+        }
+        if (!isBound) {
+          return yield* refuse("the token is bound to a key: show it in the scheme DPoP, with a proof", false)
+        }
+        const path = request.originalUrl.startsWith("/")
+          ? request.originalUrl
+          : URL.parse(request.originalUrl)?.pathname
+        yield* proofs.verify({
+          proof: request.headers["dpop"],
+          method: request.method,
+          path: path ?? "",
+          accessToken: token
+        }, jkt).pipe(Effect.mapError(({ detail }) => refuse(detail, true)))
+      })
+
+      const identify = Effect.fnUntraced(function*(
+        credential: Redacted.Redacted,
+        { endpoint, group }: Route,
+        request: HttpServerRequest
+      ) {
+        const presented = shown(credential, request)
+        const { token } = presented
         if (!scope.keepsScopes(group) || !scope.keepsScopes(endpoint)) return yield* Effect.die(new Error(otherEffect))
         if (Redacted.value(token) === "") return yield* new Unauthorized({ realm })
         const verified = yield* Effect.catchTag(verifier.verify(token), "Unauthorized", inRealm.Unauthorized)
+        yield* prove(presented, verified, request)
         const who = caller(token, verified)
         const required = scope.required(scheme, group.annotations, endpoint.annotations)
         if (!required.every((word) => who.scopes.includes(word))) {
@@ -645,7 +733,9 @@ export const layerFor: {
 
       return middleware.of({
         bearer: (handler, { credential, ...route }) =>
-          Effect.flatMap(identify(credential, route), (who) => Effect.provideService(handler, identity, who))
+          Effect.flatMap(HttpServerRequest, (request) => identify(credential, route, request)).pipe(
+            Effect.flatMap((who) => Effect.provideService(handler, identity, who))
+          )
       })
     })
   )

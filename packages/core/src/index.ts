@@ -58,6 +58,11 @@ export * as DeviceLogin from "./iam/DeviceLogin.ts"
 /**
  * @since 0.1.0
  */
+export * as DpopProof from "./jwt/DpopProof.ts"
+
+/**
+ * @since 0.1.0
+ */
 export * as DueSessions from "./storage/DueSessions.ts"
 
 /**

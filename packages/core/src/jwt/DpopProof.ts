@@ -1,0 +1,160 @@
+/**
+ * Proofs that who shows an access token has the key to which it is bound, on the side of the server that is shown it
+ * (RFC 9449, section 4.3).
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Base64Url from "effect/encoding/Base64Url"
+import * as Predicate from "effect/Predicate"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as jose from "jose"
+import * as JwtCodec from "./JwtCodec.ts"
+
+/**
+ * Why a proof is none. `detail` may reach whoever sent it.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ProofRefused extends Data.TaggedError("ProofRefused")<{ readonly detail: string }> {
+  override get message(): string {
+    return this.detail
+  }
+}
+
+/**
+ * - `origin`: how clients know this server, `https://api.example.com`: the public address where it stands behind a proxy.
+ *   It is told and not read from a request, whose `Host` whoever sends it can choose. Several where it has several names.
+ * - `maxAge` (default one minute): how old a proof may be, and how far ahead of this clock.
+ * - `remembers` (default 100,000): how many proofs of that time are known, so that none is taken twice. When there are more,
+ *   the oldest go, and with them every other proof of their age.
+ * - `algorithms` (default ES256, ES384, ES512, EdDSA, Ed25519, RS256, PS256): with what proofs may be signed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly origin: string | ReadonlyArray<string>
+  readonly maxAge?: Duration.Input | undefined
+  readonly remembers?: number | undefined
+  readonly algorithms?: ReadonlyArray<JwtCodec.Algorithm> | undefined
+}
+
+/**
+ * A request: its header `DPoP`, its method, its path as it was sent, and the access token in it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Shown {
+  readonly proof: string | undefined
+  readonly method: string
+  readonly path: string
+  readonly accessToken: Redacted.Redacted
+}
+
+/**
+ * Takes each proof once.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface DpopProof {
+  /** Verifies the proof of a request, for a token that is bound to the key with the thumbprint `jkt` (`cnf` of its claims). */
+  readonly verify: (shown: Shown, jkt: string) => Effect.Effect<void, ProofRefused>
+  /** The algorithms that are taken, for a challenge. */
+  readonly algorithms: ReadonlyArray<JwtCodec.Algorithm>
+}
+
+const usual: ReadonlyArray<JwtCodec.Algorithm> = ["ES256", "ES384", "ES512", "EdDSA", "Ed25519", "RS256", "PS256"]
+const secret = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"]
+// A `jti` is a random text; whoever sends more fills memory.
+const longestProof = 8_192
+
+/**
+ * Makes a verifier, with a memory of its own of what it has taken.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<DpopProof> {
+  const codec = yield* JwtCodec.make
+  const { algorithms = usual, remembers = 100_000 } = options
+  const maxAge = Duration.toMillis(Duration.fromInputUnsafe(options.maxAge ?? "1 minute"))
+  const origins = [options.origin].flat().map((origin) => new URL(origin).origin)
+  const taken = new Map<string, number>()
+  // Whatever is not younger may have been forgotten.
+  let forgotten = Number.NEGATIVE_INFINITY
+
+  const refuse = (detail: string) => Effect.fail(new ProofRefused({ detail }))
+
+  const isAddress = (htu: string, path: string): boolean =>
+    origins.some((origin) => {
+      const own = URL.parse(path, origin)
+      const told = URL.parse(htu)
+      return own !== null && told !== null && own.origin === origin && told.origin === origin &&
+        own.pathname === told.pathname
+    })
+
+  const forgetOld = (now: number): void => {
+    for (const [id, until] of taken) {
+      if (until >= now && taken.size < remembers) break
+      if (until >= now) forgotten = Math.max(forgotten, until)
+      taken.delete(id)
+    }
+  }
+
+  const verify = Effect.fnUntraced(function*(
+    { accessToken, method, path, proof }: Shown,
+    jkt: string
+  ): Effect.fn.Return<void, ProofRefused> {
+    if (proof === undefined || proof === "") return yield* refuse("there is no proof in the header DPoP")
+    if (proof.length > longestProof || /[\s,]/.test(proof)) return yield* refuse("the header DPoP is not one proof")
+    const decoded = JwtCodec.decodeUnverified(proof)
+    if (Result.isFailure(decoded)) return yield* refuse("the proof is no JWT")
+    const { jwk, typ } = decoded.success.header
+    if (typ !== "dpop+jwt") return yield* refuse("the proof's typ is not dpop+jwt")
+    if (!Predicate.isObject(jwk) || !isJwk(jwk)) return yield* refuse("the proof names no public key")
+    if (secret.some((name) => name in jwk)) return yield* refuse("the proof's key is a private one")
+    const thumbprint = yield* Effect.tryPromise({
+      try: () => jose.calculateJwkThumbprint(jwk),
+      catch: () => new ProofRefused({ detail: "the proof's key is none" })
+    })
+    if (thumbprint !== jkt) return yield* refuse("the token is bound to another key")
+    yield* Effect.mapError(
+      codec.verify(Redacted.make(proof), { key: jwk, algorithms, claims: Schema.Unknown }),
+      ({ message }) => new ProofRefused({ detail: `the proof: ${message}` })
+    )
+    const { ath, htm, htu, iat, jti } = decoded.success.claims
+    if (htm !== method) return yield* refuse("the proof is for another method")
+    if (typeof htu !== "string" || !isAddress(htu, path)) return yield* refuse("the proof is for another address")
+    const now = yield* Clock.currentTimeMillis
+    if (typeof iat !== "number" || !(Math.abs(now - iat * 1000) <= maxAge)) {
+      return yield* refuse("the proof is too old, or of the future")
+    }
+    if (ath !== (yield* digest(Redacted.value(accessToken)))) return yield* refuse("the proof is for another token")
+    if (typeof jti !== "string" || jti === "") return yield* refuse("the proof has no jti")
+    const id = yield* digest(`${thumbprint} ${jti}`)
+    const until = iat * 1000 + maxAge
+    forgetOld(now)
+    if (taken.has(id)) return yield* refuse("the proof was used before")
+    if (until <= forgotten) return yield* refuse("the proof is too old")
+    taken.set(id, until)
+  })
+
+  return { verify, algorithms }
+})
+
+const isJwk = (value: object): value is JwtCodec.Jwk => "kty" in value && typeof value.kty === "string"
+
+const digest = (text: string): Effect.Effect<string> =>
+  Effect.map(
+    Effect.promise(() => crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))),
+    (bytes) => Base64Url.encode(new Uint8Array(bytes))
+  )
