@@ -9,6 +9,7 @@ import * as AuthStrategy from "@effect-authn/core/login/AuthStrategy"
 import * as InteractiveStrategy from "@effect-authn/core/login/InteractiveStrategy"
 import * as SecureUrl from "@effect-authn/core/SecureUrl"
 import * as Session from "@effect-authn/core/session/Session"
+import * as User from "@effect-authn/core/session/User"
 import { StoragePolicy } from "@effect-authn/core/storage/StoragePolicy"
 import * as NodeLogin from "@effect-authn/platform-node/NodeLogin"
 import * as Cause from "effect/Cause"
@@ -561,10 +562,9 @@ export const command = Command.make("login", flags, (given) =>
     const shadow = yield* EnvironmentToken.givenToken({ dialect: target.dialect, isTold: false })
     const environment = Option.getOrNull(Option.map(shadow, ({ variable }) => variable))
 
-    const user = Option.match(session.user, {
-      onNone: () => auth.key.clientId,
-      onSome: (user) => Option.getOrElse(user.handle, () => user.id)
-    })
+    const user = Option.match(session.user, { onNone: () => auth.key.clientId, onSome: User.label })
+    // A client is who signed in only where it signed itself in.
+    const isNamed = Option.isSome(session.user) || way === "client credentials"
     const tokens = Session.currentToken(session)
     const now = yield* DateTime.now
     const left = Option.match(tokens, { onNone: () => 0, onSome: (tokens) => millisLeft(tokens, now) })
@@ -587,7 +587,9 @@ export const command = Command.make("login", flags, (given) =>
     const short = yield* Output.short
     const account = yield* Settings.flagFor(target.name)
     yield* Output.say(
-      `${green("✓")} Signed in as ${bold(Output.plain(user))} at ${auth.key.issuer} (account "${target.name}")`,
+      `${green("✓")} Signed in${
+        isNamed ? ` as ${bold(Output.plain(user))}` : ""
+      } at ${auth.key.issuer} (account "${target.name}")`,
       isStored
         ? `  The session is kept in ${short(choice.description)}.`
         : remote === undefined

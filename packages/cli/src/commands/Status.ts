@@ -4,6 +4,7 @@
 import * as RefreshPolicy from "@effect-authn/core/session/RefreshPolicy"
 import * as Session from "@effect-authn/core/session/Session"
 import * as SessionKey from "@effect-authn/core/session/SessionKey"
+import * as User from "@effect-authn/core/session/User"
 import { StoragePolicy } from "@effect-authn/core/storage/StoragePolicy"
 import { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
 import * as Command from "effect/cli/Command"
@@ -117,7 +118,7 @@ export const view = Effect.fnUntraced(function*(
       ? "due"
       : "valid",
     detail: Option.getOrUndefined(Option.map(dead, ({ cause }) => cause)),
-    user: Option.getOrUndefined(Option.map(user, (user) => Option.getOrElse(user.handle, () => user.id))),
+    user: Option.getOrUndefined(Option.map(user, User.label)),
     strategy,
     renewedBy: Option.isSome(dead) ? undefined : renewal(grant),
     issuedAt: tokens && DateTime.toEpochMillis(tokens.issuedAt),

@@ -574,6 +574,11 @@ const isObject = Schema.is(Schema.JsonObject)
 // What Microsoft's servers add to each description. It changes with each answer, and helps only whoever has their logs.
 const tracing = /\s*\b(trace id|correlation id|request id|timestamp): [\w:.-]+( [\d:.]+Z)?/gi
 
+// An answer may say back what it brings itself.
+const tokensIn = (body: Schema.JsonObject): ReadonlyArray<Redacted.Redacted> =>
+  ["access_token", "refresh_token", "id_token", "device_code"].map((name) => body[name])
+    .filter(Predicate.isString).map((token) => Redacted.make(token))
+
 const serverMessage = (body: Schema.JsonObject, secrets: ReadonlyArray<Redacted.Redacted>): Option.Option<string> => {
   const saidIn = (...names: ReadonlyArray<string>) =>
     names.flatMap((name) => {
@@ -583,7 +588,7 @@ const serverMessage = (body: Schema.JsonObject, secrets: ReadonlyArray<Redacted.
   const texts = saidIn("message", "detail", "errors", "details")
   // OAuth has words of its own (RFC 6749, section 5.2).
   const all = texts.length > 0 ? texts : saidIn("error", "error_description")
-  const message = quote([...new Set(all)].join(": ").replace(tracing, ""), secrets)
+  const message = quote([...new Set(all)].join(": ").replace(tracing, ""), [...secrets, ...tokensIn(body)])
   return message === "" ? Option.none() : Option.some(message)
 }
 

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 
 const text = Schema.OptionFromOptionalKey(Schema.NonEmptyString).pipe(
@@ -29,3 +30,22 @@ export class User extends Schema.Class<User>("@effect-authn/core/session/User")(
   roles: Schema.Array(Schema.String).pipe(Schema.withConstructorDefault(Effect.succeed([]))),
   profile: Schema.RedactedFromValue(Schema.Record(Schema.String, Schema.Json))
 }) {}
+
+/**
+ * What people call a user: the handle, else the e-mail address, else the name, and only else the issuer's own `id`.
+ *
+ * **Example** (Who is signed in)
+ *
+ * ```ts import.meta.vitest
+ * import { User } from "@effect-authn/core"
+ * import { Option, Redacted } from "effect"
+ *
+ * const user = User.User.make({ id: "00u1", email: Option.some("ada@example.com"), profile: Redacted.make({}) })
+ * User.label(user) // => "ada@example.com"
+ * ```
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const label = ({ displayName, email, handle, id }: User): string =>
+  handle.pipe(Option.orElse(() => email), Option.orElse(() => displayName), Option.getOrElse(() => id))

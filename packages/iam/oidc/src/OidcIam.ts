@@ -13,6 +13,7 @@ import {
   Malformed,
   Misconfigured,
   SelectionRefused,
+  Unavailable,
   Unsupported
 } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
@@ -142,6 +143,18 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
     })
   })
 
+  // How many renewals of an account were refused in a row without a word of what became of its grant.
+  const doubts = new Map<string, number>()
+
+  /** When in doubt the session is kept, but not asked for at full pace for ever. */
+  const doubt = ({ key }: Session.Session, error: IamError): IamError => {
+    if (error.reason._tag !== "Unavailable") return error
+    const inARow = (doubts.get(key.account) ?? 0) + 1
+    doubts.set(key.account, inARow)
+    const { detail, retryAfter, sent } = error.reason
+    return fail("renew", new Unavailable({ sent, detail, retryAfter: retryAfter ?? Refusal.doubtful(inARow) }))
+  }
+
   const refresh = Effect.fnUntraced(function*(
     session: Session.Session,
     refreshToken: Redacted.Redacted,
@@ -168,8 +181,12 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
       { way: session.madeAt?.clientAuthentication, bound: yield* provider.bindingOf(session) }
     )
     if (!TokenAnswer.isIssued(answer)) {
-      return yield* Refusal.errorOf(answer, call, "renew", session.rotates === false ? "no" : "maybe")
+      const refused = Refusal.errorOf(answer, call, "renew", session.rotates === false ? "no" : "maybe")
+      if (Refusal.isDoubtful(answer, refused)) return yield* doubt(session, refused)
+      doubts.delete(session.key.account)
+      return yield* refused
     }
+    doubts.delete(session.key.account)
     const idToken = Option.getOrUndefined(answer.body)?.["id_token"]
     const subject = subjectOf(session)
     const named = typeof idToken === "string" ? subjectIn(idToken, issuer) : undefined

@@ -95,8 +95,6 @@ describe("what a renewal's refusal means", () => {
       status: 200,
       body: { error: "bad_refresh_token", error_description: "incorrect or expired" }
     },
-    "400 with an empty body": { status: 400 },
-    "401 with an empty body": { status: 401 },
     "403 with a code of its own": { status: 403, body: { error: "refresh_token_expired" } },
     "403 for another reason than it says": {
       status: 403,
@@ -145,7 +143,11 @@ describe("what a renewal's refusal means", () => {
       headers: { "content-type": "text/html" },
       body: "<h1>Sign in to the proxy</h1>"
     },
+    // It does not say that the grant is dead.
+    "400 with an empty body": { status: 400 },
+    "401 with an empty body": { status: 401 },
     "403 with an empty body": { status: 403 },
+    "400 with an empty object": { status: 400, body: {} },
     "403 with a code that nobody knows": { status: 403, body: { error: "forbidden_by_policy_7" } },
     "403 of a gateway in JSON": { status: 403, body: { error: "Forbidden", status: 403, path: "/token" } },
     "403 of a gateway that has sessions itself": {

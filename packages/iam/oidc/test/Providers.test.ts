@@ -651,7 +651,7 @@ describe("a refused renewal", () => {
         const { reason } = yield* renewed({ status: 401, headers: { "www-authenticate": challenge } })
         assert.strictEqual(reason._tag === "Misconfigured" ? reason.refused : reason._tag, "client", challenge)
       }
-      assert.strictEqual((yield* renewed({ status: 401 })).reason._tag, "GrantDead")
+      assert.strictEqual((yield* renewed({ status: 401 })).reason._tag, "Unavailable")
     }))
 
   it.live("404 whose JSON names no code is a provider that is not there", () =>

@@ -67,7 +67,16 @@ describe("a dead grant", () => {
 })
 
 describe("faults", () => {
-  for (const fault of ["token:503:1", "token:500:1", "token:html502:1", "token:drop:1", "token:html:1"] as const) {
+  for (
+    const fault of [
+      "token:503:1",
+      "token:500:1",
+      "token:html502:1",
+      "token:drop:1",
+      "token:html:1",
+      "token:empty400:1"
+    ] as const
+  ) {
     it.live(`${fault}: the session is good again when the provider is`, () =>
       Effect.gen(function*() {
         const { proxy } = yield* OidcProvider.OidcProvider
@@ -115,23 +124,6 @@ describe("faults", () => {
         assert.strictEqual(yield* refreshes, before + 2)
       }))
     }).pipe(Effect.provide(setup(() => ({ policy: { timeLimit: Duration.seconds(2) } })))))
-
-  it.live("token:empty400:1: that is a dead grant, and it is not sent again", () =>
-    Effect.gen(function*() {
-      const { proxy } = yield* OidcProvider.OidcProvider
-      yield* login
-      yield* age(expired)
-      yield* proxy.setKnobs({ fail: ["token:empty400:1"] })
-      yield* inProgram(Effect.gen(function*() {
-        const auth = yield* AuthManager.AuthManager
-        for (let call = 0; call < 3; call++) {
-          const error = yield* Effect.flip(auth.token)
-          assert.strictEqual(error._tag, "ReauthenticationRequired")
-          assert.include(error.message, "status 400 with an empty body")
-        }
-        assert.strictEqual(yield* refreshes, 1)
-      }))
-    }).pipe(Effect.provide(setup())))
 
   for (const skew of [Duration.hours(2), Duration.hours(-2)]) {
     it.live(`a provider whose clock is ${Duration.toHours(skew)} hours ahead: tokens end by our own clock`, () =>

@@ -9,6 +9,7 @@ import {
   Unavailable
 } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
+import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 
@@ -125,7 +126,7 @@ const reasonOf = (
   if (purpose === "renew" && isPassing(answer)) {
     return new Unavailable({ sent: "maybe", detail: said, retryAfter: answer.retryAfter })
   }
-  if (purpose === "renew" && isDead(code, said, answer)) return new GrantDead({ detail: said })
+  if (purpose === "renew" && isDead(code, said)) return new GrantDead({ detail: said })
   // Whoever asks for `Basic` did not accept the client (RFC 6749, section 5.2).
   if (code === undefined && answer.status === 401 && isBasic.test(answer.challenge)) return refusedClient(said)
   switch (code === undefined ? undefined : meanings[code]) {
@@ -148,7 +149,7 @@ const reasonOf = (
     case "busy":
       return new Unavailable({ sent: "no", detail: said, retryAfter: answer.retryAfter })
     default:
-      return code === undefined && (purpose !== "renew" || Option.isNone(answer.body) || answer.status < 400) ||
+      return code === undefined && (purpose !== "renew" || isOfOthers(answer) || answer.status < 400) ||
           isNoRoute(answer)
         ? IamHttp.unexpected(answer, call).reason
         : unknown(answer, said, purpose)
@@ -182,6 +183,9 @@ const isSpent = ({ message }: IamHttp.Answer): boolean =>
 /** Whether nobody is there who could refuse. Some say with it that there is no such tenant or realm. */
 export const isNoRoute = ({ status }: IamHttp.Answer): boolean => status === 404 || status === 405 || status === 410
 
+// A gateway's page. A provider that has nothing to say sends nothing.
+const isOfOthers = ({ body, isEmpty }: IamHttp.Answer): boolean => Option.isNone(body) && !isEmpty
+
 const isBasic = /(^|,)\s*basic\b/i
 
 const refusedClient = (said: string) =>
@@ -191,13 +195,13 @@ const refusedClient = (said: string) =>
       "what it may do"
   })
 
-const unknown = ({ retryAfter, status }: IamHttp.Answer, said: string, purpose: Purpose): IamErrorReason => {
+const unknown = ({ message, retryAfter, status }: IamHttp.Answer, said: string, purpose: Purpose): IamErrorReason => {
   switch (purpose) {
     case "renew":
       // A code that nobody knows is no reason to throw a session away.
       return new Unavailable({
         sent: "maybe",
-        detail: `status ${status}: ${said}; if it stays so, sign in again`,
+        detail: `${Option.isSome(message) ? `status ${status}: ` : ""}${said}; if it stays so, sign in again`,
         retryAfter
       })
     case "client":
@@ -230,9 +234,23 @@ const isPassing = ({ body }: IamHttp.Answer): boolean => {
   return typeof said === "string" && passing.some((words) => words.test(said.trim()))
 }
 
-const isDead = (code: string | undefined, said: string, { challenge, isEmpty, status }: IamHttp.Answer): boolean => {
-  // No proxy answers a form with an empty 400 or 401; a provider that has nothing more to say does.
-  if (code === undefined) return isEmpty && (status === 400 || (status === 401 && !isBasic.test(challenge)))
-  return meanings[code] === "grant" || code === "expired_token" ||
-    (misused.has(code) && fatal.some((words) => words.test(said)) && !elsewhere.test(said))
+const isDead = (code: string | undefined, said: string): boolean =>
+  code !== undefined && (meanings[code] === "grant" || code === "expired_token" ||
+    (misused.has(code) && fatal.some((words) => words.test(said)) && !elsewhere.test(said)))
+
+/**
+ * Whether a refused renewal leaves in doubt what became of the grant: the provider's own answer, and no word of it that
+ * anybody knows. The session is kept; how often it is asked for again, `doubtful` says.
+ */
+export const isDoubtful = (answer: IamHttp.Answer, { reason }: IamError): boolean => {
+  const code = codeOf(answer)
+  return reason._tag === "Unavailable" && answer.status >= 400 && (Option.isSome(answer.body) || answer.isEmpty) &&
+    (code === undefined || meanings[code] === undefined) && !isPassing(answer)
 }
+
+// As often in a row, a refusal may be a moment's; after that the pause doubles, from one minute to fifteen.
+const moments = 5
+
+/** The pause after the last of as many doubtful refusals in a row; nothing where the policy's own will do. */
+export const doubtful = (inARow: number): Duration.Duration | undefined =>
+  inARow <= moments ? undefined : Duration.minutes(Math.min(2 ** (inARow - moments - 1), 15))
