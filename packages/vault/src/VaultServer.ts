@@ -20,6 +20,7 @@ import * as Effect from "effect/Effect"
 import type { FileSystem } from "effect/FileSystem"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
+import * as OpenApi from "effect/http-api/OpenApi"
 import type * as Etag from "effect/http/Etag"
 import * as HttpEffect from "effect/http/HttpEffect"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
@@ -72,7 +73,7 @@ export interface HandedOut {
  * - `audit`: what happens with the note of each token that was handed out. It comes before the answer. Default: a line of the
  *   log, at `Info`.
  * - `patience`: how long a caller waits before `Retry-After`; what was begun goes on behind it. Default: 8 seconds.
- * - `openapiPath`: where the OpenAPI document is. Default: nowhere.
+ * - `openapiPath`: where the OpenAPI document is, for every known caller. Default: nowhere.
  *
  * @category models
  * @since 0.1.0
@@ -287,6 +288,14 @@ const make = <R>(options: Options<R>) =>
       }
     }
 
+    /** Who calls a route that others may call, too. */
+    const callerOf = Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers }) => {
+      const [, given = ""] = /^bearer +(\S+)$/i.exec(headers["authorization"] ?? "") ?? []
+      return given === ""
+        ? Effect.fail(new BearerAuth.Unauthorized({ realm }))
+        : Effect.map(verifier.verify(Redacted.make(given)), ({ claims }) => claims)
+    })
+
     const mayDo = (caller: Api.Identity, right: ServiceTokens.Right, key?: SessionKey): Effect.Effect<boolean> =>
       caller._tag === "Service"
         ? Effect.succeed(isFor(caller.token, right, key))
@@ -414,14 +423,10 @@ const make = <R>(options: Options<R>) =>
     const state = HttpApiBuilder.group(Api.VaultApi, "state", (handlers) =>
       handlers.handle("health", () =>
         Effect.gen(function*() {
-          const { headers } = yield* HttpServerRequest.HttpServerRequest
           const { due, oldest, open } = yield* Effect.mapError(healthNow, () =>
             "unavailable" as const)
-          const [, given] = /^bearer +(\S+)$/i.exec(headers["authorization"] ?? "") ?? []
-          const caller = given === undefined
-            ? Option.none()
-            : yield* Effect.option(verifier.verify(Redacted.make(given)))
-          const isTold = Option.isSome(caller) && (yield* mayDo(caller.value.claims, "sessions:read"))
+          const caller = yield* Effect.option(callerOf)
+          const isTold = Option.isSome(caller) && (yield* mayDo(caller.value, "sessions:read"))
           return isTold ? { status: "ok" as const, open, due, oldest_due: oldest } : "ok" as const
         })))
 
@@ -432,10 +437,13 @@ const make = <R>(options: Options<R>) =>
         Effect.succeed(claims)
     })
 
-    return HttpApiBuilder.layer(Api.VaultApi, { openapiPath: options.openapiPath }).pipe(
+    const api = HttpApiBuilder.layer(Api.VaultApi).pipe(
       Layer.provide([sessions, state]),
-      Layer.provide([auth, readable]),
-      Layer.provide(guarded)
+      Layer.provide([auth, readable])
+    )
+    return Layer.provide(
+      options.openapiPath === undefined ? api : Layer.merge(api, document(options.openapiPath, callerOf)),
+      guarded
     )
   })
 
@@ -451,6 +459,30 @@ const readable = HttpApiMiddleware.layerSchemaErrorTransform(
         })
       )
 )
+
+/** The OpenAPI document, for whoever is known. */
+const document = <R>(
+  path: `/${string}`,
+  caller: Effect.Effect<Api.Identity, BearerAuth.Unauthorized | BearerAuth.KeysUnavailable, R>
+) =>
+  HttpRouter.add(
+    "GET",
+    path,
+    Effect.match(caller, {
+      onSuccess: () => HttpServerResponse.jsonUnsafe(OpenApi.fromApi(Api.VaultApi)),
+      onFailure: (error) =>
+        error._tag === "Unauthorized"
+          ? HttpServerResponse.jsonUnsafe({ error: "invalid_token", error_description: error.message }, {
+            status: 401,
+            headers: {
+              "www-authenticate": BearerAuth.challenge(
+                new BearerAuth.Unauthorized({ realm, description: error.description })
+              )
+            }
+          })
+          : HttpServerResponse.jsonUnsafe({ error: "unavailable", error_description: error.message }, { status: 503 })
+    })
+  )
 
 // What the router says of a body in a status alone.
 const unread: { readonly [status: number]: string } = {

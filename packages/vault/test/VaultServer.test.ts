@@ -355,6 +355,19 @@ describe("GET /metrics", () => {
     }))
 })
 
+it.live("describes itself to who is known, and to nobody else", () =>
+  Effect.gen(function*() {
+    const { all, send } = yield* world({ openapiPath: "/openapi.json" })
+    const known = yield* send("GET", "/openapi.json", { token: all })
+    assert.deepStrictEqual([known.status, known.json()["info"].title], [200, "effect-authn vault"])
+    for (const token of [undefined, "stranger", `authn_${"A".repeat(43)}`]) {
+      const unknown = yield* send("GET", "/openapi.json", { token })
+      assert.strictEqual(unknown.status, 401)
+      assert.include(unknown.header("www-authenticate"), "realm=\"vault\"")
+      assert.strictEqual(unknown.header("cache-control"), "no-store")
+    }
+  }))
+
 it("describes itself, with its errors and what it is safe with", () => {
   const { paths } = OpenApi.fromApi(VaultApi.VaultApi)
   const operations = (["post", "put", "delete", "get"] as const).flatMap((method) =>
