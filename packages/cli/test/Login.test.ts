@@ -1,3 +1,4 @@
+import { BareServer } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fs from "node:fs"
@@ -91,12 +92,14 @@ describe("what login is told", () => {
   it.live("an empty text takes a remembered setting away", () =>
     Effect.scoped(Effect.gen(function*() {
       const own = yield* home
-      const args = [...oidc, "--issuer", "http://127.0.0.1:9"]
+      // a provider that publishes nothing
+      const { origin } = yield* BareServer.serve(() => BareServer.json(404, {}))
+      const args = [...oidc, "--issuer", origin]
       const metadata = file(
         own,
         "\ufeff" + JSON.stringify({
-          issuer: "http://127.0.0.1:9",
-          token_endpoint: "http://127.0.0.1:9/token"
+          issuer: origin,
+          token_endpoint: `${origin}/token`
         })
       )
       const input = "token\n"

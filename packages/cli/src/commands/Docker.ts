@@ -101,6 +101,7 @@ export const docker = Command.make("docker", {
 }, ({ operation }) =>
   // Docker shows what a helper says on its standard output.
   Effect.tapCause(operations[operation], (cause) => {
-    const { text } = describe(cause)
-    return text === undefined ? Effect.void : Effect.ignore(Output.out(text))
+    const { signInTo, text } = describe(cause)
+    const hint = signInTo === undefined ? [] : [`Sign in with: authn login --account ${signInTo}`]
+    return text === undefined ? Effect.void : Effect.ignore(Output.out(text, ...hint))
   })).pipe(Command.withDescription("A credential helper of docker, podman and skopeo (docker-credential-authn)"))
