@@ -249,8 +249,6 @@ export interface TokenVerifier<out Claims = JwtCodec.Claims> {
  * - `typ`: the kinds of token that are taken; `JWT` and `at+jwt` unless told, and a header without `typ` counts as `JWT`.
  *   `anyTyp: true` in its place takes all kinds.
  * - `endless: true` takes tokens without `exp`. Else each has to end.
- * - `unproven: true` takes tokens that are bound to a key (`cnf`, RFC 7800: DPoP, mutual TLS) without a proof of that key, where
- *   somebody before this server has asked for it. Else they are refused: who stole one has not the key.
  * - `remember`: of how many good tokens what was verified is remembered, 10,000 unless told, by a digest of the token, until
  *   the token ends or the keys of its issuer change. 0 verifies each time.
  *
@@ -263,7 +261,6 @@ export type JwtOptions<S extends Schema.ConstraintDecoder<unknown> = typeof JwtC
   & {
     readonly anyTyp?: true | undefined
     readonly endless?: true | undefined
-    readonly unproven?: true | undefined
     readonly remember?: number | undefined
   }
 
@@ -309,7 +306,6 @@ export const jwt = <S extends Schema.ConstraintDecoder<unknown> = typeof JwtCode
   Effect.gen(function*() {
     const codec = yield* JwtCodec.JwtCodec
     const { anyTyp = false, audience, endless = false, requiredClaims = [], typ = ["JWT", "at+jwt"] } = options
-    const { unproven = false } = options
     const strict = {
       ...options,
       typ: anyTyp ? undefined : typ,
@@ -323,8 +319,7 @@ export const jwt = <S extends Schema.ConstraintDecoder<unknown> = typeof JwtCode
         Effect.filterOrFail(
           ({ payload }) => !isNameless || payload["aud"] === undefined,
           () => new Unauthorized({ description: "the token is meant for an audience, and this server has no name" })
-        ),
-        Effect.filterOrFail(({ payload }) => unproven || payload["cnf"] === undefined, unprovenKey)
+        )
       )
     const { clockTolerance = 0, remember = 10_000 } = options
     const tolerance = Duration.toMillis(clockTolerance)
@@ -338,10 +333,6 @@ export const jwt = <S extends Schema.ConstraintDecoder<unknown> = typeof JwtCode
       ? { verify }
       : yield* remembering(verify, Effect.catch(version, refuse), remember, tolerance)
   })
-
-/** @internal */
-export const unprovenKey = () =>
-  new Unauthorized({ description: "the token is bound to a key, and came without a proof of it" })
 
 // A token that was verified with keys that are no more must not pass because it is remembered. A single key is always there.
 const remembering = Effect.fnUntraced(function*<Claims>(
@@ -541,7 +532,10 @@ export interface Implementation<Provides> {
 /**
  * Whether tokens may, or must, be bound to a key (RFC 9449). With `dpop` a token whose claims name a key (`cnf` with `jkt`)
  * is taken only in the scheme `DPoP` and with a proof, as `DpopProof` verifies it; `required: true` refuses all others.
- * Without it no proof is looked at, and every token is a bearer token.
+ *
+ * A token that is bound to a key (`cnf`, RFC 7800) of which nobody asks for a proof here is refused, since a thief has the
+ * token and not the key: without `dpop` each such token, and with it one that is bound to a certificate. `unproven: true`
+ * takes it, where a proxy before this server has asked.
  *
  * **Example** (An API whose tokens are bound)
  *
@@ -567,6 +561,7 @@ export interface Implementation<Provides> {
  */
 export interface Proofs {
   readonly dpop?: (DpopProof.Options & { readonly required?: boolean | undefined }) | undefined
+  readonly unproven?: true | undefined
 }
 
 /**
@@ -682,11 +677,14 @@ export const layerFor: {
         { payload }: Verified<unknown>,
         request: HttpServerRequest
       ): Effect.fn.Return<void, Unauthorized> {
+        const { cnf } = payload
+        const jkt = Predicate.hasProperty(cnf, "jkt") && typeof cnf.jkt === "string" ? cnf.jkt : undefined
+        if (cnf !== undefined && (proofs === undefined || jkt === undefined) && options.unproven !== true) {
+          return yield* new Unauthorized({ realm, description: unproven })
+        }
         if (proofs === undefined) return
         const refuse = (description: string, isProof: boolean) =>
           new Unauthorized({ realm, description, dpop: { algorithms: proofs.algorithms.join(" "), isProof } })
-        const { cnf } = payload
-        const jkt = Predicate.hasProperty(cnf, "jkt") && typeof cnf.jkt === "string" ? cnf.jkt : undefined
         if (jkt === undefined) {
           if (isBound || options.dpop?.required === true) return yield* refuse("the token is not bound to a key", false)
           return
@@ -830,6 +828,8 @@ const schemeOf = (middleware: object): Context.Context<never> =>
     Context.isContext(middleware.security.bearer.annotations)
     ? middleware.security.bearer.annotations
     : Context.empty()
+
+const unproven = "the token is bound to a key, and came without a proof of it"
 
 const otherEffect =
   "This HttpApi was made by another copy of effect than BearerAuth's, so scopes that it requires may be missing: let your package manager install one copy"

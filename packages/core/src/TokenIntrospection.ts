@@ -60,7 +60,6 @@ export type Authentication =
  * - `audience`: the name of this server, which must be among those that the answer names. `anyAudience: true` in its place
  *   takes tokens that the issuer says nothing about, or that were made for somebody else.
  * - `issuer`: must be the `iss` of the answer where it has one; any unless told.
- * - `unproven: true` takes tokens that are bound to a key (`cnf`) without a proof of it.
  * - `maxAge`: for how long an answer is believed, at most until the token ends; one minute. A token that is revoked passes
  *   for so long.
  * - `remember`: for how many tokens answers are kept; 10,000.
@@ -74,7 +73,6 @@ export type Options =
     readonly endpoint: string
     readonly authentication: Authentication
     readonly issuer?: string | undefined
-    readonly unproven?: true | undefined
     readonly maxAge?: Duration.Input | undefined
     readonly remember?: number | undefined
     readonly timeLimit?: Duration.Input | undefined
@@ -89,7 +87,8 @@ export type Options =
  * remembered pass; for all others it is `KeysUnavailable`, with the seconds after which the issuer is asked again: its
  * `Retry-After`, a minute at most, or one second.
  *
- * A refresh token is refused, although an issuer may call it active.
+ * A refresh token is refused, although an issuer may call it active. One that is bound to a key (`cnf`) is good here, and
+ * `BearerAuth` asks for the proof.
  *
  * **Example** (Opaque tokens of an issuer)
  *
@@ -172,8 +171,7 @@ export const make = Effect.fnUntraced(function*(
     if (exp <= now) return yield* refuse("it has expired")
     if (nbf > now) return yield* refuse("it is not valid yet")
     if (options.issuer !== undefined && iss !== options.issuer) return yield* refuse("it is from another issuer")
-    if (!kinds.every((name) => isAccessToken(verified.payload[name]))) return yield* refuse("it is no access token")
-    if (options.unproven !== true && verified.payload["cnf"] !== undefined) return yield* BearerAuth.unprovenKey()
+    if (!isAccessToken(verified.payload)) return yield* refuse("it is no access token")
     const names = "audience" in options ? [options.audience].flat() : undefined
     if (names !== undefined && ![aud ?? []].flat().some((name) => names.includes(name))) {
       return yield* refuse("it is not meant for this server")
@@ -225,9 +223,13 @@ const decodeClaims = Schema.decodeUnknownEffect(JwtCodec.Claims)
 // Where issuers say what kind of token it is: `token_type` (RFC 7662), and what some have beside it or in its place.
 const kinds = ["token_type", "token_use", "typ"] as const
 
-const isAccessToken = (kind: unknown): boolean =>
-  kind === undefined || kind === null ||
-  (typeof kind === "string" && /^(bearer|access[_ ]?token|jwt|(application\/)?at\+jwt)$/i.test(kind))
+// One that is bound to a key has to say to which: whoever asks for its proof needs the key.
+const isAccessToken = (payload: JwtCodec.JsonObject): boolean =>
+  kinds.map((name) => payload[name] ?? undefined).every((kind) =>
+    kind === undefined || (typeof kind === "string" &&
+      (/^(bearer|access[_ ]?token|jwt|(application\/)?at\+jwt)$/i.test(kind) ||
+        (/^dpop$/i.test(kind) && payload["cnf"] !== undefined)))
+  )
 
 const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 

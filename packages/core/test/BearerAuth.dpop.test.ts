@@ -195,3 +195,17 @@ it.effect("where proofs are required, a token that is not bound is refused", () 
     const token = yield* sign({}, false)
     assert.strictEqual((yield* ask(`Bearer ${token}`)).status, 401)
   }).pipe(Effect.provide(serve({ origin, required: true }))))
+
+it.effect("where no proofs are asked for, a token that is bound to a key is refused", () =>
+  Effect.gen(function*() {
+    const token = yield* sign({}, true)
+    assert.include((yield* ask(`Bearer ${token}`)).challenge, "without a proof")
+    assert.strictEqual((yield* ask(`DPoP ${token}`, yield* proof(token))).status, 401)
+  }).pipe(Effect.provide(serve(undefined))))
+
+it.effect("a token that is bound to a certificate is refused, also where proofs are taken", () =>
+  Effect.gen(function*() {
+    const token = yield* sign({ cnf: { "x5t#S256": "thumbprint" } }, false)
+    assert.include((yield* ask(`Bearer ${token}`)).challenge, "without a proof")
+    assert.strictEqual((yield* ask(`DPoP ${token}`, yield* proof(token))).status, 401)
+  }).pipe(Effect.provide(serve({ origin }))))

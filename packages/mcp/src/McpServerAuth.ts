@@ -171,6 +171,11 @@ export const layer = (options: Options) => {
         if (verified._tag === "Failure") {
           return verified.failure._tag === "Unauthorized" ? refused(verified.failure) : unavailable(verified.failure)
         }
+        if (verified.success.payload["cnf"] !== undefined) {
+          return refused(
+            new BearerAuth.Unauthorized({ description: "the token is bound to a key, and no proof is taken here" })
+          )
+        }
         const caller = BearerAuth.caller(token, verified.success)
         const body = options.scopesOf === undefined || request.method !== "POST"
           ? ""
