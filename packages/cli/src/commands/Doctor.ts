@@ -112,8 +112,11 @@ const files = Effect.gen(function*() {
     const entries = yield* Effect.orElseSucceed(fs.readDirectory(directory), () => [])
     const files = entries.filter((entry) => entry !== "locks").map((entry) => Path.join(directory, entry))
     const directories = [directory, Path.join(directory, "locks")]
-    for (const check of [...directories.map(PrivateFile.checkDirectory), ...files.map(PrivateFile.read)]) {
-      const checked = yield* Effect.result(check)
+    // a database may be large, and is not read as text
+    const check = (file: string) =>
+      name === "sqlite" ? Effect.asVoid(PrivateFile.locate(file)) : Effect.asVoid(PrivateFile.read(file))
+    for (const checking of [...directories.map(PrivateFile.checkDirectory), ...files.map(check)]) {
+      const checked = yield* Effect.result(checking)
       if (Result.isFailure(checked)) refused.add(checked.failure.detail)
     }
     for (const path of [directory, ...files]) {

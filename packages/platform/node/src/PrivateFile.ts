@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import type * as PlatformError from "effect/PlatformError"
+import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { randomUUID } from "node:crypto"
@@ -69,8 +70,11 @@ const refuse = (detail: string): Effect.Effect<never, PrivateFileError> => Effec
 /** A path as a shell takes it. */
 const quoted = (path: string): string => /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`
 
-/** The user that this process is. There is none on Windows, whose profile directories are private by themselves. */
-const user = (): number | undefined => process.geteuid?.()
+/**
+ * The user that this process is. There is none on Windows, whose profile directories are private by themselves, and Deno
+ * tells it only to a program that may know it.
+ */
+const user = (): number | undefined => Option.getOrUndefined(Result.getSuccess(Result.try(() => process.geteuid?.())))
 
 /** Root can write everywhere, so that what is root's can be trusted as much as the machine. */
 const checkOwner = (path: string, { uid }: FileSystem.File.Info): Effect.Effect<void, PrivateFileError> => {
