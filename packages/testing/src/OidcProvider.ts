@@ -26,6 +26,8 @@ import * as ProviderStore from "./internal/providerStore.ts"
  * - `idTokenLifetime`: of id_tokens; an hour unless told.
  * - `rotation` of refresh tokens: `none` keeps them; `rotate` answers with a new one and refuses the old one; `strict`,
  *   unless told, also revokes the whole grant when it sees an old one again.
+ * - `isStrict`: whether proofs of keys (RFC 9449) need a nonce, and the parameters of a login have to be pushed (RFC 9126);
+ *   not unless told.
  * - `reuseGrace`: how long after its first use an old refresh token is still taken; not at all unless told.
  *
  * @category models
@@ -35,6 +37,7 @@ export interface Options {
   readonly accessTokenLifetime?: Duration.Input
   readonly idTokenLifetime?: Duration.Input
   readonly rotation?: ProviderStore.Reuse["rotation"]
+  readonly isStrict?: boolean
   readonly reuseGrace?: Duration.Input
 }
 
@@ -229,6 +232,11 @@ export const layerAt = (
           introspection: { enabled: true, allowedPolicy: (_context, client) => client.clientAuthMethod !== "none" },
           revocation: { enabled: true, allowedPolicy: (_context, client, token) => client.clientId === token.clientId },
           rpInitiatedLogout: { enabled: true },
+          dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => options?.isStrict === true },
+          pushedAuthorizationRequests: {
+            enabled: true,
+            requirePushedAuthorizationRequests: options?.isStrict === true
+          },
           resourceIndicators: {
             enabled: true,
             useGrantedResource: () => true,

@@ -15,6 +15,7 @@ import type { IamError } from "./IamError.ts"
  *
  * - `state` comes back with the callback and ties it to this login.
  * - `redirectUri` is where the IAM sends the browser, to the letter.
+ * - `maxAge` is how many seconds ago the person may have signed in at most, where the login asked for that (`max_age`).
  * - `codeVerifier` (PKCE, RFC 7636) and `nonce` (OpenID Connect) are there where the dialect uses them.
  *
  * @category models
@@ -26,6 +27,7 @@ export class PendingLogin extends Schema.Class<PendingLogin>("@effect-authn/core
   redirectUri: Schema.NonEmptyString,
   selection: Selection.Selection,
   state: Schema.NonEmptyString,
+  maxAge: Schema.optional(Schema.Natural),
   nonce: Schema.OptionFromOptionalKey(Schema.RedactedFromValue(Schema.NonEmptyString)),
   codeVerifier: Schema.OptionFromOptionalKey(Schema.RedactedFromValue(Schema.NonEmptyString))
 }) {}

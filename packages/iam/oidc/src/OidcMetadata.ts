@@ -17,7 +17,7 @@ import type * as oauth from "oauth4webapi"
  * The endpoints of a provider, under the names of RFC 8414. `authorization_response_iss_parameter_supported` says that
  * callbacks name their issuer (RFC 9207), and then they must. `token_endpoint_auth_methods_supported` says how clients
  * authenticate, `dpop_signing_alg_values_supported` how proofs are signed (RFC 9449, section 5.1), `mtls_endpoint_aliases` where those do who have a certificate (RFC 8705, section 5), and `scopes_supported`
- * what may be asked for.
+ * what may be asked for. `require_pushed_authorization_requests` says that a login is told beforehand (RFC 9126).
  *
  * @category models
  * @since 0.1.0
@@ -28,6 +28,8 @@ export interface OidcMetadata {
   readonly device_authorization_endpoint?: string
   readonly userinfo_endpoint?: string
   readonly revocation_endpoint?: string
+  readonly pushed_authorization_request_endpoint?: string
+  readonly require_pushed_authorization_requests?: boolean
   readonly end_session_endpoint?: string
   readonly jwks_uri?: string
   readonly authorization_response_iss_parameter_supported?: boolean
@@ -55,6 +57,7 @@ const endpoints = [
   "device_authorization_endpoint",
   "userinfo_endpoint",
   "revocation_endpoint",
+  "pushed_authorization_request_endpoint",
   "end_session_endpoint",
   "jwks_uri"
 ] as const
@@ -193,6 +196,9 @@ const checked = Effect.fnUntraced(function*(
     ...texts("id_token_signing_alg_values_supported"),
     issuer,
     insecure,
+    ...(document["require_pushed_authorization_requests"] === true
+      ? { require_pushed_authorization_requests: true }
+      : {}),
     ...(typeof namesIssuer === "boolean" ? { authorization_response_iss_parameter_supported: namesIssuer } : {})
   }
 })

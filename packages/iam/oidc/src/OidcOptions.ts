@@ -35,6 +35,8 @@ import type { TokenSource } from "./TokenSource.ts"
  * - `environment`: the variables that may hold an access token; none unless told.
  * - `dpop` (default false): whether the tokens of a login are bound to a key that is made for it (RFC 9449). A provider that
  *   does not bind them is refused. A session that is bound stays so.
+ * - `par` (default false): whether the parameters of the provider's page are told beforehand (RFC 9126). Where the
+ *   provider's metadata says that they have to be, they are.
  * - `sources`: where the tokens of sessions come from that an earlier login has made from such a source, by its name. A login
  *   in this program brings its own.
  * - `policy`: what differs from the standard policy. `timeLimit` bounds every request.
@@ -56,6 +58,7 @@ export interface OidcOptions {
   readonly metadata?: OidcMetadata | undefined
   readonly environment?: ReadonlyArray<string> | undefined
   readonly dpop?: boolean | undefined
+  readonly par?: boolean | undefined
   readonly sources?: ReadonlyArray<TokenSource> | undefined
   readonly policy?: Partial<RefreshPolicy.RefreshPolicy> | undefined
 }
@@ -106,6 +109,7 @@ export interface Settings {
   readonly metadata: OidcMetadata | undefined
   readonly environment: ReadonlyArray<string>
   readonly dpop: boolean
+  readonly par: boolean
   readonly sources: ReadonlyArray<TokenSource>
   readonly policy: RefreshPolicy.RefreshPolicy
   /** Whether an id_token is asked for that the provider's published keys verify. */
@@ -136,6 +140,7 @@ export const complete = Effect.fnUntraced(function*(options: OidcOptions): Effec
     metadata: options.metadata,
     environment: options.environment ?? [],
     dpop: options.dpop ?? false,
+    par: options.par ?? false,
     sources: options.sources ?? [],
     policy: { ...RefreshPolicy.standard, ...options.policy },
     isSigned: scopes.includes("openid") && options.idTokenAlgorithm?.startsWith("HS") !== true

@@ -119,12 +119,39 @@ const isOurs = ({ headers }: Http.IncomingMessage): boolean =>
 const answer = (request: Http.IncomingMessage, response: Http.ServerResponse, path: string, gate: Gate): void => {
   const url = URL.parse(request.url ?? "/", "http://127.0.0.1")
   if (url?.pathname !== path) return Page.send(response, "unknown")
+  if (request.method === "POST") return posted(request, response, path)
   if (request.method !== "GET") return Page.send(response, "method")
   const [state = "", ...others] = url.searchParams.getAll("state")
   // Some IAMs append `?token=…` to a redirect URI that has its state in a query already.
   const receive = others.length === 0 ? gate(state.replace(/\?.*/s, "")) : undefined
   if (receive === undefined) return Page.send(response, "stranger")
   receive(url, request, response)
+}
+
+// A code and what comes with it are far shorter.
+const longestForm = 64 * 1024
+
+/**
+ * An answer in a form (OAuth 2.0 Form Post Response Mode) is one in an address from here on: a browser sends the cookie of
+ * the sign-in with no form of another site, but with the redirect that follows it.
+ */
+const posted = (request: Http.IncomingMessage, response: Http.ServerResponse, path: string): void => {
+  if (!/^application\/x-www-form-urlencoded\b/i.test(request.headers["content-type"] ?? "")) {
+    request.resume()
+    return Page.send(response, "method")
+  }
+  const chunks: Array<Buffer> = []
+  let length = 0
+  request.on("data", (chunk: Buffer) => {
+    length += chunk.length
+    if (length <= longestForm) chunks.push(chunk)
+  })
+  request.on("end", () => {
+    if (length > longestForm) return Page.send(response, "method")
+    const fields = new URLSearchParams(Buffer.concat(chunks).toString())
+    response.writeHead(303, { location: `${path}?${fields}`, "cache-control": "no-store", "content-length": 0 })
+    return response.end()
+  })
 }
 
 const listenOnFirst = Effect.fnUntraced(function*(ports: ReadonlyArray<number>, listener: Http.RequestListener) {

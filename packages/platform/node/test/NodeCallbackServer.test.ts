@@ -67,6 +67,28 @@ describe("NodeCallbackServer", () => {
       assert.strictEqual(yield* Effect.map(Effect.exit(get(`http://127.0.0.1:${port}/`)), Exit.isFailure), true)
     }))
 
+  it.live("takes an answer in a form as one in an address, which the browser then opens with its cookie", () =>
+    Effect.gen(function*() {
+      const callback = yield* open()
+      const waiting = yield* Effect.forkChild(callback.receive("s1"), { startImmediately: true })
+      const form = (body: string) =>
+        get(callback.redirectUri, {
+          method: "POST",
+          body,
+          headers: { "content-type": "application/x-www-form-urlencoded", origin: "https://iam.example" }
+        })
+      const posted = yield* form("code=c%26d&state=s1&iss=x")
+      assert.strictEqual(posted.status, 303)
+      const location = new URL(posted.headers.get("location") ?? "", callback.redirectUri).href
+      assert.strictEqual(location, `${callback.redirectUri}?code=c%26d&state=s1&iss=x`)
+      const browser = yield* Effect.forkChild(get(location))
+      const { finish, url } = yield* Fiber.join(waiting)
+      assert.strictEqual(url, location)
+      yield* finish("success")
+      assert.strictEqual((yield* Fiber.join(browser)).status, 200)
+      assert.strictEqual((yield* form(`code=${"x".repeat(100_000)}`)).status, 405)
+    }))
+
   it.live("listens on both addresses of loopback, at one port, and nowhere else", () =>
     Effect.gen(function*() {
       const callback = yield* open({ host: "localhost" })

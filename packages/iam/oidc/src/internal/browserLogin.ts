@@ -39,6 +39,29 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
   // A code that is sent twice makes a provider revoke what it gave for it.
   const completed = new Set<string>()
 
+  /**
+   * Tells the provider the parameters of its page beforehand (RFC 9126), where it or the caller wants that: then the page is
+   * opened with a reference to them. There is no falling back: who asks for it may have to.
+   */
+  const push = Effect.fnUntraced(function*(parameters: { readonly [name: string]: string }): Effect.fn.Return<
+    { readonly [name: string]: string } | undefined,
+    IamError
+  > {
+    const name = "pushed_authorization_request_endpoint"
+    const as = yield* provider.metadata(settings.par ? name : "authorization_endpoint")
+    if (!settings.par && as.require_pushed_authorization_requests !== true) return undefined
+    yield* provider.endpoint(name, "login")
+    const call = provider.call("login")
+    const answer = yield* provider.request(
+      call,
+      ({ as, auth, client, options }) => oauth.pushedAuthorizationRequest(as, client, auth, { ...parameters }, options),
+      { endpoint: name }
+    )
+    const uri = answer.status < 300 ? Option.getOrUndefined(answer.body)?.["request_uri"] : undefined
+    if (typeof uri !== "string" || uri === "") return yield* Refusal.errorOf(answer, call, "code")
+    return { client_id: clientId, request_uri: uri }
+  })
+
   const begin = Effect.fn("OidcBrowserLogin.begin")(function*(options: BeginOptions) {
     const selection = options.selection ?? Selection.none
     const call = provider.call("login")
@@ -67,13 +90,16 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
       ...(nonce === undefined ? {} : { nonce }),
       ...(prompt === "" ? {} : { prompt })
     }
-    for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value)
+    const pushed = yield* push(parameters)
+    for (const [name, value] of Object.entries(pushed ?? parameters)) url.searchParams.set(name, value)
+    const { max_age: maxAge = "" }: { readonly [name: string]: string } = parameters
     const pending = PendingLogin.make({
       issuer,
       client: clientId,
       redirectUri: options.redirectUri,
       selection,
       state,
+      ...(/^\d{1,9}$/.test(maxAge) ? { maxAge: Number(maxAge) } : {}),
       nonce: Option.map(Option.fromUndefinedOr(nonce), (nonce) => Redacted.make(nonce, { label: "nonce" })),
       codeVerifier: Option.some(Redacted.make(codeVerifier, { label: "code_verifier" }))
     })
@@ -163,7 +189,11 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
           as,
           client,
           response,
-          nonce === undefined ? {} : { expectedNonce: Redacted.value(nonce), requireIdToken: true }
+          nonce === undefined ? {} : {
+            expectedNonce: Redacted.value(nonce),
+            requireIdToken: true,
+            ...(pending.maxAge === undefined ? {} : { maxAge: pending.maxAge })
+          }
         )
     )
     if (accepted.refreshToken === undefined && scopes.includes("offline_access")) {
