@@ -3,7 +3,7 @@ import { BearerAuth, JwtCodec } from "@effect-authn/core"
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Redacted, Schema } from "effect"
-import { HttpRouter } from "effect/http"
+import { HttpRouter, HttpServerRequest } from "effect/http"
 import {
   HttpApi,
   HttpApiBuilder,
@@ -83,6 +83,8 @@ const api = HttpApi.make("api")
 const inner = HttpApi.make("inner")
 const protect = BearerAuth.BearerAuth
 
+class Notes extends HttpApiGroup.make("notes").add(endpoint).annotate(RequiredScope, "b") {}
+
 class Extended extends api.add(group).annotate(RequiredScope, "a").middleware(protect) {}
 
 const cases: ReadonlyArray<readonly [name: string, api: HttpApi.Constraint, scope: string, path?: string]> = [
@@ -111,6 +113,7 @@ const cases: ReadonlyArray<readonly [name: string, api: HttpApi.Constraint, scop
     "a b"
   ],
   ["on a class of an API", Extended, "a"],
+  ["on a class of a group", api.add(Notes).middleware(protect).annotate(RequiredScope, "a"), "a b"],
   ["on the API, for a group at top level", api.add(top).middleware(protect).annotate(RequiredScope, "a"), "a"],
   [
     "on API, group and endpoint",
@@ -173,6 +176,25 @@ describe("RequiredScope", () => {
       const layer = (options: Options) =>
         BearerAuth.layerFor(Own, Who, { ...options, identify: () => Effect.succeed("somebody") })
       assert.strictEqual(yield* requiredBy(owned, "/read", layer), "a b")
+    }).pipe(Effect.provide(JwtCodec.layer)))
+
+  it.effect("is not trusted to be all there where another copy of Effect made the API", () =>
+    Effect.gen(function*() {
+      const { publicKey } = yield* Effect.promise(() => keys)
+      const auth = yield* BearerAuth.BearerAuth.pipe(
+        Effect.provide(BearerAuth.layer({ key: publicKey, algorithms: ["ES256"], realm: "notes", audience: "notes" }))
+      )
+      const request: Context.Context<HttpRouter.Provided> = Context.make(
+        HttpServerRequest.HttpServerRequest,
+        {} as never
+      ) as never
+      const strange = Object.assign(Object.create(null), group)
+      const exit = yield* auth.bearer(Effect.die("it must not run"), {
+        credential: Redacted.make(""),
+        endpoint: endpoint as never,
+        group: strange
+      }).pipe(Effect.exit, Effect.provideContext(request))
+      assert.include(String(exit), "another copy of effect")
     }).pipe(Effect.provide(JwtCodec.layer)))
 
   it("of one API does not reach the groups of another", () => {

@@ -4,7 +4,7 @@ import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, Redacted, Schema } from "effect"
 import { McpClient, McpProtocol, McpServer, Tool, Toolkit } from "effect/ai"
-import { HttpClient, HttpClientRequest, HttpRouter } from "effect/http"
+import { HttpClient, HttpClientRequest, HttpRouter, HttpServerResponse } from "effect/http"
 import { generateKeyPairSync } from "node:crypto"
 
 const resource = "https://mcp.example/mcp"
@@ -61,7 +61,8 @@ const call = Effect.fnUntraced(function*(bearer?: string, params: object = {}) {
     )
   )
   const header = response.headers["www-authenticate"] ?? ""
-  return { status: response.status, header, challenge: ProtectedResource.challenge(header) }
+  const retryAfter = response.headers["retry-after"]
+  return { status: response.status, header, retryAfter, challenge: ProtectedResource.challenge(header) }
 })
 
 describe("McpServerAuth", () => {
@@ -126,4 +127,42 @@ describe("McpServerAuth", () => {
       assert.sameMembers(names, ["remove", "who"])
       assert.isDefined(BearerAuth.Identity)
     }).pipe(Effect.provide(services)))
+
+  it.live("takes tokens that are no JWTs by a verifier, and no token that is bound to a key", () =>
+    Effect.gen(function*() {
+      const verifier: BearerAuth.TokenVerifier = {
+        verify: (token) => {
+          const payload = { sub: "robot", scope: "mcp" }
+          switch (Redacted.value(token)) {
+            case "opaque":
+              return Effect.succeed({ header: {}, claims: payload, payload })
+            case "bound":
+              return Effect.succeed({ header: {}, claims: payload, payload: { ...payload, cnf: { jkt: "x" } } })
+            case "away":
+              return Effect.fail(new BearerAuth.KeysUnavailable({ retryAfter: 3 }))
+            default:
+              return Effect.fail(new BearerAuth.Unauthorized({ description: "it is unknown" }))
+          }
+        }
+      }
+      const routes = HttpRouter.add(
+        "POST",
+        "/mcp",
+        Effect.map(BearerAuth.Identity, ({ claims }) => HttpServerResponse.text(String(claims.sub)))
+      ).pipe(
+        Layer.provide(McpServerAuth.layer({ resource, issuers: [issuer], verifier, scopes: ["mcp"] }))
+      )
+      const app = HttpRouter.serve(routes, { disableListenLog: true, disableLogger: true }).pipe(
+        Layer.provideMerge(NodeHttpServer.layerTest),
+        Layer.provideMerge(JwtCodec.layer)
+      )
+      const [opaque, bound, away, unknown] = yield* Effect.provide(
+        Effect.forEach(["opaque", "bound", "away", "unknown"], (token) => call(token)),
+        app
+      )
+      assert.strictEqual(opaque?.status, 200)
+      assert.include(bound?.header, "bound to a key")
+      assert.deepStrictEqual([away?.status, away?.retryAfter], [503, "3"])
+      assert.include(unknown?.header, "it is unknown")
+    }))
 })
