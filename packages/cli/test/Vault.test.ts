@@ -48,6 +48,8 @@ describe("what authn vault refuses before it serves", () => {
       const there = yield* home
       const file = path.join(there.directory, "providers.toml")
       fs.writeFileSync(file, good)
+      const bad = path.join(there.directory, "bad.key")
+      fs.writeFileSync(bad, "canary-9f\n")
       const mine: ReadonlyArray<readonly [args: ReadonlyArray<string>, says: string]> = [
         [["--host", "0.0.0.0"], "--behind-tls-proxy"],
         [["--host", "vault.example.com"], "--behind-tls-proxy"],
@@ -57,12 +59,15 @@ describe("what authn vault refuses before it serves", () => {
         [["--port", "70000"], "65535"],
         [["--store", "mysql://db"], "postgres://"],
         [["--store", "postgres://u@127.0.0.1:1/db"], "share its key"],
-        [["--store", "postgres://u@127.0.0.1:1/db", "--key-file", path.join(there.directory, "no.key")], "no key in"]
+        [["--store", "postgres://u@127.0.0.1:1/db", "--key-file", path.join(there.directory, "no.key")], "no key in"],
+        [["--key-file", bad], "32 bytes"],
+        [["--key-file", there.directory], there.directory]
       ]
       for (const [args, says] of mine) {
         const { code, stderr } = yield* there.run(["vault", "--providers", file, ...args])
         assert.strictEqual(code, 2, `${args.join(" ")} ${stderr}`)
         assert.include(stderr, says)
+        assert.notInclude(stderr, "canary-9f")
       }
     }).pipe(Effect.scoped))
 

@@ -3,7 +3,7 @@
  */
 import * as Selection from "@effect-authn/core/session/Selection"
 import { ServiceTokens } from "@effect-authn/core/storage/ServiceTokens"
-import { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
+import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
 import * as NodeAuth from "@effect-authn/platform-node/NodeAuth"
 import * as IssuerRate from "@effect-authn/vault/IssuerRate"
 import * as Sweeper from "@effect-authn/vault/Sweeper"
@@ -79,6 +79,20 @@ const providersOf = Effect.fnUntraced(function*(told: Option.Option<string>) {
   return none
 })
 
+/** A key that does not open what lies there would only be found out by those who ask. */
+const checkKey = Effect.gen(function*() {
+  const storage = yield* TokenStorage.TokenStorage
+  const first = yield* Stream.runHead(TokenStorage.scan(storage))
+  if (Option.isNone(first)) return
+  yield* Effect.catchReason(
+    Effect.asVoid(storage.get(first.value)),
+    "TokenStorageError",
+    "StorageKeyMismatch",
+    ({ message }) =>
+      Effect.fail(usage(`${message}; a key that was replaced goes on reading as a further line of the key file`))
+  )
+}).pipe(Effect.catchReason("TokenStorageError", "StorageCorrupt", () => Effect.void))
+
 /** Makes a token where there is none yet: a terminal shows it, else it lies in a file. */
 const firstToken = Effect.fnUntraced(function*(told: Option.Option<string>) {
   const tokens = yield* ServiceTokens
@@ -147,6 +161,7 @@ export const serve = Effect.fnUntraced(function*(given: Given) {
   const { perSecond, providers } = yield* providersOf(given.providers)
   const place = yield* Store.find(given.store)
   const stored = yield* Layer.build(Store.layer(place, yield* Store.keys(place, given.keyFile)))
+  yield* Effect.provideContext(checkKey, stored)
   const tokenFile = yield* Effect.provideContext(firstToken(given.tokenFile), stored)
   const vault = yield* Layer.build(
     Sweeper.layer().pipe(
@@ -182,8 +197,9 @@ export const serve = Effect.fnUntraced(function*(given: Given) {
   const { address } = Context.get(served, HttpServer.HttpServer)
   const url = addressOf(address._tag === "UnixPathAddress" ? given.port : address.port)
   const short = yield* Output.short
-  yield* Output.say(`Sessions are kept in ${short(Context.get(stored, TokenStorage).description)}.`)
-  yield* Output.say(`Serving ${providers.length} IAM${providers.length === 1 ? "" : "s"}.`)
+  yield* Output.say(`Sessions are kept in ${short(Context.get(stored, TokenStorage.TokenStorage).description)}.`)
+  const issuers = yield* Context.get(vault, Vault.Vault).issuers
+  yield* Output.say(...issuers.map(({ clientId, issuer }) => `Serving sessions of ${issuer}, client ${clientId}.`))
   yield* (yield* Settings.JsonFlag)
     ? Output.json({ url, tokenFile: tokenFile ?? null })
     : Output.out(url)

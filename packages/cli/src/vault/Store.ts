@@ -3,6 +3,7 @@
  */
 import * as EncryptedTokenStorage from "@effect-authn/core/storage/EncryptedTokenStorage"
 import * as Keys from "@effect-authn/core/storage/EncryptionKeys"
+import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
 import * as FileTokenStorage from "@effect-authn/platform-node/FileTokenStorage"
 import * as NodeSqlite from "@effect-authn/platform-node/NodeSqlite"
 import * as PrivateFile from "@effect-authn/platform-node/PrivateFile"
@@ -18,10 +19,10 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
-import type * as Scope from "effect/Scope"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
 import * as Path from "node:path"
 import * as Account from "../Account.ts"
 import * as EnvironmentToken from "../EnvironmentToken.ts"
@@ -36,19 +37,15 @@ export const directory = Effect.map(Account.directory, (data) => Path.join(data,
 
 /** A place for sessions that is not opened yet. */
 export interface Store {
-  readonly isShared: boolean
   readonly client: Layer.Layer<SqlClient, SqlError>
-  /** Whether there is something in it already, where that can be told without opening it. */
-  readonly exists: boolean
-  /** The directory of its file, or of the user's vault. */
-  readonly directory: string
+  /** Its file; none for a database that machines share. */
+  readonly file: string | undefined
 }
 
 /** What `--store` means. */
 export const find = Effect.fnUntraced(function*(
   told: Option.Option<string>
-): Effect.fn.Return<Store, Failure, FileSystem.FileSystem | Stdio.Stdio> {
-  const fs = yield* FileSystem.FileSystem
+): Effect.fn.Return<Store, Failure, Stdio.Stdio> {
   const variable = yield* EnvironmentToken.setIn("AUTHN_VAULT_STORE")
   const place = Option.getOrUndefined(Option.orElse(told, () => variable))
   if (place !== undefined && /^[a-z][a-z0-9+.-]+:/i.test(place) && !/^[a-z]:[\\/]/i.test(place)) {
@@ -60,19 +57,12 @@ export const find = Effect.fnUntraced(function*(
     }
     const { layer } = yield* Effect.promise(() => import("@effect/sql-pg/PgClient"))
     return {
-      isShared: true,
       client: layer({ url: Redacted.make(place), applicationName: "authn vault", maxConnections: 8 }),
-      exists: true,
-      directory: yield* directory
+      file: undefined
     }
   }
-  const filename = Path.resolve(place ?? Path.join(yield* directory, "sessions.sqlite"))
-  return {
-    isShared: false,
-    client: NodeSqlite.layer({ filename }),
-    exists: yield* Effect.orElseSucceed(fs.exists(filename), () => false),
-    directory: Path.dirname(filename)
-  }
+  const file = Path.resolve(place ?? Path.join(yield* directory, "sessions.sqlite"))
+  return { client: NodeSqlite.layer({ filename: file }), file }
 })
 
 /** Writes a file that only this user may read, in the place of an earlier one, all at once. */
@@ -82,13 +72,22 @@ export const writePrivate = (path: string, text: string) =>
     Effect.mapError(({ detail }) => failed(detail))
   )
 
+/** Whether there are sessions in a store already, which some key has encrypted. */
+const hasSessions = Effect.fnUntraced(function*(store: Store) {
+  const fs = yield* FileSystem.FileSystem
+  if (store.file === undefined) return true
+  if (!(yield* Effect.orElseSucceed(fs.exists(store.file), () => false))) return false
+  const built = yield* Layer.build(Layer.fresh(serviceTokens(store)))
+  return Option.isSome(yield* Stream.runHead(TokenStorage.scan(Context.get(built, TokenStorage.TokenStorage))))
+}, Effect.scoped)
+
 /** A key in a file, made there where there is none and nothing that it could be missing for. */
 const made = Effect.fnUntraced(function*(path: string, store: Store) {
   const fs = yield* FileSystem.FileSystem
   if (!(yield* Effect.orElseSucceed(fs.exists(path), () => false))) {
-    if (store.exists) {
+    if (yield* hasSessions(store)) {
       return yield* usage(
-        store.isShared
+        store.file === undefined
           ? `there is no key in ${path}: make one for all machines with: openssl rand -base64 32`
           : `there is no key in ${path}, and sessions that were encrypted with one: put the key back, or move the sessions away`
       )
@@ -104,37 +103,41 @@ const made = Effect.fnUntraced(function*(path: string, store: Store) {
   return Keys.layerFile(path)
 })
 
-type Key = Layer.Layer<Keys.EncryptionKeys, never, FileSystem.FileSystem>
-
 /** The key: of the file that is named, of the environment, of the keychain, else of a file beside the sessions. */
-export const keys = Effect.fnUntraced(function*(
-  store: Store,
-  file: Option.Option<string>
-): Effect.fn.Return<Key, Failure, FileSystem.FileSystem | Scope.Scope> {
+const found = Effect.fnUntraced(function*(store: Store, file: Option.Option<string>) {
   const fs = yield* FileSystem.FileSystem
   if (Option.isSome(file)) return yield* made(Path.resolve(file.value), store)
   const variables = yield* Effect.forEach(EnvironmentToken.namesOf("AUTHN_KEY"), EnvironmentToken.setIn)
   if (variables.some(Option.isSome)) return Keys.layerEnvironment()
-  if (store.isShared) {
+  if (store.file === undefined) {
     return yield* usage(
       "no key: machines that share a store share its key, so give each the same --key-file (openssl rand -base64 32)"
     )
   }
-  const beside = Path.join(store.directory, "vault.key")
+  const directory = Path.dirname(store.file)
+  const beside = Path.join(directory, "vault.key")
   if (yield* Effect.orElseSucceed(fs.exists(beside), () => false)) return Keys.layerFile(beside)
   const Keychain = yield* Effect.promise(() => import("@effect-authn/storage-keyring/KeychainKeySource"))
   const inKeychain = yield* Layer.build(
     Layer.provide(
-      Keychain.layer({ name: `vault in ${store.directory}` }),
-      FileTokenStorage.layer({ directory: Path.join(store.directory, "locks") })
+      Keychain.layer({ name: `vault in ${directory}` }),
+      FileTokenStorage.layer({ directory: Path.join(directory, "locks") })
     )
   )
   const isThere = yield* Effect.result(Context.get(inKeychain, Keys.EncryptionKeys).available)
   return Result.isSuccess(isThere) ? Layer.succeedContext(inKeychain) : yield* made(beside, store)
 })
 
+/** The key that sessions are encrypted with. What is none is said before anybody is served. */
+export const keys = Effect.fnUntraced(function*(store: Store, file: Option.Option<string>) {
+  const key: Layer.Layer<Keys.EncryptionKeys, never, FileSystem.FileSystem> = yield* found(store, file)
+  const built = yield* Layer.build(key)
+  yield* Effect.mapError(Context.get(built, Keys.EncryptionKeys).available, ({ detail }) => usage(detail))
+  return Layer.succeedContext(built)
+})
+
 /** Opens the store, with its sessions encrypted, and says how they lie there. */
-export const layer = (store: Store, key: Key) =>
+export const layer = (store: Store, key: Layer.Layer<Keys.EncryptionKeys>) =>
   EncryptedTokenStorage.layer(
     SqlTokenStorage.layer({ lease, changes: "none" }).pipe(
       Layer.provide(RestPolicy.layer({ lease })),
