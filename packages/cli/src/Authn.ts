@@ -7,7 +7,6 @@ import * as CliConfig from "effect/cli/CliConfig"
 import type * as CliError from "effect/cli/CliError"
 import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
-import * as Completions from "effect/cli/Completions"
 import * as Flag from "effect/cli/Flag"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
 import * as Console from "effect/Console"
@@ -27,6 +26,7 @@ import * as Login from "./commands/Login.ts"
 import * as Status from "./commands/Status.ts"
 import * as Token from "./commands/Token.ts"
 import * as Transfer from "./commands/Transfer.ts"
+import * as Completion from "./Completion.ts"
 import * as Failure from "./Failure.ts"
 import * as Input from "./Input.ts"
 import * as Mcp from "./mcp/Mcp.ts"
@@ -45,7 +45,7 @@ const completions = GlobalFlag.Action({
   run: (shell, { command }) =>
     Option.match(shell, {
       onNone: () => Effect.void,
-      onSome: (shell) => Console.log(Completions.generate("authn", shell, Completions.fromCommand(command)))
+      onSome: (shell) => Console.log(Completion.script(shell, command))
     })
 })
 

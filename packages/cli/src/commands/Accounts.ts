@@ -170,6 +170,14 @@ const list = Effect.gen(function*() {
   ))
 })
 
+const listNames = Effect.flatMap(
+  Account.names,
+  Effect.fnUntraced(function*(names) {
+    if (yield* Settings.JsonFlag) return yield* Output.json(names)
+    yield* Output.out(...names)
+  })
+)
+
 const nameArgument = Argument.String("name").pipe(Argument.withDescription("The account"))
 
 const use = Command.make("use", { name: nameArgument }, ({ name }) =>
@@ -273,6 +281,7 @@ export const accounts = Command.make("accounts", {}, () => list).pipe(
   Command.withDescription("List the accounts; choose one, forget one"),
   Command.withSubcommands([
     Command.make("list", {}, () => list).pipe(Command.withDescription("List the accounts")),
+    Command.make("names", {}, () => listNames).pipe(Command.withDescription("Print their names, one a line")),
     use,
     remove,
     host
