@@ -23,6 +23,7 @@ import * as Host from "../Host.ts"
 import * as Input from "../Input.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
+import * as Waiting from "../Waiting.ts"
 import { docker } from "./Docker.ts"
 import { minTtl } from "./Token.ts"
 
@@ -36,7 +37,7 @@ const ExecInfo = Schema.fromJsonString(Schema.Struct({ apiVersion: Schema.String
 const decodeExecInfo = Schema.decodeUnknownEffect(ExecInfo)
 const versions = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"]
 
-const kubectl = Command.make("kubectl", { minTtl }, ({ minTtl }) =>
+const kubectl = Command.make("kubectl", { minTtl, ...Waiting.flags }, ({ minTtl, ...given }) =>
   Effect.gen(function*() {
     const info = yield* Effect.orElseSucceed(Config.option(Config.NonEmptyString("KUBERNETES_EXEC_INFO")), () =>
       Option.none())
@@ -51,7 +52,11 @@ const kubectl = Command.make("kubectl", { minTtl }, ({ minTtl }) =>
         }: change the apiVersion in the kubeconfig`
       )
     }
-    const tokens = yield* CurrentToken.get(yield* Settings.make(), { minTtl })
+    const tokens = yield* Waiting.within(
+      given,
+      Effect.flatMap(Settings.make(), (settings) =>
+        CurrentToken.get(settings, { minTtl }))
+    )
     const expirationTimestamp = rfc3339(tokens)
     yield* Output.json({
       apiVersion,
@@ -65,6 +70,7 @@ const kubectl = Command.make("kubectl", { minTtl }, ({ minTtl }) =>
 
 const processCommand = Command.make("process", {
   minTtl,
+  ...Waiting.flags,
   accessKeyId: Flag.String("access-key-id").pipe(
     Flag.withMetavar("ID"),
     Flag.withDescription("The AccessKeyId to answer with; the client's id unless told"),
@@ -72,11 +78,18 @@ const processCommand = Command.make("process", {
   )
 }, (given) =>
   Effect.gen(function*() {
-    const settings = yield* Settings.make()
-    const tokens = yield* CurrentToken.get(settings, { minTtl: given.minTtl })
+    const { settings, tokens } = yield* Waiting.within(
+      given,
+      Effect.flatMap(Settings.make(), (settings) =>
+        Effect.map(CurrentToken.get(settings, { minTtl: given.minTtl }), (tokens) => ({ settings, tokens })))
+    )
     const token = Redacted.value(tokens.accessToken)
     const expiration = rfc3339(tokens)
-    const client = Option.match(settings.account, { onNone: () => "authn", onSome: ({ client }) => client })
+    const client = Option.match(settings.account, {
+      onNone: () =>
+        "authn",
+      onSome: ({ client }) => client
+    })
     yield* Output.json({
       Version: 1,
       AccessKeyId: Option.getOrElse(given.accessKeyId, () => client),

@@ -16,6 +16,7 @@ import * as EnvironmentToken from "../EnvironmentToken.ts"
 import { failed, usage } from "../Failure.ts"
 import * as Program from "../Program.ts"
 import * as Settings from "../Settings.ts"
+import * as Waiting from "../Waiting.ts"
 import { minTtl } from "./Token.ts"
 
 /**
@@ -28,6 +29,7 @@ export const exec = Command.make("exec", {
     Flag.withDefault("AUTHN_TOKEN")
   ),
   minTtl,
+  ...Waiting.flags,
   passKey: Flag.Boolean("pass-key").pipe(
     Flag.withDescription(
       `Hand on ${EnvironmentToken.keyVariables.join(" and ")}, with which the program can read every session`
@@ -38,14 +40,20 @@ export const exec = Command.make("exec", {
     Argument.withDescription("The program and its arguments, after --"),
     Argument.atLeast(1)
   )
-}, ({ command, env, minTtl, passKey }) =>
+}, ({ command, env, minTtl, passKey, ...given }) =>
   Effect.gen(function*() {
     if (!/^[A-Za-z_]\w*$/.test(env)) return yield* usage(`"${env}" cannot be the name of a variable`)
     const [name = "", ...args] = command
     if (name === "") return yield* usage("the program after -- has no name: is a variable empty there?")
-    const settings = yield* Settings.make()
+    const { settings, tokens } = yield* Waiting.within(
+      given,
+      Effect.flatMap(
+        Settings.make(),
+        (settings) => Effect.map(CurrentToken.get(settings, { minTtl }), (tokens) => ({ settings, tokens }))
+      )
+    )
     const isStored = Option.isNone(yield* EnvironmentToken.givenToken(settings))
-    const token = Redacted.value((yield* CurrentToken.get(settings, { minTtl })).accessToken)
+    const token = Redacted.value(tokens.accessToken)
     const isKeyKept = !passKey && (yield* EnvironmentToken.hasKey) &&
       Option.exists(settings.account, ({ place }) => place === "encrypted-file" || place === "sqlite")
     yield* Program.become(name, args, {

@@ -19,6 +19,7 @@ import * as Flag from "effect/cli/Flag"
 import type * as Prompt from "effect/cli/Prompt"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
@@ -41,6 +42,7 @@ import * as Question from "../Question.ts"
 import * as Settings from "../Settings.ts"
 import * as TimeSpan from "../TimeSpan.ts"
 import * as VaultFlags from "../vault/Flags.ts"
+import * as Waiting from "../Waiting.ts"
 
 const text = (name: string, metavar: string, description: string) =>
   Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), Flag.optional)
@@ -114,6 +116,7 @@ const flags = {
     Flag.withDescription("Keep the session; --no-store only tries the credentials"),
     Flag.withDefault(true)
   ),
+  timeout: Waiting.timeout,
   revokePrevious: toggle("revoke-previous", "Tell the IAM to end the session that this login replaces"),
   ...VaultFlags.remote
 }
@@ -319,6 +322,7 @@ const strategyOf = Effect.fnUntraced(function*(
     readonly passwordStdin: boolean
     readonly tokenStdin: boolean
     readonly provider: Option.Option<string>
+    readonly timeout: Option.Option<number>
   }
 ) {
   switch (way) {
@@ -345,7 +349,9 @@ const strategyOf = Effect.fnUntraced(function*(
       return AuthStrategy.provide(
         InteractiveStrategy.interactive({
           provider: Option.getOrUndefined(given.provider),
-          redirectUri: pastedAt(callback)
+          redirectUri: pastedAt(callback),
+          // The end of the whole login is this command's.
+          ...(Option.isNone(given.timeout) ? {} : { timeLimit: Duration.millis(given.timeout.value + 60_000) })
         }),
         context
       )
@@ -505,14 +511,17 @@ export const command = Command.make("login", flags, (given) =>
       if (target.dialect === "genomcore" && way === "password" && settings.values.organization === undefined) {
         organization = yield* missing(lack.organization, Question.line("Organization", undefined, organization))
       }
-      const session = yield* auth.login(strategy, {
-        store: isStored,
-        revokePrevious: given.revokePrevious,
-        selection: {
-          ...(organization === undefined || target.dialect === "oidc" ? {} : { organization }),
-          ...(settings.values.project === undefined ? {} : { project: settings.values.project.value })
-        }
-      })
+      const session = yield* Waiting.within(
+        given,
+        auth.login(strategy, {
+          store: isStored,
+          revokePrevious: given.revokePrevious,
+          selection: {
+            ...(organization === undefined || target.dialect === "oidc" ? {} : { organization }),
+            ...(settings.values.project === undefined ? {} : { project: settings.values.project.value })
+          }
+        })
+      )
       return { auth, secret, services, session }
     })
     const isAsked = isSecretAsked || (way === "password" && !given.passwordStdin) ||

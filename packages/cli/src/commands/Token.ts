@@ -22,6 +22,7 @@ import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
 import * as TimeSpan from "../TimeSpan.ts"
 import * as VaultFlags from "../vault/Flags.ts"
+import * as Waiting from "../Waiting.ts"
 
 // Loaded by who needs it, so that no other command starts slower for it.
 const loadRemote = Effect.promise(() => import("../vault/Remote.ts"))
@@ -66,15 +67,21 @@ export const token = Command.make("token", {
   minTtl,
   project: optional("project", "A token for this project; the session stays with its own"),
   resource: optional("resource", "A token for this resource (RFC 8707)"),
+  ...Waiting.flags,
   ...VaultFlags.remote
 }, (given) =>
   Effect.gen(function*() {
-    const settings = yield* Settings.make()
     const asked = { minTtl: given.minTtl, selection: selectionOf(given) }
-    const tokens = yield* Option.isNone(given.vault)
-      ? CurrentToken.get(settings, asked)
-      : Effect.flatMap(loadRemote, (Remote) =>
-        Effect.flatMap(Remote.open(given, settings), (remote) => Remote.take(remote, asked)))
+    const tokens = yield* Waiting.within(
+      given,
+      Effect.flatMap(Settings.make(), (settings) =>
+        Option.isNone(given.vault)
+          ? CurrentToken.get(settings, asked)
+          : Effect.flatMap(
+            loadRemote,
+            (Remote) => Effect.flatMap(Remote.open(given, settings), (remote) => Remote.take(remote, asked))
+          ))
+    )
     if (yield* Settings.JsonFlag) {
       return yield* Output.json({
         token: Redacted.value(tokens.accessToken),
@@ -99,7 +106,8 @@ export const token = Command.make("token", {
  */
 export const refresh = Command.make("refresh", {
   project: optional("project", "Move the session to this project"),
-  organization: optional("organization", "Move the session to this organization")
+  organization: optional("organization", "Move the session to this organization"),
+  timeout: Waiting.timeout
 }, (given) =>
   Effect.gen(function*() {
     const settings = yield* Settings.make()
@@ -114,7 +122,10 @@ export const refresh = Command.make("refresh", {
       ...selectionOf(given),
       ...(Option.isSome(given.organization) ? { organization: given.organization.value } : {})
     }
-    const session = yield* Object.keys(selection).length === 0 ? auth.refresh() : auth.refresh(selection)
+    const session = yield* Waiting.within(
+      given,
+      Object.keys(selection).length === 0 ? auth.refresh() : auth.refresh(selection)
+    )
     const tokens = Session.currentToken(session)
     if (Option.isNone(tokens)) return yield* failed("the IAM renewed, but gave no token for the current selection")
     const state = yield* Stream.runHead(auth.changes)
@@ -163,24 +174,28 @@ export const whoami = Command.make("whoami", {
   offline: Flag.Boolean("offline").pipe(
     Flag.withDescription("Do not ask the IAM: tell what the session knows"),
     Flag.withDefault(false)
-  )
-}, ({ offline }) =>
+  ),
+  timeout: Waiting.timeout
+}, ({ offline, timeout }) =>
   Effect.gen(function*() {
     const settings = yield* Settings.make()
     const given = yield* EnvironmentToken.givenToken(settings)
     const services = yield* AccountServices.openAccount(settings)
     const auth = Context.get(services, AuthManager)
-    const user = yield* Effect.gen(function*() {
-      if (Option.isSome(given)) {
-        if (offline) return yield* usage(`nothing is known of the token in ${given.value.variable} without asking`)
-        return (yield* auth.login(AccountServices.given(yield* given.value.token), { store: false })).user
-      }
-      if (!offline) return Option.some(yield* auth.refreshUser)
-      const session = yield* auth.session
-      // Asking for the token says in what way nobody is signed in.
-      if (Option.isNone(session)) yield* auth.token
-      return Option.flatMap(session, ({ user }) => user)
-    })
+    const user = yield* Waiting.within(
+      { timeout },
+      Effect.gen(function*() {
+        if (Option.isSome(given)) {
+          if (offline) return yield* usage(`nothing is known of the token in ${given.value.variable} without asking`)
+          return (yield* auth.login(AccountServices.given(yield* given.value.token), { store: false })).user
+        }
+        if (!offline) return Option.some(yield* auth.refreshUser)
+        const session = yield* auth.session
+        // Asking for the token says in what way nobody is signed in.
+        if (Option.isNone(session)) yield* auth.token
+        return Option.flatMap(session, ({ user }) => user)
+      })
+    )
     const from = Option.isSome(given) ? given.value.variable : `account "${settings.name}"`
     if (Option.isNone(user)) return yield* failed(`${auth.key.issuer} does not tell who this is (${from})`)
     const members = membersOf(user.value)
