@@ -1,6 +1,7 @@
 /** Which endpoints a session is used at, and what metadata of a caller's own means. */
 import { BrowserLogin, DeviceLogin, IamClient, type IamError, Selection, Session } from "@effect-authn/core"
 import { OidcIam, type OidcOptions } from "@effect-authn/iam-oidc"
+import { NodeAuth } from "@effect-authn/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, Redacted, Schema } from "effect"
 import { FetchHttpClient } from "effect/http"
@@ -334,6 +335,15 @@ describe("a code is sent again where it was certainly not processed:", () => {
         assert.strictEqual(new Set(codes).size, 1)
       }))
   }
+
+  it.live("a connection that was just being closed, with the client of NodeAuth", () =>
+    Effect.gen(function*() {
+      const replies: Array<Reply> = [{ drop: true }]
+      const server = yield* serve({ routes: { "/token": () => replies.pop() ?? { body: tokens } } })
+      const layer = OidcIam.layer({ issuer: server.issuer, clientId: "cli", scopes: ["read"] })
+      yield* Effect.provide(login, Layer.provide(layer, NodeAuth.layerHttpClient))
+      assert.deepStrictEqual(paths(server), ["/token", "/token"])
+    }))
 
   const final: Record<string, Reply> = {
     "500": { status: 500 },

@@ -123,6 +123,25 @@ describe("a new signing key", () => {
       assert.strictEqual((yield* renew).grant._tag, "RefreshToken")
     }))
 
+  for (const kid of ["1", undefined]) {
+    it.live(`${kid === undefined ? "without a name" : "under the name of the old one"} is found, too`, () =>
+      Effect.gen(function*() {
+        let [pair, published] = [keys, keys]
+        const { count, login } = yield* at(
+          (claims) => sign(claims, { kid }, pair.privateKey),
+          () => ({ body: { keys: [jwk(published.publicKey, { kid })] } })
+        )
+        yield* login
+        pair = published = otherKeys
+        yield* login
+        yield* login
+        assert.strictEqual(count("/jwks"), 2)
+        pair = keys
+        for (let logins = 0; logins < 3; logins++) assert.include((yield* Effect.flip(login)).message, "signature")
+        assert.strictEqual(count("/jwks"), 3)
+      }))
+  }
+
   it.live("and a key set that is away just then cost nothing", () =>
     Effect.gen(function*() {
       let signed = (claims: object) => sign(claims)

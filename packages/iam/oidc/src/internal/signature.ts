@@ -4,11 +4,13 @@ import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as Jwks from "@effect-authn/core/jwt/Jwks"
 import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
 import { JwtError } from "@effect-authn/core/jwt/JwtError"
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Settings } from "../OidcOptions.ts"
 
@@ -20,22 +22,40 @@ export const asymmetric: ReadonlyArray<JwtCodec.Algorithm> = JwtCodec.Algorithm.
 // The times of what is verified were judged before, by both clocks.
 const judged = Duration.days(100 * 365)
 
+// As long as that of `Jwks.remote`: who signs with a wrong key causes no load.
+const cooldown = Duration.toNanosUnsafe(Duration.seconds(30))
+
 export const make = Effect.fnUntraced(function*(settings: Settings, refuse: (detail: string) => IamError) {
   const http = yield* HttpClient.HttpClient
   const codec = yield* JwtCodec.make
   const secret = yield* secretOf(settings, refuse)
   let known: { readonly address: string; readonly keys: JwtCodec.KeySet } | undefined
+  let notBefore: bigint | undefined
 
-  const keysAt = Effect.fnUntraced(function*(address: string): Effect.fn.Return<JwtCodec.KeySet, JwtError> {
-    if (known?.address === address) return known.keys
-    // Whoever waits for the keys has spent a code for what they verify.
-    const keys = yield* Effect.provideService(
-      Jwks.remote(address, { pause: Duration.zero }),
-      HttpClient.HttpClient,
-      http
-    )
+  // Whoever waits for the keys has spent a code for what they verify.
+  const keysAt = (address: string): Effect.Effect<JwtCodec.KeySet, JwtError> =>
+    Effect.provideService(Jwks.remote(address, { pause: Duration.zero }), HttpClient.HttpClient, http)
+
+  const verifyAt = Effect.fnUntraced(function*(
+    token: Redacted.Redacted,
+    address: string
+  ): Effect.fn.Return<void, JwtError> {
+    const by = (jwks: JwtCodec.KeySet) =>
+      codec.verify(token, { clockTolerance: judged, claims: Schema.Unknown, algorithms: asymmetric, jwks })
+    if (known?.address !== address) known = { address, keys: yield* keysAt(address) }
+    const tried = yield* Effect.result(by(known.keys))
+    if (Result.isSuccess(tried)) return
+    const now = yield* Clock.monotonicTimeNanos
+    if (tried.failure.reason._tag !== "BadSignature" || (notBefore !== undefined && now < notBefore)) {
+      return yield* tried.failure
+    }
+    // A new key may come under the name of the old one, or both without a name: then nothing says that it is another.
+    const keys = yield* keysAt(address)
+    yield* Effect.tapError(by(keys), ({ reason }) =>
+      Effect.sync(() => {
+        if (reason._tag !== "JwksUnavailable") notBefore = now + cooldown
+      }))
     known = { address, keys }
-    return keys
   })
 
   /** Verifies the signature, and nothing else, with the keys at an address, which is asked for where it is needed. */
@@ -44,9 +64,14 @@ export const make = Effect.fnUntraced(function*(settings: Settings, refuse: (det
     jwksUri: Effect.Effect<string | undefined, E>
   ): Effect.fn.Return<void, JwtError | E> {
     const { header } = yield* Effect.fromResult(JwtCodec.decodeUnverified(Redacted.value(token)))
-    const checks = { clockTolerance: judged, claims: Schema.Unknown }
     if (secret !== undefined && header["alg"] === secret.algorithm) {
-      yield* codec.verify(token, { ...checks, algorithms: [secret.algorithm], key: yield* secret.key })
+      const key = yield* secret.key
+      yield* codec.verify(token, {
+        clockTolerance: judged,
+        claims: Schema.Unknown,
+        algorithms: [secret.algorithm],
+        key
+      })
       return
     }
     const address = yield* jwksUri
@@ -55,7 +80,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings, refuse: (det
         reason: { _tag: "KeyNotUsable", detail: "the provider's metadata names no jwks_uri" }
       })
     }
-    yield* codec.verify(token, { ...checks, algorithms: asymmetric, jwks: yield* keysAt(address) })
+    yield* verifyAt(token, address)
   })
 })
 

@@ -57,7 +57,10 @@ export const ask = Effect.fnUntraced(function*(
     onSome: (jwt) => Effect.asSome(signed(provider, answer, jwt, call))
   })
   const user = Option.flatMap(claims, OidcClaims.toUser)
-  if (Option.isNone(user)) return yield* IamHttp.unexpected(answer, call)
+  if (Option.isNone(user)) {
+    const detail = `what the provider says of the person (${answer.shape}) names nobody: it has no sub`
+    return yield* IamHttp.error(call, new Malformed({ detail }))
+  }
   if (subject !== undefined && user.value.id !== subject) {
     return yield* IamHttp.error(call, new Malformed({ detail: "the provider tells of another person than signed in" }))
   }
