@@ -24,6 +24,10 @@ const benches = new Map<string, { readonly about: string; readonly load: () => P
       about: "read, write, open and renew a session in each storage, and 64 processes over one",
       load: () => import("./storages.ts")
     }],
+    ["vault", {
+      about: "a fleet of vaults over PostgreSQL: EFFECT_AUTHN_SESSIONS=1000000 for the soak",
+      load: () => import("./vault.ts")
+    }],
     ["command", {
       about: "how long authn takes, beside plain scripts that do the same",
       load: () => Promise.resolve(script("token.mjs"))

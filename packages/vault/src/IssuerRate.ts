@@ -53,11 +53,12 @@ export interface Options {
   readonly perSecond: number | ((issuer: string) => number | undefined)
 }
 
-// A second holds what lay in the bucket and what was added to it: together the rate. A twentieth of it lies there at most.
+// A second holds what lay in the bucket and what was added to it: together the rate. A tenth of it lies there at most. A lot
+// is half of that, so that what is added while nobody looks is not lost.
 const bucketOf = (rate: number) => {
-  const limit = Math.max(1, Math.floor(rate / 20))
-  const refill = rate >= 20 ? rate - limit : rate * 0.95
-  return { limit, window: Duration.millis(limit * 1000 / refill) }
+  const limit = Math.max(1, Math.floor(rate / 10))
+  const refill = rate >= 10 ? rate - limit : rate * 0.9
+  return { limit, lot: Math.max(1, Math.floor(limit / 2)), window: Duration.millis(limit * 1000 / refill) }
 }
 
 /**
@@ -66,9 +67,10 @@ const bucketOf = (rate: number) => {
  *
  * **Details**
  *
- * No second has more renewals than the rate; of a rate under 20, no `20 / rate` seconds have more than 20. What callers
- * ask for draws one at a time, and what is swept in lots of a twentieth of the rate, so that a caller goes first. A caller
- * waits for its turn for at most 5 seconds, and then fails with `Unavailable`.
+ * No second has more renewals than the rate; of a rate under 10, no `10 / rate` seconds have more than 10. So that this holds
+ * also after a rest, a tenth of the rate stays unused in a long run. What callers ask for draws one at a time, and what is
+ * swept in lots of a twentieth of the rate, so that a caller goes first. A caller waits for its turn for at most 5 seconds,
+ * and then fails with `Unavailable`.
  *
  * **Example** (Eighty a second at one IAM, and no limit elsewhere)
  *
@@ -98,8 +100,8 @@ export const layer = (options: Options): Layer.Layer<never, never, RateLimiter.R
           if (!(rate > 0 && Number.isFinite(rate))) {
             return Effect.die(new Error(`IssuerRate: perSecond is a number above 0 (it is ${rate} for ${issuer})`))
           }
-          const { limit, window } = bucketOf(rate)
-          const count = Math.min(most, limit)
+          const { limit, lot, window } = bucketOf(rate)
+          const count = Math.min(most, lot)
           const apart = Duration.millis(1000 / rate)
           return limiter.consume({ key: issuer, algorithm: "token-bucket", limit, window, tokens: count }).pipe(
             Effect.as({ count, apart, again: Duration.zero }),

@@ -219,6 +219,7 @@ export const layer = (options?: Options): Layer.Layer<never, never, Vault.Vault 
     const rest = Effect.sleep(options?.rest ?? "1 second")
     let measuredAt = Number.NEGATIVE_INFINITY
 
+    // between two claims, with a rest of its own, so that no second has two statements
     const measured = Effect.gen(function*() {
       const now = yield* Clock.currentTimeMillis
       if (now - measuredAt < measuredEvery) return
@@ -227,10 +228,11 @@ export const layer = (options?: Options): Layer.Layer<never, never, Vault.Vault 
       yield* rest
     })
 
-    yield* measured.pipe(
-      Effect.andThen(claim(half)),
+    yield* claim(half).pipe(
       Effect.catch((error) => Effect.as(Effect.logWarning(`the sweep goes on later: ${error.message}`), 0)),
       Effect.flatMap((count) => count > 0 ? Effect.raceFirst(more(half), rest) : rest),
+      // that the storage is away says the claim
+      Effect.andThen(Effect.ignore(measured)),
       Effect.forever,
       Effect.forkScoped
     )
