@@ -102,7 +102,8 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
   /** Whoever names another token endpoint than at the login would be sent what the session lives from. */
   const isElsewhere = Effect.fnUntraced(function*({ madeAt }: Session.Session): Effect.fn.Return<boolean, IamError> {
     if (madeAt === undefined) return false
-    return provider.addressIn(yield* provider.metadata("token_endpoint"), "token_endpoint") !== madeAt.token
+    const address = provider.addressIn(yield* provider.metadata("token_endpoint"), "token_endpoint")
+    return address !== undefined && URL.parse(address)?.href !== URL.parse(madeAt.token)?.href
   })
 
   /** An endpoint of a session's login. One that was not known then has to be where its token endpoint is. */

@@ -260,6 +260,21 @@ const scripts: Record<string, (asked: Asked) => Reply> = {
   "tokens with an id_token whose claims are an echo": tokens((text) => ({
     id_token: sign({ iss: text, aud: text, sub: text, nonce: text, iat: seconds(), exp: seconds() + 300 })
   })),
+  "tokens with an id_token whose key is named by an echo": (asked) => ({
+    body: {
+      access_token: "canary-at-2",
+      id_token: sign({ ...claims("x"), iss: undefined }, { kid: asked.form.get("refresh_token") ?? echo(asked) })
+    }
+  }),
+  "a signed answer whose claims are an echo": (asked) => ({
+    headers: { "content-type": "application/jwt" },
+    body: sign({ iss: echo(asked), aud: echo(asked), sub: echo(asked) })
+  }),
+  "a signed answer whose key is named by an echo": (asked) => ({
+    headers: { "content-type": "application/jwt" },
+    body: sign({ sub: "ada" }, { kid: (asked.headers.authorization ?? echo(asked)).replace("Bearer ", "") })
+  }),
+  "a signed answer that is somebody else's": () => ({ headers: { "content-type": "application/jwt" }, body: foreign }),
   "a connection that is cut": () => ({ drop: true })
 }
 

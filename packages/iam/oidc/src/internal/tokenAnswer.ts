@@ -122,7 +122,7 @@ const verified = (
     error._tag === "IamError" ? error.isRetryable : error.reason._tag === "JwksUnavailable"
   const once = Effect.tapError(provider.verify(idToken, provider.jwksUri(answer.as)), (error) =>
     Effect.sync(() => {
-      away = error.message
+      away = IamHttp.quote(error.message, call.secrets)
     }))
   const unavailable = () => IamHttp.error(call, new Unavailable({ sent: "maybe", detail: away }))
   return Effect.retry(once, {
@@ -133,7 +133,11 @@ const verified = (
       if (isAway(error)) return unavailable()
       return error._tag === "IamError"
         ? error
-        : new Disbelieved({ detail: `the id_token is not the provider's: ${error.message}`, isTime: false })
+        : new Disbelieved({
+          // A kid may be anything.
+          detail: `the id_token is not the provider's: ${IamHttp.quote(error.message, call.secrets)}`,
+          isTime: false
+        })
     }),
     IamHttp.inTime(timeLimit, unavailable)
   )

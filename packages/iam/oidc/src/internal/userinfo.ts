@@ -75,7 +75,12 @@ const signed = Effect.fnUntraced(function*(
   call: IamHttp.Call
 ): Effect.fn.Return<JwtCodec.JsonObject, IamError> {
   const refuse = (why: string) =>
-    IamHttp.error(call, new Malformed({ detail: `what the provider says of the person is not believed: ${why}` }))
+    IamHttp.error(
+      call,
+      new Malformed({
+        detail: `what the provider says of the person is not believed: ${IamHttp.quote(why, call.secrets)}`
+      })
+    )
   const { claims } = yield* Effect.mapError(
     Effect.fromResult(JwtCodec.decodeUnverified(Redacted.value(jwt))),
     ({ message }) => refuse(message)
