@@ -81,7 +81,7 @@ export class AuthManager extends Context.Service<AuthManager, {
   readonly key: SessionKey.SessionKey
   /**
    * Signs in by a strategy, and puts the new session in the place of the earlier one. Without a strategy it takes the
-   * IAM's environment variables, then the stored session.
+   * IAM's environment variables, then the stored session, then what else its layer has (`AuthStrategy.Unattended`).
    *
    * A login that fails leaves the earlier session as it was. When the new session cannot be stored it fails with
    * `TokenStorageError`, and the session lives on in this program. Where a person is asked, several programs that sign in
@@ -189,7 +189,8 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
     account: options?.account ?? "default"
   })
   const kept = keeper.open(key)
-  const environment = AuthStrategy.environment()
+  const unattended = yield* AuthStrategy.Unattended
+  const usual = AuthStrategy.chain()
   const own = iam.selection
   /** A selection on top of what this program asks for in any case. */
   const selected = (asked?: Selection.Input): Selection.Input => Struct.assign(own ?? {}, asked ?? {})
@@ -197,7 +198,8 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
     key,
     selection: Selection.make(selected(selection)),
     iam,
-    storage
+    storage,
+    unattended
   })
 
   const stored = Effect.orElseSucceed(storage.get(key), () => Option.none<Session.Session>())
@@ -303,7 +305,7 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
   ): Effect.Effect<Session.Session, AuthError, AuthStrategy.Services<Strategy>>
   function login<R>(strategy?: AuthStrategy.AuthStrategy<R>, options?: LoginOptions) {
     const logged = strategy === undefined
-      ? obtain(AuthStrategy.firstOf(environment, AuthStrategy.stored()), options)
+      ? obtain(usual, options)
       : loginBy(strategy, options)
     return Effect.withSpan(logged, "AuthManager.login")
   }

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -31,6 +31,8 @@ export interface StrategyContext {
   readonly selection: Selection.Selection
   readonly iam: IamClient["Service"]
   readonly storage: TokenStorage["Service"]
+  /** What else the IAM's layer has to sign in with, without a person: `Unattended`. */
+  readonly unattended?: ReadonlyArray<AuthStrategy> | undefined
 }
 
 /**
@@ -356,6 +358,77 @@ const combined = <R>(
       return yield* new NoCredentials({ key: context.key, tried })
     })
   }
+}
+
+/**
+ * What else can sign this IAM's clients in without a person, in order, as its layer has it: the platform that runs the
+ * program, where the IAM's options name an audience for it. `login()` and `chain` try them after the stored session.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Unattended = Context.Reference<ReadonlyArray<AuthStrategy>>(
+  "@effect-authn/core/login/AuthStrategy/Unattended",
+  { defaultValue: () => [] }
+)
+
+/**
+ * Every usual way to sign in, in order: the IAM's environment variables, the stored session, `unattended` ways (the platform
+ * that runs the program), and then `people`.
+ *
+ * **Details**
+ *
+ * What signed in without a person is remembered, in memory and for each session: the next login asks it first. A way that is
+ * there and broken ends the login; only one that has nothing to try is passed over. `NoCredentials` says of each why.
+ *
+ * **Example** (A tool that runs on laptops and in jobs)
+ *
+ * ```ts
+ * import { AuthManager, AuthStrategy, InteractiveStrategy } from "@effect-authn/core"
+ * import { Effect } from "effect"
+ *
+ * const ways = AuthStrategy.chain({ people: InteractiveStrategy.interactive() })
+ *
+ * export const login = Effect.flatMap(AuthManager.AuthManager, (auth) => auth.login(ways))
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const chain = <R = never, P = never>(options?: {
+  readonly unattended?: ReadonlyArray<AuthStrategy<R>> | undefined
+  readonly people?: AuthStrategy<P> | undefined
+}): AuthStrategy<R | P> => {
+  const winners = new WeakMap<StrategyContext["iam"], Map<string, AuthStrategy<R | P>>>()
+  const own: ReadonlyArray<AuthStrategy<R | P>> = [environment(), stored()]
+
+  const alone: AuthStrategy<R | P> = {
+    name: "environment, stored, unattended",
+    obtain: Effect.fnUntraced(function*(context) {
+      const known = winners.get(context.iam) ?? new Map<string, AuthStrategy<R | P>>()
+      winners.set(context.iam, known)
+      const { key: { id } } = context
+      const members = [...own, ...context.unattended ?? [], ...options?.unattended ?? []]
+      const winner = known.get(id)
+      const tried: Array<NoCredentials["tried"][number]> = []
+      for (
+        const member of winner === undefined
+          ? members
+          : [winner, ...members.filter((member) => member !== winner)]
+      ) {
+        const obtained = yield* Effect.result(member.obtain(context))
+        if (Result.isSuccess(obtained)) {
+          known.set(id, member)
+          return obtained.success
+        }
+        if (obtained.failure._tag !== "NoCredentials") return yield* obtained.failure
+        tried.push(...obtained.failure.tried)
+      }
+      known.delete(id)
+      return yield* new NoCredentials({ key: context.key, tried })
+    })
+  }
+  return options?.people === undefined ? alone : combined<R | P>([alone, options.people], () => Effect.void)
 }
 
 /**

@@ -18,6 +18,8 @@ import {
 } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
+import * as AuthStrategy from "@effect-authn/core/login/AuthStrategy"
+import { WorkloadIdentity } from "@effect-authn/core/login/WorkloadIdentity"
 import type * as Selection from "@effect-authn/core/session/Selection"
 import type { TokenResponse } from "@effect-authn/core/session/Session"
 import * as Session from "@effect-authn/core/session/Session"
@@ -43,9 +45,10 @@ import * as Provider from "./internal/provider.ts"
 import * as Refusal from "./internal/refusal.ts"
 import * as TokenAnswer from "./internal/tokenAnswer.ts"
 import * as Userinfo from "./internal/userinfo.ts"
+import * as Workload from "./internal/workload.ts"
 import * as OidcClaims from "./OidcClaims.ts"
 import * as OidcOptions from "./OidcOptions.ts"
-import type { Exchange, Exchanged, TokenSource } from "./TokenSource.ts"
+import * as TokenSource from "./TokenSource.ts"
 
 /**
  * What this dialect has besides an `IamClient`.
@@ -64,13 +67,16 @@ export class OidcIam extends Context.Service<OidcIam, {
    * strategies of `OidcStrategy` sign in with it. Fails with `CredentialsRefused` when the provider refuses what the source
    * gave, and with `Malformed` when the token is of somebody else.
    */
-  readonly issue: (source: TokenSource, selection: Selection.Selection) => Effect.Effect<TokenResponse, IamError>
+  readonly issue: (
+    source: TokenSource.TokenSource,
+    selection: Selection.Selection
+  ) => Effect.Effect<TokenResponse, IamError>
   /**
    * Exchanges a token for another one (RFC 8693), of any type, which becomes no session. It fails with
    * `CredentialsRefused` when the provider refuses the tokens that were given, and with `Malformed` when it gives another
    * type than was asked for.
    */
-  readonly exchange: (exchange: Exchange) => Effect.Effect<Exchanged, IamError>
+  readonly exchange: (exchange: TokenSource.Exchange) => Effect.Effect<TokenSource.Exchanged, IamError>
   /**
    * The page that signs the person out at the provider too (OpenID Connect RP-Initiated Logout 1.0), to be opened in their
    * browser; `None` where the provider has none. `logout` opens no page: it revokes the tokens and forgets the session, so
@@ -348,12 +354,12 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
 
   const oidc = OidcIam.of({
     clientCredentials: (selection) => clientCredentials(selection),
-    issue: Effect.fn("OidcIam.issue")(function*(source: TokenSource, selection: Selection.Selection) {
+    issue: Effect.fn("OidcIam.issue")(function*(source: TokenSource.TokenSource, selection: Selection.Selection) {
       const issued = yield* Issue.issue(provider, source, selection)
       sources.set(source.name, source)
       return issued
     }),
-    exchange: Effect.fn("OidcIam.exchange")((exchange: Exchange) => Issue.exchange(provider, exchange)),
+    exchange: Effect.fn("OidcIam.exchange")((exchange: TokenSource.Exchange) => Issue.exchange(provider, exchange)),
     endSessionUrl: Effect.fnUntraced(function*(session, options) {
       const { end_session_endpoint: address } = yield* provider.metadata("end_session_endpoint")
       if (address === undefined) return Option.none()
@@ -372,7 +378,21 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
     })
   })
 
+  const platform = Option.getOrUndefined(yield* Effect.serviceOption(WorkloadIdentity))
+  const { workload } = settings
+  const unattended: ReadonlyArray<AuthStrategy.AuthStrategy> = platform === undefined || workload === undefined
+    ? []
+    : [{
+      name: "workload",
+      obtain: (context) => Workload.obtain(context, oidc.issue, platform, workload)
+    }]
+  // A session of an earlier process renews without another login.
+  if (platform !== undefined && workload !== undefined && !sources.has("workload")) {
+    sources.set("workload", TokenSource.workload({ ...workload, platform }))
+  }
+
   return Context.make(IamClient, iam).pipe(
+    Context.add(AuthStrategy.Unattended, unattended),
     Context.add(BrowserLogin, OidcBrowserLogin.make(provider)),
     Context.add(DeviceLogin, OidcDeviceLogin.make(provider)),
     Context.add(OidcIam, oidc)

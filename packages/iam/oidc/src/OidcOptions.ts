@@ -37,6 +37,9 @@ import type { TokenSource } from "./TokenSource.ts"
  *   does not bind them is refused. A session that is bound stays so.
  * - `par` (default false): whether the parameters of the provider's page are told beforehand (RFC 9126). Where the
  *   provider's metadata says that they have to be, they are.
+ * - `workload`: the `audience` under which this provider knows itself in the tokens of platforms, and the `grant` that takes
+ *   them, as `OidcStrategy.workload` has them. With it, `login()` without a strategy signs in as the program where a
+ *   `WorkloadIdentity` is in the context. Without it, no platform is asked for a token.
  * - `sources`: where the tokens of sessions come from that an earlier login has made from such a source, by its name. A login
  *   in this program brings its own.
  * - `policy`: what differs from the standard policy. `timeLimit` bounds every request.
@@ -59,6 +62,10 @@ export interface OidcOptions {
   readonly environment?: ReadonlyArray<string> | undefined
   readonly dpop?: boolean | undefined
   readonly par?: boolean | undefined
+  readonly workload?: {
+    readonly audience: string
+    readonly grant?: "jwt-bearer" | "token-exchange" | undefined
+  } | undefined
   readonly sources?: ReadonlyArray<TokenSource> | undefined
   readonly policy?: Partial<RefreshPolicy.RefreshPolicy> | undefined
 }
@@ -110,6 +117,7 @@ export interface Settings {
   readonly environment: ReadonlyArray<string>
   readonly dpop: boolean
   readonly par: boolean
+  readonly workload: OidcOptions["workload"]
   readonly sources: ReadonlyArray<TokenSource>
   readonly policy: RefreshPolicy.RefreshPolicy
   /** Whether an id_token is asked for that the provider's published keys verify. */
@@ -141,6 +149,7 @@ export const complete = Effect.fnUntraced(function*(options: OidcOptions): Effec
     environment: options.environment ?? [],
     dpop: options.dpop ?? false,
     par: options.par ?? false,
+    workload: options.workload,
     sources: options.sources ?? [],
     policy: { ...RefreshPolicy.standard, ...options.policy },
     isSigned: scopes.includes("openid") && options.idTokenAlgorithm?.startsWith("HS") !== true

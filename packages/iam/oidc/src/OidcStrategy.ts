@@ -4,10 +4,11 @@
  *
  * @since 0.1.0
  */
-import { type AuthStrategy, noCredentials } from "@effect-authn/core/login/AuthStrategy"
-import { toIamError, WorkloadIdentity } from "@effect-authn/core/login/WorkloadIdentity"
+import type { AuthStrategy } from "@effect-authn/core/login/AuthStrategy"
+import { WorkloadIdentity } from "@effect-authn/core/login/WorkloadIdentity"
 import * as Session from "@effect-authn/core/session/Session"
 import * as Effect from "effect/Effect"
+import * as Workload from "./internal/workload.ts"
 import { OidcIam } from "./OidcIam.ts"
 import * as TokenSource from "./TokenSource.ts"
 
@@ -143,21 +144,7 @@ export const workload = (options: {
 }): AuthStrategy<OidcIam | WorkloadIdentity> => ({
   name: options.name ?? "workload",
   obtain: Effect.fnUntraced(function*(context) {
-    const { name = "workload" } = options
-    const platform = yield* WorkloadIdentity
-    const first = yield* platform.token(options.audience).pipe(
-      Effect.mapError((error) =>
-        error.reason._tag === "WorkloadAbsent"
-          ? noCredentials(context, name, error.reason.detail)
-          : toIamError({ issuer: context.key.issuer, method: "login" }, error)
-      )
-    )
-    const oidc = yield* OidcIam
-    const source = TokenSource.workload({ ...options, platform, first })
-    const issued = yield* oidc.issue(source, context.selection)
-    return Session.fromResponse(context.key, issued, {
-      strategy: `${name}: ${first.source}`,
-      selection: context.selection
-    })
+    const { issue } = yield* OidcIam
+    return yield* Workload.obtain(context, issue, yield* WorkloadIdentity, options)
   })
 })

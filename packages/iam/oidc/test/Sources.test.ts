@@ -417,3 +417,65 @@ it.live("a scope of the selection is asked for", () =>
     assert.strictEqual(asked?.form.get("resource"), "https://api.test")
     assert.strictEqual(session.current.scope, "write")
   }))
+
+describe("login() without a strategy", () => {
+  const asks: Array<string> = []
+  const platform = (answer: () => Effect.Effect<string, WorkloadIdentity.WorkloadError>) =>
+    Layer.succeed(WorkloadIdentity.WorkloadIdentity, {
+      description: "the platform",
+      token: (audience) =>
+        Effect.map(
+          Effect.andThen(Effect.sync(() => asks.push(audience)), answer()),
+          (token) => ({ source: "the platform", token: Redacted.make(token) })
+        )
+    })
+  const auth = AuthManager.AuthManager
+  const failed = (reason: WorkloadIdentity.WorkloadError["reason"]) =>
+    Effect.fail(new WorkloadIdentity.WorkloadError({ source: "the platform", reason }))
+
+  it.live("signs in as the program, where an audience is configured, and asks that first the next time", () =>
+    Effect.gen(function*() {
+      const server = yield* granting(() => token({ expires_in: 300 }))
+      const layer = (options: Partial<OidcOptions.OidcOptions>) =>
+        Layer.provideMerge(program(server.issuer, options), platform(() => Effect.succeed("canary")))
+      const before = asks.length
+      const error = yield* Effect.flip(Effect.provide(Effect.flatMap(auth, (auth) => auth.login()), layer({})))
+      assert.strictEqual(error._tag, "NoCredentials")
+      // No audience, no question.
+      assert.strictEqual(asks.length, before)
+
+      yield* Effect.gen(function*() {
+        const session = yield* Effect.flatMap(auth, (auth) => auth.login())
+        assert.strictEqual(session.strategy, "workload: the platform")
+        const again = yield* Effect.flatMap(auth, (auth) => auth.login())
+        assert.strictEqual(again.strategy, "workload: the platform")
+      }).pipe(Effect.provide(layer({ workload: { audience: "https://idp.test" } })))
+      assert.strictEqual(asks.at(-1), "https://idp.test")
+    }))
+
+  it.live("says of each way why it has nothing, in no time, and never passes over one that is there and broken", () =>
+    Effect.gen(function*() {
+      const server = yield* granting(() => token({ expires_in: 300 }))
+      const options = { workload: { audience: "a" } }
+      const act = (reason: WorkloadIdentity.WorkloadError["reason"]) =>
+        Effect.flip(Effect.provide(
+          Effect.flatMap(auth, (auth) => auth.login(AuthStrategy.chain({ people: OidcStrategy.clientCredentials() }))),
+          Layer.provideMerge(program(server.issuer, options), platform(() => failed(reason)))
+        ))
+      const broken = yield* act(new WorkloadIdentity.WorkloadBroken({ detail: "empty" }))
+      assert.strictEqual(broken._tag, "IamError")
+      assert.deepStrictEqual(server.tokens(), [])
+
+      const none = yield* Effect.flip(Effect.provide(
+        Effect.flatMap(auth, (auth) => auth.login()),
+        Layer.provideMerge(
+          program(server.issuer, options),
+          platform(() => failed(new WorkloadIdentity.WorkloadAbsent({ detail: "nowhere" })))
+        )
+      ))
+      assert.deepStrictEqual(
+        none._tag === "NoCredentials" ? none.tried.map(({ strategy }) => strategy) : none._tag,
+        ["environment", "stored", "workload"]
+      )
+    }))
+})

@@ -8,6 +8,7 @@ import type { IamClient } from "@effect-authn/core/iam/IamClient"
 import { PublicHttpClient } from "@effect-authn/core/iam/PublicHttpClient"
 import * as Redaction from "@effect-authn/core/iam/Redaction"
 import * as SessionKeeper from "@effect-authn/core/keeper/SessionKeeper"
+import { WorkloadIdentity } from "@effect-authn/core/login/WorkloadIdentity"
 import * as SessionLock from "@effect-authn/core/storage/SessionLock"
 import type { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
 import * as Effect from "effect/Effect"
@@ -21,6 +22,7 @@ import * as Proxy from "./internal/proxy.ts"
 import * as UndiciClient from "./internal/undiciClient.ts"
 import * as NodeBackgroundSleep from "./NodeBackgroundSleep.ts"
 import * as NodeStorage from "./NodeStorage.ts"
+import * as NodeWorkloadIdentity from "./NodeWorkloadIdentity.ts"
 
 /**
  * Which session a program uses, and where sessions live.
@@ -95,6 +97,14 @@ export const layerPublicHttpClient: Layer.Layer<PublicHttpClient> = Layer.effect
   Effect.map(HttpClient.HttpClient, (client) => PrivateAddress.guard(client, { resolves: isBun }))
 ).pipe(Layer.provide(isBun ? layerFetch : UndiciClient.layerResolving(PrivateAddress.lookup)))
 
+// The program's own, else whatever platform runs it. Nobody asks it for a token without an audience.
+const platformOf = Layer.unwrap(
+  Effect.map(
+    Effect.serviceOption(WorkloadIdentity),
+    (own) => Option.isSome(own) ? Layer.succeed(WorkloadIdentity, own.value) : NodeWorkloadIdentity.layer()
+  )
+)
+
 /**
  * The manager of one account over the program's own `HttpClient`, which the type asks for.
  *
@@ -146,7 +156,7 @@ export const layerNoDeps = <Services, E, StorageE = never>(
       Layer.sync(SessionLock.Holder, () => `process ${process.pid} on ${Os.hostname()}`)
     ]),
     Layer.provideMerge(options?.storage ?? NodeStorage.layer({ plainFiles: Effect.succeed(true) })),
-    Layer.provideMerge(dialect),
+    Layer.provideMerge(Layer.provide(dialect, platformOf)),
     Layer.provideMerge(Redaction.layer)
   )
 
