@@ -45,15 +45,48 @@ describe("logout", () => {
   it.effect("cleans up here even when the IAM cannot be told, and says why it was not", () =>
     Effect.gen(function*() {
       const auth = yield* manager
-      for (const reason of [down, new IamError.Unsupported({ detail: "no such route" }), refused]) {
+      for (const reason of [new IamError.Unsupported({ detail: "no such route" }), refused]) {
         yield* auth.login(passwordLogin)
         yield* failNext("revoke", reason)
         const revocation = yield* auth.logout
         assert.strictEqual(revocation._tag, "NotRevoked")
-        assert.include(revocation._tag === "NotRevoked" ? revocation.reason : "", reason.message)
+        const said = revocation._tag === "NotRevoked" ? revocation.reason : ""
+        assert.include(said, reason.message)
+        assert.include(
+          said,
+          `the refresh token works on at the IAM until it is ended there: do that in your account at`
+        )
         assert.isTrue(Option.isNone(yield* stored))
         assert.isFalse(yield* auth.isAuthenticated)
       }
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("asks an IAM again that is away, as long as there is time, and as often as it likes", () =>
+    Effect.gen(function*() {
+      const auth = yield* manager
+      const ended = Effect.fnUntraced(function*(reason: IamError.IamErrorReason, times: number, after: Duration.Input) {
+        yield* auth.login(passwordLogin)
+        yield* failNext("revoke", reason, times)
+        const before = yield* count("revoke")
+        const logout = yield* Effect.forkChild(auth.logout)
+        yield* TestClock.adjust(after)
+        const revocation = yield* Fiber.join(logout)
+        assert.isTrue(Option.isNone(yield* stored))
+        return {
+          said: revocation._tag === "NotRevoked" ? revocation.reason : "",
+          asked: (yield* count("revoke")) - before
+        }
+      })
+      assert.deepStrictEqual(yield* ended(down, 1, "250 millis"), { said: "", asked: 2 })
+      assert.deepStrictEqual(yield* ended(down, 5, "7750 millis"), { said: "", asked: 6 })
+      const busy = new IamError.Unavailable({ sent: "no", detail: "status 503", retryAfter: Duration.seconds(20) })
+      assert.deepStrictEqual(yield* ended(busy, 1, "20 seconds"), { said: "", asked: 2 })
+      const away = yield* ended(down, 6, "7750 millis")
+      assert.strictEqual(away.asked, 6)
+      assert.include(away.said, "the IAM could not be told: connection refused; the refresh token works on")
+      assert.notInclude(away.said, "try again later")
+      const closed = new IamError.Unavailable({ sent: "no", detail: "status 503", retryAfter: Duration.minutes(5) })
+      assert.strictEqual((yield* ended(closed, 1, "0 millis")).asked, 1, "nobody waits for what comes too late")
     }).pipe(Effect.provide(setup())))
 
   it.effect("does not wait for ever for an IAM that hangs", () =>

@@ -345,7 +345,9 @@ const scenarios: Array<readonly [string, Scenario]> = [
         if (method === "login") return yield* login
         if (method === "whoami") return yield* auth.use((manager) => manager.refreshUser)
         if (method === "revoke") {
-          yield* Effect.log(yield* auth.use((manager) => manager.logout))
+          const logout = yield* Effect.forkChild(auth.use((manager) => manager.logout))
+          yield* TestClock.adjust("10 seconds")
+          yield* Effect.log(yield* Fiber.join(logout))
           return yield* token
         }
         yield* TestClock.setTime(Duration.toMillis("56 minutes"))

@@ -3,6 +3,7 @@
  */
 import * as Jwks from "@effect-authn/core/jwt/Jwks"
 import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
+import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as NodeAuth from "@effect-authn/platform-node/NodeAuth"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -25,7 +26,7 @@ const show = Effect.fnUntraced(function*(members: JwtCodec.JsonObject) {
   const now = DateTime.toEpochMillis(yield* DateTime.now)
   return yield* Effect.forEach(Object.entries(members), ([name, value]) =>
     Effect.gen(function*() {
-      const at = times.has(name) && typeof value === "number" ? DateTime.make(value * 1000) : Option.none()
+      const at = times.has(name) ? TokenSet.timeFrom(value) : Option.none()
       if (Option.isSome(at)) {
         const millis = DateTime.toEpochMillis(at.value)
         return [

@@ -92,7 +92,8 @@ export const make = Effect.gen(function*() {
     },
     forgot: scheduler.disarm
   })
-  const revoke = Revocations.make(iam)
+  const revocations = Revocations.make(iam)
+  const revoke = revocations.once
   const persistence = Persistence.make({ storage, digest, entries, revoke, fork })
   const { attempt } = Attempt.make({ iam, policy, random, entries, persistence, revoke, holder, lease })
   const flights = SingleFlight.make({
@@ -106,7 +107,7 @@ export const make = Effect.gen(function*() {
     fork
   })
   const callers = Caller.make({ policy, entries, persistence, flights })
-  const changes = Change.make({ entries, persistence, flights, random, revoke })
+  const changes = Change.make({ entries, persistence, flights, random, revocations })
   yield* Effect.addFinalizer(() => flights.saveAll)
   flights.start(scheduler.run({ due: callers.renewIfDue, setBack: entries.settleAll }))
   return SessionKeeper.of({

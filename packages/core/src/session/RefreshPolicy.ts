@@ -14,7 +14,8 @@ import type * as TokenSet from "./TokenSet.ts"
  *   fails) instead of getting the still-valid token at once.
  * - `timeLimit`: how long one renewal may take, and how long a caller without a valid token waits for one.
  * - `shortLivedFraction`: the part of a token's life that is its window, where `window` is over half of its life.
- * - `defaultLifetime`: the life of a token that does not tell its own; infinite means no known end.
+ * - `defaultLifetime`: the life of a token that does not tell its own, where something can renew it; infinite means no
+ *   known end.
  * - `backoff`: the first and the longest wait between attempts at an IAM that is not available; it doubles, with jitter.
  * - `reuseGrace`: how long the IAM answers a refresh token again after its first presentation, for a lost answer; zero
  *   for an IAM that revokes the session when it sees a refresh token twice.

@@ -215,11 +215,19 @@ export const until = (self: TokenSet, end: Option.Option<DateTime.Utc>): TokenSe
 export const timeClaim = (accessToken: Redacted.Redacted, name: string): Option.Option<DateTime.Utc> => {
   const decoded = JwtCodec.decodeUnverified(Redacted.value(accessToken))
   if (Result.isFailure(decoded)) return Option.none()
-  const time = decoded.success.claims[name]
-  return typeof time === "number" && Number.isFinite(time)
+  return timeFrom(decoded.success.claims[name])
+}
+
+/**
+ * Reads the value of a time claim as `timeClaim` does: a number of seconds, or of milliseconds. Everything else is `None`.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const timeFrom = (time: unknown): Option.Option<DateTime.Utc> =>
+  typeof time === "number" && Number.isFinite(time)
     ? DateTime.make(Math.trunc(time < leastMillis ? time * 1000 : time))
     : Option.none()
-}
 
 /**
  * Reads an access token as people hand it on: a leading `Bearer ` is dropped. `None` for what no header can carry as one

@@ -305,7 +305,7 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
       if (token === undefined) return kept("there is no token that could be revoked")
       const address = yield* endpointOf(session, "revocation")
       if (address === undefined) {
-        return kept("the provider has no revocation endpoint: the tokens live until they expire")
+        return kept("the provider has no revocation endpoint")
       }
       const call = provider.call("revoke", token)
       const answer = yield* provider.request(

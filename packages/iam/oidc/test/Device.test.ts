@@ -32,6 +32,7 @@ type Step =
   | "denied"
   | "expired"
   | "invalid_client"
+  | "not assigned"
 
 const error = (code: string) => Response.json({ error: code }, { status: 400 })
 
@@ -47,7 +48,14 @@ const replies: { readonly [step in Exclude<Step, "drop" | "hang">]: () => Respon
   tokens: () => Response.json({ access_token: "at", token_type: "bearer", expires_in: 300, refresh_token: "rt" }),
   denied: () => error("access_denied"),
   expired: () => error("expired_token"),
-  invalid_client: () => error("invalid_client")
+  invalid_client: () => error("invalid_client"),
+  // https://learn.microsoft.com/en-us/entra/identity-platform/reference-error-codes (AADSTS50105)
+  "not assigned": () =>
+    Response.json({
+      error: "invalid_grant",
+      error_description: "AADSTS50105: Your administrator has configured the application to block users unless they " +
+        "are specifically granted (\"assigned\") access to the application."
+    }, { status: 400 })
 }
 
 /** A provider in memory, so that time is the test's alone. `polls` has the second of each poll. */
@@ -167,6 +175,23 @@ describe("polling", () => {
     Effect.gen(function*() {
       assert.strictEqual(reasonOf((yield* run(["denied"])).result), "CredentialsRefused")
       assert.strictEqual(reasonOf((yield* run(["invalid_client"])).result), "Misconfigured")
+    }))
+
+  it.effect("ends with the provider's own words when it refuses whoever entered the code: no code has expired", () =>
+    Effect.gen(function*() {
+      const { endedAt, result } = yield* run(["not assigned"])
+      assert.strictEqual(reasonOf(result), "CredentialsRefused")
+      assert.strictEqual(endedAt, 5)
+      const { layer } = provider(["not assigned"])
+      const asked = yield* Effect.forkChild(
+        Effect.flip(
+          Effect.flatMap(DeviceLogin.DeviceLogin, (login) => Effect.flatMap(login.begin(), ({ poll }) => poll))
+        ).pipe(Effect.provide(layer))
+      )
+      yield* TestClock.adjust("5 seconds")
+      const { message } = yield* Fiber.join(asked)
+      assert.include(message, "AADSTS50105: Your administrator has configured the application")
+      assert.notMatch(message, /expired/)
     }))
 
   it.effect("stops when nobody waits for it any more", () =>

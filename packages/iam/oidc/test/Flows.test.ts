@@ -302,12 +302,23 @@ describe("signing out", () => {
     Effect.gen(function*() {
       const auth = yield* AuthManager.AuthManager
       const { proxy } = yield* OidcProvider.OidcProvider
-      for (const status of [403, 500] as const) {
-        yield* auth.login(InteractiveStrategy.browser())
-        yield* proxy.setKnobs({ fail: [`revocation:${status}:1`] })
-        const revocation = yield* auth.logout
-        assert.include(revocation._tag === "NotRevoked" ? revocation.reason : "", "The proxy was told to fail")
-        assert.strictEqual((yield* Effect.flip(auth.token))._tag, "NotAuthenticated")
-      }
+      const { key } = auth
+      yield* auth.login(InteractiveStrategy.browser())
+      yield* proxy.setKnobs({ fail: ["revocation:403:1"] })
+      const revocation = yield* auth.logout
+      const said = revocation._tag === "NotRevoked" ? revocation.reason : ""
+      assert.include(said, "The proxy was told to fail")
+      assert.match(said, /the refresh token works on at the IAM until/)
+      assert.include(said, `in your account at ${key.issuer}`)
+      assert.strictEqual((yield* Effect.flip(auth.token))._tag, "NotAuthenticated")
+    }).pipe(Effect.provide(setup())))
+
+  it.live("asks again while the revocation endpoint is away", () =>
+    Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
+      const { proxy } = yield* OidcProvider.OidcProvider
+      yield* auth.login(InteractiveStrategy.browser())
+      yield* proxy.setKnobs({ fail: ["revocation:503:1", "revocation:drop:1"] })
+      assert.strictEqual((yield* auth.logout)._tag, "Revoked")
     }).pipe(Effect.provide(setup())))
 })

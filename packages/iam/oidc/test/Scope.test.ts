@@ -1,10 +1,21 @@
 /** The scope of tokens whose answer says nothing of it (RFC 6749, sections 5.1 and 6), and who a number is. */
-import { BrowserLogin, IamClient, Selection, Session, TokenSet } from "@effect-authn/core"
+import {
+  AuthHttpClient,
+  AuthManager,
+  type AuthStrategy,
+  BrowserLogin,
+  IamClient,
+  Selection,
+  Session,
+  SessionKeeper,
+  TokenSet,
+  TokenStorage
+} from "@effect-authn/core"
 import { OidcIam } from "@effect-authn/iam-oidc"
 import { assert, describe, it } from "@effect/vitest"
 import { DateTime, Duration, Effect, Layer, Option, Redacted } from "effect"
 import { FetchHttpClient } from "effect/http"
-import { serve, sessionOf } from "./rawProvider.ts"
+import { serve, sessionOf, sign } from "./rawProvider.ts"
 
 const redirectUri = "http://127.0.0.1:49321/callback"
 const tokens = { access_token: "at-1", token_type: "Bearer", expires_in: 300, refresh_token: "rt-1" }
@@ -79,3 +90,86 @@ it.live("userinfo may name a person by a number", () =>
     const user = yield* Effect.provide(asked, layerOf(server.issuer))
     assert.deepStrictEqual([user.id, Option.getOrUndefined(user.displayName)], ["4711", "Ada"])
   }))
+
+describe("a token that tells no end", () => {
+  const made = (fields: object) =>
+    Effect.gen(function*() {
+      const { issuer } = yield* provider(fields)
+      return yield* BrowserLogin.BrowserLogin.use((login) =>
+        Effect.flatMap(
+          login.begin({ redirectUri }),
+          ({ pending }) => login.complete(pending, `${redirectUri}?code=c&state=${pending.state}`)
+        )
+      ).pipe(Effect.provide(layerOf(issuer)))
+    })
+  const lifeOf = ({ tokens: { expiresAt, issuedAt } }: { readonly tokens: TokenSet.TokenSet }) =>
+    Option.getOrUndefined(Option.map(expiresAt, (end) => Duration.toSeconds(DateTime.distance(issuedAt, end))))
+
+  it.live("lives until an API refuses it, where nothing could renew it", () =>
+    Effect.gen(function*() {
+      for (const expires_in of [undefined, null, "", 0, "never"]) {
+        const issued = yield* made({ expires_in, refresh_token: undefined })
+        assert.strictEqual(issued.grant._tag, "None")
+        assert.isUndefined(lifeOf(issued))
+      }
+    }))
+
+  it.live("lives for an hour where something renews it", () =>
+    Effect.gen(function*() {
+      assert.strictEqual(lifeOf(yield* made({ expires_in: undefined })), 3600)
+      const { issuer } = yield* provider({ expires_in: undefined, refresh_token: undefined })
+      const own = yield* Effect.provide(
+        OidcIam.OidcIam.use((oidc) => oidc.clientCredentials(Selection.none)),
+        layerOf(issuer)
+      )
+      assert.strictEqual(lifeOf(own), 3600)
+    }))
+
+  it.live("has the end of its claims, also where those are in milliseconds", () =>
+    Effect.gen(function*() {
+      const now = DateTime.toEpochMillis(yield* DateTime.now)
+      for (const exp of [Math.round(now / 1000) + 600, now + 600_000]) {
+        const issued = yield* made({ access_token: sign({ exp }), expires_in: undefined, refresh_token: undefined })
+        assert.closeTo(lifeOf(issued) ?? 0, 600, 30)
+      }
+    }))
+
+  it.live("a 401 is the answer, in words of where to go, and nothing else is asked", () =>
+    Effect.gen(function*() {
+      const { asked, issuer } = yield* serve({
+        routes: { "/token": { body: { access_token: "at-1", token_type: "bearer" } }, "/api": { status: 401 } }
+      })
+      yield* Effect.gen(function*() {
+        const auth = yield* AuthManager.AuthManager
+        const login = yield* BrowserLogin.BrowserLogin
+        const { pending } = yield* login.begin({ redirectUri })
+        const strategy: AuthStrategy.AuthStrategy = {
+          name: "page",
+          obtain: ({ key }) =>
+            Effect.map(
+              login.complete(pending, `${redirectUri}?code=c&state=${pending.state}`),
+              (issued) => Session.fromResponse(key, issued, { strategy: "page", selection: Selection.none })
+            )
+        }
+        yield* auth.login(strategy)
+        const api = yield* AuthHttpClient.make({ baseUrl: issuer })
+        assert.strictEqual((yield* api.get("/api")).status, 401)
+        const refused = yield* Effect.flip(auth.refresh())
+        assert.strictEqual(refused._tag, "ReauthenticationRequired")
+        assert.include(refused.message, "sign in again")
+        assert.deepStrictEqual(asked.filter(({ path }) => !path.startsWith("/.well-known")).map(({ path }) => path), [
+          "/token",
+          "/api"
+        ])
+      }).pipe(
+        Effect.provide(
+          AuthManager.layer().pipe(
+            Layer.provide(SessionKeeper.layer),
+            Layer.provideMerge(layerOf(issuer)),
+            Layer.provideMerge(TokenStorage.layerMemory),
+            Layer.provideMerge(FetchHttpClient.layer)
+          )
+        )
+      )
+    }).pipe(Effect.scoped))
+})

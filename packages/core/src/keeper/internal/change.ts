@@ -31,9 +31,10 @@ export const make = (options: {
   readonly persistence: Persistence
   readonly flights: SingleFlight
   readonly random: typeof Random.Random.Service
-  readonly revoke: Revoke
+  readonly revocations: { readonly once: Revoke; readonly patiently: Revoke }
 }) => {
-  const { entries, flights, persistence, random, revoke } = options
+  const { entries, flights, persistence, random, revocations } = options
+  const revoke = revocations.once
 
   /** The first generation of a login is beyond all that this process has seen; drawn, so that two never meet. */
   const firstGeneration = (entry: Entry): number =>
@@ -209,7 +210,7 @@ export const make = (options: {
   const revokeAll = Effect.fnUntraced(function*(sessions: ReadonlyArray<Session.Session>, isAsked: boolean) {
     if (sessions.length === 0) return notRevoked("nobody was signed in")
     if (!isAsked) return notRevoked("the IAM was not asked to")
-    const [newest] = yield* Effect.forEach(sessions, revoke)
+    const [newest] = yield* Effect.forEach(sessions, revocations.patiently)
     return newest!
   })
 

@@ -212,24 +212,28 @@ export const issued = (provider: Provider, accepted: Accepted, options: {
   readonly scope: string | undefined
   readonly granted?: Session.Granted | undefined
   readonly madeAt?: Session.MadeAt | undefined
-}): TokenResponse => ({
-  tokens: TokenSet.fromAnswer({
-    accessToken: accepted.accessToken,
-    tokenType: accepted.answer.proofKey === undefined ? undefined : "DPoP",
-    expiresIn: Option.getOrUndefined(accepted.answer.body)?.["expires_in"],
-    idToken: accepted.idToken ?? options.idToken,
-    // An answer that says nothing of it has the scope that was asked for (RFC 6749, section 5.1).
-    scope: accepted.scope ?? options.scope,
-    receivedAt: accepted.answer.receivedAt,
-    serverTime: accepted.answer.serverTime,
-    defaultLifetime: provider.settings.policy.defaultLifetime
-  }),
-  grant: grantOf(accepted, options.grant),
-  user: options.user,
-  granted: options.granted,
-  madeAt: madeAt(provider, accepted.answer, options.madeAt),
-  proofKey: accepted.answer.proofKey
-})
+}): TokenResponse => {
+  const grant = grantOf(accepted, options.grant)
+  return {
+    tokens: TokenSet.fromAnswer({
+      accessToken: accepted.accessToken,
+      tokenType: accepted.answer.proofKey === undefined ? undefined : "DPoP",
+      expiresIn: Option.getOrUndefined(accepted.answer.body)?.["expires_in"],
+      idToken: accepted.idToken ?? options.idToken,
+      // An answer that says nothing of it has the scope that was asked for (RFC 6749, section 5.1).
+      scope: accepted.scope ?? options.scope,
+      receivedAt: accepted.answer.receivedAt,
+      serverTime: accepted.answer.serverTime,
+      // Nothing could renew it: a guess would end the session, and so it lives until an API refuses it.
+      defaultLifetime: grant._tag === "None" ? Duration.infinity : provider.settings.policy.defaultLifetime
+    }),
+    grant,
+    user: options.user,
+    granted: options.granted,
+    madeAt: madeAt(provider, accepted.answer, options.madeAt),
+    proofKey: accepted.answer.proofKey
+  }
+}
 
 /** Where a session was made, and how the client was taken last: a renewal moves it nowhere. */
 const madeAt = (
