@@ -26,6 +26,8 @@ export type Provider = Layer.Layer<IamClient, IamError, HttpClient.HttpClient>
 export interface Table {
   readonly providers: ReadonlyArray<Provider>
   readonly perSecond: ReadonlyMap<string, number>
+  /** How long an IAM answers a refresh token again, in seconds, by issuer. */
+  readonly reuseGrace: ReadonlyMap<string, number>
 }
 
 const fields = {
@@ -137,6 +139,7 @@ export const load = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Table, Failure, FileSystem.FileSystem> {
   const providers: Array<Provider> = []
   const perSecond = new Map<string, number>()
+  const reuseGrace = new Map<string, number>()
   const known = new Set<string>()
   for (const [name, value] of yield* read(path)) {
     const entry = yield* entryOf(path, name, value)
@@ -147,6 +150,9 @@ export const load = Effect.fnUntraced(function*(
     // The REST dialects call an IAM by its origin.
     const issuer = entry.dialect === "oidc" ? entry.issuer : URL.parse(entry.issuer)?.origin ?? entry.issuer
     if (entry.per_second !== undefined) perSecond.set(issuer, entry.per_second)
+    if (entry.reuse_grace !== undefined) reuseGrace.set(issuer, TimeSpan.parse(entry.reuse_grace) ?? 0)
   }
-  return providers.length === 0 ? yield* usage(`${path} names no IAM; ${example}`) : { providers, perSecond }
+  return providers.length === 0
+    ? yield* usage(`${path} names no IAM; ${example}`)
+    : { providers, perSecond, reuseGrace }
 })

@@ -75,7 +75,7 @@ const providersOf = Effect.fnUntraced(function*(told: Option.Option<string>) {
   const place = Path.join(Path.dirname(yield* Settings.filePath), "providers.toml")
   if (yield* Effect.orElseSucceed(fs.exists(place), () => false)) return yield* Providers.load(place)
   yield* Output.say(`authn: no --providers FILE, and no ${place}: this vault knows no IAM, and takes no session`)
-  const none: Providers.Table = { providers: [], perSecond: new Map() }
+  const none: Providers.Table = { providers: [], perSecond: new Map(), reuseGrace: new Map() }
   return none
 })
 
@@ -158,9 +158,9 @@ const statusPage = Effect.fnUntraced(function*(vault: Context.Context<Vault.Vaul
 /** Serves until it is stopped. What is under way then becomes durable before the process ends. */
 export const serve = Effect.fnUntraced(function*(given: Given) {
   const { addressOf, layer: server } = yield* listening(given)
-  const { perSecond, providers } = yield* providersOf(given.providers)
+  const { perSecond, providers, reuseGrace } = yield* providersOf(given.providers)
   const place = yield* Store.find(given.store)
-  const stored = yield* Layer.build(Store.layer(place, yield* Store.keys(place, given.keyFile)))
+  const stored = yield* Layer.build(Store.layer(place, yield* Store.keys(place, given.keyFile), reuseGrace))
   yield* Effect.provideContext(checkKey, stored)
   const tokenFile = yield* Effect.provideContext(firstToken(given.tokenFile), stored)
   const vault = yield* Layer.build(

@@ -12,6 +12,7 @@ import * as SqlTokenStorage from "@effect-authn/storage-sql/SqlTokenStorage"
 import * as RestPolicy from "@effect-authn/vault/RestPolicy"
 import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Base64 from "effect/encoding/Base64"
 import * as FileSystem from "effect/FileSystem"
@@ -136,11 +137,18 @@ export const keys = Effect.fnUntraced(function*(store: Store, file: Option.Optio
   return Layer.succeedContext(built)
 })
 
-/** Opens the store, with its sessions encrypted, and says how they lie there. */
-export const layer = (store: Store, key: Layer.Layer<Keys.EncryptionKeys>) =>
+/**
+ * Opens the store, with its sessions encrypted, and says how they lie there. What a machine that died has begun falls due while
+ * its IAM would still answer it again: `reuseGrace`, in seconds by issuer.
+ */
+export const layer = (
+  store: Store,
+  key: Layer.Layer<Keys.EncryptionKeys>,
+  reuseGrace: ReadonlyMap<string, number>
+) =>
   EncryptedTokenStorage.layer(
     SqlTokenStorage.layer({ lease, changes: "none" }).pipe(
-      Layer.provide(RestPolicy.layer({ lease })),
+      Layer.provide(RestPolicy.layer({ lease, reuseGrace: (issuer) => Duration.seconds(reuseGrace.get(issuer) ?? 0) })),
       Layer.merge(SqlRateLimiterStore.layer()),
       Layer.provide(store.client)
     )
