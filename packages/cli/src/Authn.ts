@@ -107,7 +107,7 @@ const presenter = Effect.map(Effect.context<Stdio.Stdio>(), (stdio): CliOutput.P
     const formatter = CliOutput.defaultFormatter({ colors })
     switch (event._tag) {
       case "Help":
-        return yield* Effect.ignore(Output.raw(`${formatter.formatHelpDoc(event.helpDoc)}\n`))
+        return yield* Effect.ignore(Output.help(`${formatter.formatHelpDoc(event.helpDoc)}\n`))
       case "Version":
         return yield* Effect.ignore(Output.out(formatter.formatVersion(event.name, event.version)))
       case "InvalidInvocation": {

@@ -225,3 +225,23 @@ const folded = (line: string, width: number): ReadonlyArray<string> => {
   const indent = /^ */.exec(line)?.[0] ?? ""
   return filled(line.trim().split(" "), width - indent.length).map((part) => `${indent}${part}`)
 }
+
+/**
+ * Help in lines that end between words: a description goes on under itself, a command in its next line behind a backslash.
+ */
+export const help = (text: string): Effect.Effect<void, Failure, Stdio.Stdio> =>
+  Effect.flatMap(columns, (width) =>
+    raw(
+      text.split("\n").flatMap((line) => {
+        if (visible(line) <= width) return [line]
+        const [, head, description] = /^(\s+\S.*?\s{2,})(\S.*)$/.exec(line) ?? []
+        if (head !== undefined && description !== undefined && visible(head) < width - 20) {
+          const [first = "", ...rest] = filled(description.split(" "), width - visible(head))
+          return [head + first, ...rest.map((part) => " ".repeat(visible(head)) + part)]
+        }
+        if (!/^ {2}\S* ?authn /.test(Util.stripVTControlCharacters(line))) return folded(line, width)
+        return filled(line.trim().split(" "), width - 6).map((part, at, all) =>
+          `${at === 0 ? "  " : "    "}${part}${at === all.length - 1 ? "" : " \\"}`
+        )
+      }).join("\n")
+    ))

@@ -318,6 +318,26 @@ describe("at a terminal", () => {
         assert.isAtMost(yield* widest(120, "status"), 120)
       })))
 
+  it.live("help is no wider than the terminal, and in plain text where TERM is dumb", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const there = yield* home
+      for (
+        const command of ["", "login", "token", "accounts", "exec", "credential", "vault", "mcp", "import", "doctor"]
+      ) {
+        for (const [columns, env] of [[80, {}], [120, {}], [60, { TERM: "dumb" }]] as const) {
+          const args = [...(command === "" ? [] : [command]), "--help"]
+          const { code, shown } = yield* atTerminal(there, args, [], { columns, env })
+          assert.strictEqual(code, 0, shown)
+          for (const line of stripVTControlCharacters(shown).split(/\r?\n/)) {
+            assert.isAtMost(line.length, columns, `${command}: ${line}`)
+          }
+          if ("TERM" in env) assert.notInclude(shown, "\x1b")
+        }
+      }
+      const piped = yield* there.spawn(["login", "--help"])
+      assert.include(piped.stdout, "a renewal that was sent is finished all the same\n")
+    })))
+
   it.live("colours at a terminal only, and not with NO_COLOR", () =>
     simulated({}, (simulator, home) =>
       Effect.gen(function*() {
