@@ -226,22 +226,20 @@ const folded = (line: string, width: number): ReadonlyArray<string> => {
   return filled(line.trim().split(" "), width - indent.length).map((part) => `${indent}${part}`)
 }
 
-/**
- * Help in lines that end between words: a description goes on under itself, a command in its next line behind a backslash.
- */
+/** A line of help in several: a description goes on under itself, a command in its next line behind a backslash. */
+const helpLines = (line: string, width: number): ReadonlyArray<string> => {
+  if (visible(line) <= width) return [line]
+  const [, head, description] = /^(\s+\S.*?\s{2,})(\S.*)$/.exec(line) ?? []
+  if (head !== undefined && description !== undefined && visible(head) < width - 20) {
+    const indent = " ".repeat(visible(head))
+    return filled(description.split(" "), width - indent.length).map((part, at) => (at === 0 ? head : indent) + part)
+  }
+  if (!/^ {2}authn /.test(Util.stripVTControlCharacters(line))) return folded(line, width)
+  return filled(line.trim().split(" "), width - 6).map((part, at, all) =>
+    `${at === 0 ? "  " : "    "}${part}${at === all.length - 1 ? "" : " \\"}`
+  )
+}
+
+/** Prints help in lines that end between words. */
 export const help = (text: string): Effect.Effect<void, Failure, Stdio.Stdio> =>
-  Effect.flatMap(columns, (width) =>
-    raw(
-      text.split("\n").flatMap((line) => {
-        if (visible(line) <= width) return [line]
-        const [, head, description] = /^(\s+\S.*?\s{2,})(\S.*)$/.exec(line) ?? []
-        if (head !== undefined && description !== undefined && visible(head) < width - 20) {
-          const [first = "", ...rest] = filled(description.split(" "), width - visible(head))
-          return [head + first, ...rest.map((part) => " ".repeat(visible(head)) + part)]
-        }
-        if (!/^ {2}\S* ?authn /.test(Util.stripVTControlCharacters(line))) return folded(line, width)
-        return filled(line.trim().split(" "), width - 6).map((part, at, all) =>
-          `${at === 0 ? "  " : "    "}${part}${at === all.length - 1 ? "" : " \\"}`
-        )
-      }).join("\n")
-    ))
+  Effect.flatMap(columns, (width) => raw(text.split("\n").flatMap((line) => helpLines(line, width)).join("\n")))
