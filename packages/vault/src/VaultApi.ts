@@ -7,7 +7,8 @@
 import * as BearerAuth from "@effect-authn/core/BearerAuth"
 import type * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
 import * as Selection from "@effect-authn/core/session/Selection"
-import type { ServiceToken } from "@effect-authn/core/storage/ServiceTokens"
+import type { SessionKey } from "@effect-authn/core/session/SessionKey"
+import type { Right, ServiceToken } from "@effect-authn/core/storage/ServiceTokens"
 import * as Context from "effect/Context"
 import * as Digest from "effect/crypto/Digest"
 import * as Effect from "effect/Effect"
@@ -18,6 +19,7 @@ import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
 import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
 import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
 import * as OpenApi from "effect/http-api/OpenApi"
+import type * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 
@@ -168,6 +170,19 @@ const unknowable = BearerAuth.KeysUnavailable.pipe(HttpApiSchema.encodeToWithHea
 export type Identity =
   | { readonly _tag: "Service"; readonly token: ServiceToken }
   | { readonly _tag: "Bearer"; readonly bearer: BearerAuth.Caller<JwtCodec.Claims> }
+
+/**
+ * What a caller without a service token wants to do, for the program's rule: with the right `token` it wants a token of
+ * `key`'s session; a list has no key.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Ask {
+  readonly caller: BearerAuth.Caller<JwtCodec.Claims>
+  readonly right: Right
+  readonly key: Option.Option<SessionKey>
+}
 
 /**
  * Who calls the handler.

@@ -3,14 +3,12 @@
  *
  * @since 0.1.0
  */
-import type { AuthError } from "@effect-authn/core/AuthError"
 import * as BearerAuth from "@effect-authn/core/BearerAuth"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
 import * as Selection from "@effect-authn/core/session/Selection"
 import * as Session from "@effect-authn/core/session/Session"
-import { SessionKey } from "@effect-authn/core/session/SessionKey"
-import * as TokenSet from "@effect-authn/core/session/TokenSet"
+import type { SessionKey } from "@effect-authn/core/session/SessionKey"
 import * as ServiceTokens from "@effect-authn/core/storage/ServiceTokens"
 import * as ByteSize from "effect/ByteSize"
 import * as Digest from "effect/crypto/Digest"
@@ -26,28 +24,17 @@ import * as HttpEffect from "effect/http/HttpEffect"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import type { HttpPlatform } from "effect/http/HttpPlatform"
 import * as HttpRouter from "effect/http/HttpRouter"
-import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import * as Option from "effect/Option"
 import type { Path } from "effect/Path"
-import * as Redacted from "effect/Redacted"
+import * as Answers from "./internal/answers.ts"
+import * as Callers from "./internal/callers.ts"
+import * as PutIn from "./internal/putIn.ts"
 import * as Vault from "./Vault.ts"
 import * as Api from "./VaultApi.ts"
-
-/**
- * What a caller without a service token wants to do, for the program's rule: with the right `token` it wants a token of `key`'s session;
- * a list has no key.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Ask {
-  readonly caller: BearerAuth.Caller<JwtCodec.Claims>
-  readonly right: ServiceTokens.Right
-  readonly key: Option.Option<SessionKey>
-}
 
 /**
  * Somebody was given a token: who, of which session, for which selection, and whether it replaces a refused one. It never
@@ -81,7 +68,7 @@ export interface HandedOut {
 export interface Options<R = never> {
   readonly bearer?:
     | ((BearerAuth.JwtOptions | { readonly verifier: BearerAuth.TokenVerifier }) & {
-      readonly allow: (ask: Ask) => Effect.Effect<boolean, never, R>
+      readonly allow: (ask: Api.Ask) => Effect.Effect<boolean, never, R>
     })
     | undefined
   readonly audit?: ((event: HandedOut) => Effect.Effect<void, never, R>) | undefined
@@ -91,14 +78,6 @@ export interface Options<R = never> {
 
 // Three tokens of the largest kind that are known fit into it.
 const mostBytes = ByteSize.kibibytes(256)
-
-const realm = "vault"
-
-// A storage that is away, and a lock that another process holds, are back in a moment.
-const soon = 1
-
-const unavailable = (description: string, retryAfter = soon) =>
-  new Api.Unavailable({ error: "unavailable", error_description: description, retry_after: retryAfter })
 
 /** The log of who was given which token. */
 const log = ({ caller, isReplacement, key, selection }: HandedOut) =>
@@ -110,59 +89,6 @@ const log = ({ caller, isReplacement, key, selection }: HandedOut) =>
     selection: Selection.id(selection),
     replacement: isReplacement
   })
-
-const secondsOf = (duration: Duration.Duration | undefined): number =>
-  duration === undefined ? soon : Math.max(soon, Math.ceil(Duration.toSeconds(duration)))
-
-/** What a caller is told of a failure; whose cause is on this side is in the log, too. */
-const answerTo = (error: AuthError | Vault.ProviderUnknown) => {
-  const error_description = error.message
-  switch (error._tag) {
-    case "NotAuthenticated":
-      return new Api.NotFound({ error: "no_session", error_description })
-    case "ProviderUnknown":
-      return new Api.NotFound({ error: "provider_unknown", error_description })
-    case "ReauthenticationRequired":
-      return new Api.Ended({ error: "reauthentication_required", error_description })
-    case "IamError":
-      switch (error.reason._tag) {
-        case "Unavailable":
-          return unavailable(error_description, secondsOf(error.reason.retryAfter))
-        case "SelectionRefused":
-        case "Unsupported":
-          return new Api.SelectionRefused({ error: "selection_refused", error_description })
-        default:
-          return new Api.IamFailed({ error: "iam_failed", error_description })
-      }
-    case "TokenStorageError":
-    case "SessionLockError":
-      return unavailable(error_description)
-    default:
-      return new Api.IamFailed({ error: "iam_failed", error_description })
-  }
-}
-
-const answered = <A, R>(effect: Effect.Effect<A, AuthError | Vault.ProviderUnknown, R>) =>
-  Effect.catch(effect, (error) => {
-    const answer = answerTo(error)
-    return Effect.andThen(
-      answer.error === "iam_failed" ? Effect.logWarning(error.message) : Effect.void,
-      Effect.fail(answer)
-    )
-  })
-
-const keyOf = (asked: { readonly issuer: string; readonly client: string; readonly account: string }): SessionKey =>
-  SessionKey.make({ issuer: asked.issuer, clientId: asked.client, account: asked.account })
-
-const nameOf = (caller: Api.Identity): string => {
-  if (caller._tag === "Service") return `service ${caller.token.name}`
-  const subject = caller.bearer.payload["sub"]
-  return `bearer ${typeof subject === "string" ? subject : "without a subject"}`
-}
-
-/** Whether a service token is for a session, or for a list, which shows only what it is for. */
-const isFor = (token: ServiceTokens.ServiceToken, right: ServiceTokens.Right, key: SessionKey | undefined): boolean =>
-  token.rights.includes(right) && (key === undefined || key.account.startsWith(token.accounts ?? ""))
 
 const summaryOf = (summary: Vault.Summary): typeof Api.SessionSummary.Type => ({
   issuer: summary.key.issuer,
@@ -177,154 +103,40 @@ const summaryOf = (summary: Vault.Summary): typeof Api.SessionSummary.Type => ({
 // How many sessions are looked at for one page of a list that is filtered.
 const mostLooks = 1_000
 
-/** What was put in, in the words of a session, or what of it cannot be one. */
-const responseOf = Effect.fnUntraced(function*(vault: Vault.Vault["Service"], asked: typeof Api.SessionRequest.Type) {
-  const receivedAt = yield* DateTime.now
-  const refuse = (error_description: string) => new Api.InvalidRequest({ error: "invalid_request", error_description })
-  const read = (
-    name: string,
-    text: Redacted.Redacted | undefined,
-    from: (text: string) => Option.Option<Redacted.Redacted>
-  ) =>
-    text === undefined || Redacted.value(text) === ""
-      ? Effect.succeedNone
-      : Effect.asSome(
-        Effect.fromOption(from(Redacted.value(text)), () => refuse(`${name} has a character that no such token has`))
-      )
-  const accessToken = yield* read("access_token", asked.access_token, TokenSet.accessTokenFrom)
-  const refreshToken = yield* read("refresh_token", asked.refresh_token, TokenSet.refreshTokenFrom)
-  const idToken = yield* read("id_token", asked.id_token, TokenSet.idTokenFrom)
-  if (Option.isNone(accessToken)) return yield* refuse("access_token is empty")
-  const tokenType = asked.token_type ?? "Bearer"
-  if (!TokenSet.isTokenType(tokenType)) return yield* refuse("token_type is not a word")
-
-  const grant = Option.isSome(refreshToken)
-    ? Session.Grant.cases.RefreshToken.make({
-      refreshToken: refreshToken.value,
-      ...Option.match(
-        Option.orElse(
-          TokenSet.lifetimeFrom(asked.refresh_expires_in),
-          () => TokenSet.lifetimeFrom(asked.refresh_token_expires_in)
-        ),
-        { onNone: () => ({}), onSome: (life) => ({ expiresAt: DateTime.addDuration(receivedAt, life) }) }
-      )
-    })
-    : (yield* Effect.catchTag(
-      vault.adopt(keyOf(asked), accessToken.value),
-      "IamError",
-      ({ reason }) => Effect.fail(refuse(reason.message))
-    )).grant
-  // Without a life of its own, a token that has expired is one: its refresh token makes the next.
-  const tokens = Option.isSome(TokenSet.lifetimeFrom(asked.expires_in))
-    ? TokenSet.fromAnswer({
-      accessToken: accessToken.value,
-      tokenType,
-      scope: asked.scope,
-      expiresIn: asked.expires_in,
-      idToken: Option.getOrUndefined(idToken),
-      receivedAt,
-      serverTime: Option.none(),
-      defaultLifetime: Duration.infinity
-    })
-    : TokenSet.TokenSet.make({
-      accessToken: accessToken.value,
-      tokenType,
-      issuedAt: receivedAt,
-      expiresAt: TokenSet.timeClaim(accessToken.value, "exp"),
-      idToken,
-      scope: Option.fromUndefinedOr(asked.scope)
-    })
-  return { tokens, grant, user: Option.none() } satisfies Session.TokenResponse
-})
-
-const unauthorized = (description: string) => Effect.fail(new BearerAuth.Unauthorized({ description }))
-
 const make = <R>(options: Options<R>) =>
   Effect.gen(function*() {
     const vault = yield* Vault.Vault
-    const serviceTokens = yield* ServiceTokens.ServiceTokens
-    const others = options.bearer === undefined
-      ? undefined
-      : "verifier" in options.bearer
-      ? options.bearer.verifier
-      : yield* BearerAuth.jwt(options.bearer)
+    const { bearer } = options
     const digest = yield* Digest.Digest
     const services = yield* Effect.context<R>()
     const patience = Duration.fromInputUnsafe(options.patience ?? "8 seconds")
     const audit = (event: HandedOut) => Effect.provideContext((options.audit ?? log)(event), services)
+    const { authorized, callerOf, mayDo, verifier } = Callers.make({
+      serviceTokens: yield* ServiceTokens.ServiceTokens,
+      others: bearer === undefined
+        ? undefined
+        : "verifier" in bearer
+        ? bearer.verifier
+        : yield* BearerAuth.jwt(bearer),
+      allow: (ask) => bearer === undefined ? Effect.succeed(false) : Effect.provideContext(bearer.allow(ask), services)
+    })
     const healthNow = yield* Effect.cachedWithTTL(vault.health, "1 second")
 
     const inTime = Effect.timeoutOrElse({
       duration: patience,
       orElse: () =>
-        Effect.fail(unavailable(`no answer within ${Duration.format(patience)}; what was begun goes on: ask again`))
-    })
-
-    /** Service tokens and the program's own pass one door. */
-    const verifier: BearerAuth.TokenVerifier<Api.Identity> = {
-      verify: (token) => {
-        if (ServiceTokens.isServiceToken(Redacted.value(token))) {
-          return Effect.flatMap(
-            Effect.catch(serviceTokens.find(token), ({ message }) =>
-              Effect.andThen(Effect.logError(message), Effect.fail(new BearerAuth.KeysUnavailable({})))),
-            Option.match({
-              onNone: () =>
-                unauthorized("the service token is unknown, ended, or revoked"),
-              onSome: (token) =>
-                Effect.succeed({
-                  header: {},
-                  claims: { _tag: "Service" as const, token },
-                  payload: { sub: token.name }
-                })
-            })
-          )
-        }
-        return others === undefined
-          ? unauthorized("the token is no service token of this vault")
-          : Effect.map(others.verify(token), (verified) => ({
-            ...verified,
-            claims: { _tag: "Bearer" as const, bearer: BearerAuth.caller(token, verified) }
-          }))
-      }
-    }
-
-    /** Who calls a route that others may call, too. */
-    const callerOf = Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers }) => {
-      const [, given = ""] = /^bearer +(\S+)$/i.exec(headers["authorization"] ?? "") ?? []
-      return given === ""
-        ? Effect.fail(new BearerAuth.Unauthorized({ realm }))
-        : Effect.map(verifier.verify(Redacted.make(given)), ({ claims }) => claims)
-    })
-
-    const mayDo = (caller: Api.Identity, right: ServiceTokens.Right, key?: SessionKey): Effect.Effect<boolean> =>
-      caller._tag === "Service"
-        ? Effect.succeed(isFor(caller.token, right, key))
-        : options.bearer === undefined
-        ? Effect.succeed(false)
-        : Effect.provideContext(
-          options.bearer.allow({ caller: caller.bearer, right, key: Option.fromUndefinedOr(key) }),
-          services
+        Effect.fail(
+          Answers.unavailable(`no answer within ${Duration.format(patience)}; what was begun goes on: ask again`)
         )
-
-    const authorized = Effect.fnUntraced(function*(right: ServiceTokens.Right, key?: SessionKey) {
-      const caller = yield* Api.Caller
-      if (yield* mayDo(caller, right, key)) return caller
-      return yield* new BearerAuth.InsufficientScope({
-        realm,
-        scope: right,
-        description: caller._tag === "Service" && caller.token.rights.includes(right)
-          ? `the service token is for accounts that begin with "${caller.token.accounts}"`
-          : `the caller has not the right ${right}`
-      })
     })
 
     const handedOut = Effect.fnUntraced(function*(asked: typeof Api.TokenRequest.Type) {
-      const key = keyOf(asked)
+      const key = PutIn.keyOf(asked)
       const selection = asked.selection !== undefined && Object.keys(asked.selection).length > 0
         ? asked.selection
         : undefined
       const caller = yield* authorized("token", key)
-      const { isReplacement, tokens } = yield* answered(Effect.gen(function*() {
+      const { isReplacement, tokens } = yield* Answers.answered(Effect.gen(function*() {
         const bearer = yield* vault.bearer(key, selection)
         const held = asked.refused === undefined
           ? undefined
@@ -334,7 +146,13 @@ const make = <R>(options: Options<R>) =>
           : { tokens: (yield* vault.rejected(key, bearer, selection)).tokens, isReplacement: true }
       })).pipe(inTime)
       const at = yield* DateTime.now
-      yield* audit({ at, caller: nameOf(caller), key, selection: Selection.make(selection ?? {}), isReplacement })
+      yield* audit({
+        at,
+        caller: Callers.nameOf(caller),
+        key,
+        selection: Selection.make(selection ?? {}),
+        isReplacement
+      })
       return {
         access_token: tokens.accessToken,
         token_type: tokens.tokenType,
@@ -353,17 +171,17 @@ const make = <R>(options: Options<R>) =>
         token: ({ payload }) => handedOut(payload),
 
         put: Effect.fnUntraced(function*({ payload }) {
-          const key = keyOf(payload)
+          const key = PutIn.keyOf(payload)
           yield* authorized("sessions:write", key)
           const session = yield* Effect.flatMap(
-            responseOf(vault, payload),
+            PutIn.responseOf(vault, payload),
             (response) => vault.put(key, response, payload.selection)
           ).pipe(
             Effect.catchTag(["ProviderUnknown", "TokenStorageError", "SessionLockError"], (error) =>
               Effect.fail(
                 error._tag === "ProviderUnknown"
                   ? new Api.NotFound({ error: "provider_unknown", error_description: error.message })
-                  : unavailable(error.message)
+                  : Answers.unavailable(error.message)
               )),
             inTime
           )
@@ -378,13 +196,13 @@ const make = <R>(options: Options<R>) =>
         }),
 
         remove: Effect.fnUntraced(function*({ query }) {
-          const key = keyOf(query)
+          const key = PutIn.keyOf(query)
           yield* authorized("sessions:write", key)
           const revocation = yield* vault.revoke(key).pipe(
             Effect.mapError((error) =>
               error._tag === "ProviderUnknown"
                 ? new Api.NotFound({ error: "provider_unknown", error_description: error.message })
-                : unavailable(error.message)
+                : Answers.unavailable(error.message)
             ),
             inTime
           )
@@ -403,7 +221,7 @@ const make = <R>(options: Options<R>) =>
             (query.client === undefined || key.clientId === query.client) &&
             (query.state === undefined || state === query.state) &&
             key.account.startsWith(query.accounts ?? "") &&
-            (caller._tag === "Bearer" || isFor(caller.token, "sessions:read", key))
+            (caller._tag === "Bearer" || Callers.isFor(caller.token, "sessions:read", key))
           const pages = Effect.gen(function*() {
             let after = query.after
             for (let looks = 0; looks < mostLooks; looks += limit) {
@@ -416,7 +234,7 @@ const make = <R>(options: Options<R>) =>
             }
             return { sessions: [], next: Option.fromUndefinedOr(after) }
           })
-          return yield* Effect.mapError(pages, ({ message }) => unavailable(message)).pipe(inTime)
+          return yield* Effect.mapError(pages, ({ message }) => Answers.unavailable(message)).pipe(inTime)
         })
       }))
 
@@ -431,7 +249,7 @@ const make = <R>(options: Options<R>) =>
         })))
 
     const auth = BearerAuth.layerFor(Api.VaultAuth, Api.Caller, {
-      realm,
+      realm: Callers.realm,
       verifier,
       identify: ({ claims }) =>
         Effect.succeed(claims)
@@ -476,7 +294,7 @@ const document = <R>(
             status: 401,
             headers: {
               "www-authenticate": BearerAuth.challenge(
-                new BearerAuth.Unauthorized({ realm, description: error.description })
+                new BearerAuth.Unauthorized({ realm: Callers.realm, description: error.description })
               )
             }
           })

@@ -187,7 +187,7 @@ export const make = Effect.fnUntraced(function*(
       const asked = yield* Effect.result(
         held === undefined ? store.find(id) : Effect.timeoutOrElse(store.find(id), {
           duration: patience,
-          orElse: () => Effect.succeed(undefined)
+          orElse: () => Effect.undefined
         })
       )
       if (held !== undefined && (Result.isFailure(asked) || asked.success === undefined)) {
