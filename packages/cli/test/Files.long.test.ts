@@ -110,6 +110,33 @@ describe.skipIf(process.platform === "win32")("files of the command", () => {
     )
   }
 
+  it.live("a file that is named, and is none, is said, and hangs nobody", () =>
+    Effect.gen(function*() {
+      const there = yield* home
+      const pipe = path.join(there.directory, "pipe")
+      ChildProcess.spawnSync("mkfifo", [pipe])
+      const large = path.join(there.directory, "large")
+      fs.writeFileSync(large, "{", { mode: 0o600 })
+      fs.truncateSync(large, 700 * 1024 * 1024)
+      const login = ["login", "--dialect", "oidc", "--issuer", "https://id.example", "--client-id", "c", "--device"]
+      const verify = ["jwt", "verify", "--issuer", "x", "--audience", "y"]
+      for (
+        const [args, input, says] of [
+          [[...login, "--metadata", large], "", /longer than 1048576 bytes/],
+          [[...verify, "--key", large], "token", /longer than 1048576 bytes/],
+          [["vault", "--providers", large], "", /longer than 1048576 bytes/],
+          [["token", "--vault", "https://v.example", "--vault-token-file", large], "", /longer than 64 KiB/],
+          [["token", "--vault", "https://v.example", "--vault-token-file", pipe], "", /is not a file/],
+          [["token", "--vault", "https://v.example", "--vault-token-file", "/dev/zero"], "", /is not a file/]
+        ] as const
+      ) {
+        const ended = yield* there.spawn(args, { input })
+        assert.strictEqual(ended.code, 2, `${args}: ${ended.stderr}`)
+        assert.match(ended.stderr.replace(/\s+/g, " "), says)
+        plain(ended)
+      }
+    }).pipe(Effect.scoped))
+
   it.live("a file of settings that is none is said, and hangs nobody", () =>
     Effect.gen(function*() {
       const there = yield* home

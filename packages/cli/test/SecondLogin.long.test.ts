@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber } from "effect"
+import { Effect, Fiber } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { provided, storedToken, visit, written } from "./authn.ts"
@@ -32,14 +32,13 @@ describe("a second login of one account", () => {
         const [first, second] = ["first", "second"].map((name) => path.join(home.directory, name))
         const { id } = provider.publicClient
         const args = ["login", "--dialect", "oidc", "--issuer", provider.issuer, "--client-id", id, "--device"]
-        const isWaiting = yield* Deferred.make<void>()
-        const ending = Effect.runPromise(Deferred.await(isWaiting))
-        const signal = { name: "SIGKILL", when: ending } as const
+        const { promise, resolve } = Promise.withResolvers<void>()
+        const signal = { name: "SIGKILL", when: promise } as const
         const one = yield* Effect.forkChild(home.spawn(args, { ...started(first!), signal }))
         yield* written(first!, /(user_code)/)
         const two = yield* Effect.forkChild(home.spawn(args, started(second!)))
         yield* written(second!, /(is signing in already)/)
-        yield* Deferred.succeed(isWaiting, undefined)
+        resolve()
         yield* Fiber.join(one)
         yield* Effect.flatMap(written(second!, /(http:\S+user_code=\S+)\n/), (url) => visit(url))
         assert.strictEqual((yield* Fiber.join(two)).code, 0)

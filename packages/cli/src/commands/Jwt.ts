@@ -9,7 +9,6 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
@@ -87,12 +86,11 @@ const verify = Command.make("verify", {
     if (tolerance === undefined) return yield* usage("--tolerance is written 30, 30s or 1m")
     if (Option.isSome(given.jwks) === Option.isSome(given.key)) return yield* usage("give --jwks URL or --key FILE")
     const token = yield* Input.token
-    const fs = yield* FileSystem.FileSystem
     const source = Option.isSome(given.jwks)
       ? { jwks: yield* Effect.mapError(Jwks.remote(given.jwks.value), ({ message }) => usage(message)) }
       : yield* Effect.gen(function*() {
         const path = Option.getOrElse(given.key, () => "")
-        const text = yield* Effect.mapError(fs.readFileString(path), () => usage(`${path} cannot be read`))
+        const text = yield* Input.file(path)
         if (!text.trimStart().startsWith("{")) return { key: text }
         return { key: yield* Effect.mapError(decodeJwk(text), () => usage(`${path} is neither PEM nor JWK`)) }
       })

@@ -4,10 +4,11 @@
 import type { IamClient } from "@effect-authn/core/iam/IamClient"
 import type { IamError } from "@effect-authn/core/iam/IamError"
 import type { RefreshPolicy } from "@effect-authn/core/session/RefreshPolicy"
+import * as SecretFile from "@effect-authn/platform-node/SecretFile"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Toml from "effect/encoding/Toml"
-import * as FileSystem from "effect/FileSystem"
+import type * as FileSystem from "effect/FileSystem"
 import type * as HttpClient from "effect/http/HttpClient"
 import type * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
@@ -17,6 +18,7 @@ import * as Schema from "effect/Schema"
 import * as Path from "node:path"
 import * as Account from "../Account.ts"
 import { type Failure, usage } from "../Failure.ts"
+import * as Input from "../Input.ts"
 import * as TimeSpan from "../TimeSpan.ts"
 
 /** One IAM, ready to be built. */
@@ -52,11 +54,7 @@ const example = `write, for example:\n[calendar]\ndialect = "oidc"\nissuer = "ht
 
 /** The table in the words of a file: TOML, or JSON where the file's name says so. */
 const read = Effect.fnUntraced(function*(path: string) {
-  const fs = yield* FileSystem.FileSystem
-  const text = yield* Effect.mapError(
-    fs.readFileString(path),
-    ({ reason }) => usage(`--providers: ${path} cannot be read (${reason._tag}); ${example}`)
-  )
+  const text = yield* Effect.mapError(Input.file(path), ({ detail }) => usage(`--providers: ${detail}; ${example}`))
   const parsed = path.endsWith(".json")
     ? Result.fromOption(decodeJson(text), () => "it is no JSON")
     : Result.mapError(Toml.parse(text), ({ message }) => `it is no TOML: ${message}`)
@@ -82,13 +80,12 @@ const entryOf = Effect.fnUntraced(function*(path: string, name: string, value: u
 })
 
 const secretOf = Effect.fnUntraced(function*(place: string, file: string) {
-  const fs = yield* FileSystem.FileSystem
-  const text = yield* Effect.mapError(
-    fs.readFileString(file),
-    ({ reason }) => usage(`${place}: the secret's file ${file} cannot be read (${reason._tag})`)
+  const read = yield* Effect.mapError(
+    SecretFile.read(file),
+    ({ message }) => usage(`${place}: the secret's file cannot be read: ${message}`)
   )
-  const secret = text.trim()
-  return secret === "" || /[\r\n\0]/.test(secret)
+  const secret = Redacted.value(read)
+  return /[\r\n\0]/.test(secret)
     ? yield* usage(`${place}: ${file} has to hold the client's secret alone, on one line`)
     : Redacted.make(secret, { label: "client_secret" })
 })

@@ -9,12 +9,12 @@ import type { SessionKey } from "@effect-authn/core/session/SessionKey"
 import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import * as NodeAuth from "@effect-authn/platform-node/NodeAuth"
 import * as PrivateFile from "@effect-authn/platform-node/PrivateFile"
+import * as SecretFile from "@effect-authn/platform-node/SecretFile"
 import * as VaultApi from "@effect-authn/vault/VaultApi"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
 import * as HttpApiClient from "effect/http-api/HttpApiClient"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
@@ -42,13 +42,10 @@ const serviceToken = Effect.fnUntraced(function*({ vaultTokenFile, vaultTokenStd
   }
   if (vaultTokenStdin) return yield* Input.secret("the service token")
   if (Option.isSome(vaultTokenFile)) {
-    const fs = yield* FileSystem.FileSystem
-    const path = Path.resolve(vaultTokenFile.value)
-    const text = yield* Effect.mapError(
-      fs.readFileString(path),
-      ({ reason }) => usage(`--vault-token-file: ${path} cannot be read (${reason._tag})`)
+    return yield* Effect.mapError(
+      SecretFile.read(Path.resolve(vaultTokenFile.value)),
+      ({ message }) => usage(`--vault-token-file cannot be read: ${message}`)
     )
-    return Redacted.make(text.trim(), { label: "service_token" })
   }
   const variable = yield* EnvironmentToken.setIn("AUTHN_VAULT_TOKEN")
   return Option.isSome(variable)

@@ -29,6 +29,7 @@ import * as Https from "node:https"
 import * as Os from "node:os"
 import * as Path from "node:path"
 import { usage } from "../Failure.ts"
+import * as Input from "../Input.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
 import type * as Flags from "./Flags.ts"
@@ -39,9 +40,6 @@ type Given = Flags.Given<typeof Flags.serve>
 
 /** The server, and its address in words. */
 const listening = Effect.fnUntraced(function*({ behindTlsProxy, certificate, host, port, privateKey }: Given) {
-  const fs = yield* FileSystem.FileSystem
-  const read = (path: string) =>
-    Effect.mapError(fs.readFileString(path), ({ reason }) => usage(`${path} cannot be read (${reason._tag})`))
   if (Option.isSome(certificate) !== Option.isSome(privateKey)) {
     return yield* usage("--certificate and --private-key go together")
   }
@@ -56,7 +54,9 @@ const listening = Effect.fnUntraced(function*({ behindTlsProxy, certificate, hos
         "or --behind-tls-proxy where a proxy in front speaks https"
     )
   }
-  const pem = isSecure ? { cert: yield* read(certificate.value), key: yield* read(privateKey.value) } : undefined
+  const pem = isSecure
+    ? { cert: yield* Input.file(certificate.value), key: yield* Input.file(privateKey.value) }
+    : undefined
   const server = yield* Effect.try({
     try: () => pem === undefined ? Http.createServer() : Https.createServer(pem),
     catch: () => usage("--certificate and --private-key are not a certificate and its key, as PEM")
