@@ -27,9 +27,10 @@ import * as SessionKey from "@effect-authn/core/session/SessionKey"
 import { SessionLock, type SessionLockError } from "@effect-authn/core/storage/SessionLock"
 import { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
 import type { TokenStorageError } from "@effect-authn/core/storage/TokenStorageError"
-import type { ClientAuthentication } from "@effect-authn/iam-oidc/ClientAuthentication"
+import type { ClientAuthentication, Secret } from "@effect-authn/iam-oidc/ClientAuthentication"
 import * as OidcIam from "@effect-authn/iam-oidc/OidcIam"
 import * as OidcStrategy from "@effect-authn/iam-oidc/OidcStrategy"
+import * as TokenSource from "@effect-authn/iam-oidc/TokenSource"
 import * as Context from "effect/Context"
 import type * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
@@ -125,7 +126,7 @@ export const reasonOf = (error: unknown): Option.Option<McpAuthError> => {
  *
  * - `browser`: a page in the browser of this machine, and nothing where there is none in front of the person.
  * - `interactive`: the browser, else a device code, else a pasted address.
- * - `machine`: nobody; the client signs in for itself (RFC 6749, section 4.4).
+ * - `machine`: nobody; the client signs in for itself (RFC 6749, section 4.4), or by an assertion (RFC 7523, section 2.1).
  * - `never`: nobody, and without a session a request fails with the command to type.
  *
  * @category models
@@ -148,6 +149,10 @@ export interface Options {
   readonly clients?: ClientRegistration.Clients | undefined
   /** How somebody is asked; `browser` unless told. */
   readonly login?: Login | undefined
+  /** With the login `machine`: an assertion for an authorization server and the server behind it, read for each token. */
+  readonly assertion?: Assertion | undefined
+  /** Whether the tokens of a login are bound to a key that is made for it (RFC 9449); not unless told. */
+  readonly dpop?: boolean | undefined
   /** The scopes to ask for besides those that the server names; none unless told. */
   readonly scopes?: ReadonlyArray<string> | undefined
   /** How many times a request may sign in for more scopes before it fails with `ScopeRefused`; 2 unless told. */
@@ -155,7 +160,17 @@ export interface Options {
 }
 
 /**
- * The options of a program that signs in for itself, with the secret or the key of its client.
+ * What a program signs in with, as a JWT that the authorization server `issuer` takes for an access token for `resource`: the
+ * token of the platform that runs it, or an identity assertion (ID-JAG) of the person's own provider, by
+ * `TokenSource.identityAssertion`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Assertion = (server: { readonly issuer: string; readonly resource: string }) => Secret
+
+/**
+ * The options of a program that signs in for itself: with the secret or the key of its client, or with an `assertion`.
  *
  * **Example** (A job without a person)
  *
@@ -172,12 +187,38 @@ export interface Options {
  * })
  * ```
  *
+ * **Example** (A job that its platform signs in)
+ *
+ * ```ts
+ * import { WorkloadIdentity } from "@effect-authn/core"
+ * import { McpAuth } from "@effect-authn/mcp"
+ * import { Effect, Layer } from "effect"
+ *
+ * export const layer = Layer.unwrap(Effect.map(WorkloadIdentity.WorkloadIdentity, (platform) =>
+ *   McpAuth.layer({
+ *     url: "https://mcp.example.com/mcp",
+ *     ...McpAuth.machine({
+ *       clientId: "nightly",
+ *       assertion: ({ issuer }) => Effect.map(platform.token(issuer), ({ token }) => token)
+ *     })
+ *   })))
+ * ```
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const machine = (
-  client: ClientRegistration.PreRegistered & { readonly authentication: ClientAuthentication }
-): Pick<Options, "clients" | "login"> => ({ clients: { registered: client }, login: "machine" })
+  client:
+    & ClientRegistration.PreRegistered
+    & (
+      | { readonly authentication: ClientAuthentication }
+      | { readonly assertion: Assertion }
+    )
+): Pick<Options, "assertion" | "clients" | "login"> => ({
+  clients: { registered: client },
+  login: "machine",
+  ...("assertion" in client ? { assertion: client.assertion } : {})
+})
 
 /**
  * What is known of a session at a server.
@@ -269,6 +310,11 @@ export const make = Effect.fnUntraced(function*(
 
   const clientsOf = (server: Server.Server) => Clients.of(server, options.clients)
 
+  const sourcesOf = ({ as: { issuer }, resource }: Server.SignIn): ReadonlyArray<TokenSource.TokenSource> =>
+    options.assertion === undefined
+      ? []
+      : [TokenSource.jwtBearer({ name: "assertion", assertion: options.assertion({ issuer, resource }) })]
+
   const oidcOf = Effect.fnUntraced(function*(
     signIn: Server.SignIn,
     clients: ClientRegistration.Clients,
@@ -281,7 +327,9 @@ export const make = Effect.fnUntraced(function*(
       clientAuthentication: Clients.authentication(signIn, clients),
       scopes,
       resource: signIn.resource,
-      metadata: as
+      metadata: as,
+      dpop: options.dpop,
+      sources: sourcesOf(signIn)
     }).pipe(Effect.provideService(HttpClient.HttpClient, yield* Named.clientFor(url)), Effect.provideContext(services))
   })
 
@@ -445,7 +493,9 @@ export const make = Effect.fnUntraced(function*(
   ): Effect.fn.Return<AuthStrategy, McpAuthError> {
     const oidc = yield* Effect.provideContext(oidcOf(signIn, clientsOf(server), signIn.scopes), services)
     if (mode === "machine") {
-      return Strategy.provide(OidcStrategy.clientCredentials(), Context.pick(OidcIam.OidcIam)(oidc))
+      const [source] = sourcesOf(signIn)
+      const own = source === undefined ? OidcStrategy.clientCredentials() : OidcStrategy.from(source)
+      return Strategy.provide(own, Context.pick(OidcIam.OidcIam)(oidc))
     }
     const browser = Context.getOption(services as Context.Context<never>, Browser)
     const callbacks = Context.getOption(services as Context.Context<never>, CallbackServer)

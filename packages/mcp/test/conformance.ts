@@ -18,10 +18,7 @@ export const quick: ReadonlyArray<Run> = [
   ...runs("2026-07-28", "basic-cimd iss-wrong-issuer authorization-server-migration")
 ]
 
-/**
- * All that are about what this library does. Not among them: enterprise-managed authorization, workload identity
- * federation and DPoP.
- */
+/** All that are about what this library does. */
 export const all: ReadonlyArray<Run> = [
   ...runs(
     "2025-11-25",
@@ -36,7 +33,10 @@ export const all: ReadonlyArray<Run> = [
       "iss-supported-missing iss-wrong-issuer iss-unexpected iss-normalized metadata-issuer-mismatch pre-registration"
   ),
   ...runs("2025-03-26", "2025-03-26-oauth-metadata-backcompat 2025-03-26-oauth-endpoint-fallback"),
-  ...runs(undefined, "client-credentials-jwt client-credentials-basic")
+  ...runs(
+    undefined,
+    "client-credentials-jwt client-credentials-basic wif-jwt-bearer enterprise-managed-authorization dpop dpop-nonce"
+  )
 ]
 
 const suite = path.join(import.meta.dirname, "../node_modules/@modelcontextprotocol/conformance/dist/index.js")

@@ -1,5 +1,6 @@
 /** What the conformance suite starts: a client of MCP on this library, for the scenario that the environment names. */
 import { LoginPrompt, TokenStorage } from "@effect-authn/core"
+import { OidcIam } from "@effect-authn/iam-oidc"
 import { McpAuth } from "@effect-authn/mcp"
 import { NodeAuth, NodeCallbackServer } from "@effect-authn/platform-node"
 import { ScriptedUserAgent } from "@effect-authn/testing"
@@ -39,8 +40,38 @@ const options = async (): Promise<McpAuth.Options> => {
       })
     }
   }
+  if (scenario.includes("wif")) {
+    return {
+      url,
+      ...McpAuth.machine({ clientId: context.client_id, assertion: () => Redacted.make(String(context.valid_jwt)) })
+    }
+  }
+  if (scenario.includes("enterprise")) {
+    const idp = OidcIam.layer({ issuer: context.idp_issuer, clientId: context.idp_client_id })
+    return {
+      url,
+      ...McpAuth.machine({
+        clientId: context.client_id,
+        authentication: { method: "client_secret_basic", secret: secret! },
+        assertion: ({ issuer, resource }) =>
+          OidcIam.OidcIam.use((provider) =>
+            Effect.map(
+              provider.exchange({
+                subject: Redacted.make(String(context.idp_id_token)),
+                subjectType: "id_token",
+                requestedType: "id-jag",
+                audience: issuer,
+                resource
+              }),
+              ({ token }) => token
+            )
+          ).pipe(Effect.provide(Layer.provide(idp, NodeAuth.layerHttpClient)))
+      })
+    }
+  }
   return {
     url,
+    ...(scenario.includes("dpop") ? { dpop: true } : {}),
     clients: {
       metadataDocument: "https://conformance-test.local/client-metadata.json",
       ...(context.client_id === undefined ? {} : {
