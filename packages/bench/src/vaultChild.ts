@@ -1,5 +1,5 @@
 // A process of a fleet of vaults. It says where it listens, and for each line that it reads how many statements it has sent.
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, References } from "effect"
 import { HttpServer } from "effect/http"
 import * as Readline from "node:readline"
 import * as Fleet from "./vaultFleet.ts"
@@ -14,6 +14,6 @@ const main = Effect.gen(function*() {
   Readline.createInterface(process.stdin).on("line", () => console.log(JSON.stringify(statements)))
   process.stdin.on("end", () => process.exit(0))
   return yield* Effect.never
-}).pipe(Effect.scoped)
+}).pipe(Effect.scoped, Effect.provideService(References.LogToStderr, true))
 
 Effect.runFork(main)

@@ -379,7 +379,8 @@ const make = Effect.fnUntraced(function*<E, R, R2>(options: Options<E, R, R2>) {
  * **Gotchas**
  *
  * The program's own session cookie has to be `SameSite=Lax`: a `Strict` one is not there when the IAM sends the browser back.
- * A `Content-Security-Policy` with `form-action` has to name the IAM. An IAM that answers with a form (`response_mode=form_post`)
+ * Without `Redaction.layer` of core, which `NodeAuth.layer` brings, the server's traces and logs show the code and the state of a callback; both are
+ * spent by then. A `Content-Security-Policy` with `form-action` has to name the IAM. An IAM that answers with a form (`response_mode=form_post`)
  * is not served.
  *
  * @category layers

@@ -10,6 +10,7 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
+import * as HttpMiddleware from "effect/http/HttpMiddleware"
 import * as HttpRouter from "effect/http/HttpRouter"
 import { HttpServer } from "effect/http/HttpServer"
 import type * as HttpServerRequest from "effect/http/HttpServerRequest"
@@ -199,4 +200,7 @@ const make = Effect.gen(function*() {
 export const layer: Layer.Layer<VaultStatus, never, Vault.Vault | HttpServer> = HttpRouter.serve(
   Layer.provide(Layer.effect(VaultStatus, make), SecureRandom.layerWebCrypto),
   { disableListenLog: true, disableLogger: true }
+).pipe(
+  // an address of this page opens it
+  Layer.provide(Layer.succeed(HttpMiddleware.TracerDisabledWhen, () => true))
 )

@@ -11,7 +11,18 @@ import {
 import { ScriptedIam } from "@effect-authn/testing"
 import { Connect, Vault } from "@effect-authn/vault"
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigProvider, Context, Effect, Layer, Logger, Option, Redacted, type Scope, Stream } from "effect"
+import {
+  ConfigProvider,
+  Context,
+  Effect,
+  Layer,
+  Logger,
+  Option,
+  Redacted,
+  References,
+  type Scope,
+  Stream
+} from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { TestClock } from "effect/testing"
 
@@ -199,6 +210,36 @@ describe("connecting an account", () => {
       assert.isTrue(yield* isConnected("one", "u1"))
       assert.deepStrictEqual([...here.jar.keys()], ["user"])
     }).pipe(quiet))
+
+  it.effect("no log has a code, a state, the cookie or the token of a form", () =>
+    Effect.gen(function*() {
+      const logs: Array<string> = []
+      const logger = Logger.make((options) => {
+        logs.push(String(Logger.formatLogFmt.log(options)), String(Logger.formatJson.log(options)))
+      })
+      const secrets: Array<string> = []
+      yield* Effect.gen(function*() {
+        const { csrf, open } = yield* world
+        secrets.push(yield* csrf("u1"))
+        for (const answer of ["code=the-code-of-ada", "error=access_denied", "code=nobody-of-this-name"]) {
+          const here = open("u1")
+          const path = new URL(yield* here.begin("one"), origin)
+          secrets.push(
+            path.searchParams.get("state")!,
+            ...[...here.jar].filter(([name]) => name !== "user").map(([, value]) => value)
+          )
+          yield* here.get(`/connect/one/callback?state=${path.searchParams.get("state")}&${answer}`)
+          yield* here.get(path.pathname + path.search)
+        }
+        const here = open("u1")
+        yield* Effect.flatMap(here.begin("one"), (path) => here.get(path))
+        yield* here.post("/connect/one/disconnect")
+      }).pipe(Effect.provide([Logger.layer([logger]), Layer.succeed(References.MinimumLogLevel, "All")]))
+      assert.isAbove(logs.filter((line) => line.includes("an account was")).length, 3)
+      for (const secret of [...secrets, "the-code-of-ada", "nobody-of-this-name"]) {
+        assert.isFalse(logs.some((line) => line.includes(secret)), secret)
+      }
+    }))
 
   it.effect("a script gets the address", () =>
     Effect.gen(function*() {

@@ -3,7 +3,7 @@ import { ScriptedIam } from "@effect-authn/testing"
 import { RestPolicy, Vault, VaultStatus } from "@effect-authn/vault"
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, it } from "@effect/vitest"
-import { Context, DateTime, Effect, Layer, Logger, Redacted } from "effect"
+import { Context, DateTime, Effect, Layer, Logger, Redacted, References, Tracer } from "effect"
 import { createServer, request } from "node:http"
 
 const issuer = "https://one.example/<b>"
@@ -113,6 +113,40 @@ it.live("the status page opens with a link, once, and shows what there is withou
       200
     )
   }).pipe(Effect.scoped, Effect.provide(Logger.layer([]))))
+
+it.live("no trace and no log has a link of the page, or the cookie of a visit", () =>
+  Effect.gen(function*() {
+    const seen: Array<string> = []
+    const tracer = Tracer.make({
+      span: (options) => {
+        const span = new Tracer.NativeSpan(options)
+        seen.push(span.name)
+        const attribute = span.attribute.bind(span)
+        span.attribute = (key, value) => {
+          seen.push(String(value))
+          attribute(key, value)
+        }
+        return span
+      }
+    })
+    const logger = Logger.make(({ message }) => seen.push(String(message)))
+    yield* Effect.gen(function*() {
+      const { get, open } = yield* world()
+      yield* Effect.withSpan(Effect.void, "of this test")
+      const { cookie, path } = yield* open
+      assert.strictEqual((yield* get("/", { cookie })).status, 200)
+      const secrets = [path.split("/").at(-1)!, cookie.split("=")[1]!]
+      for (const secret of secrets) assert.isFalse(seen.some((text) => text.includes(secret)))
+    }).pipe(
+      Effect.scoped,
+      Effect.provide([
+        Logger.layer([logger]),
+        Layer.succeed(Tracer.Tracer, tracer),
+        Layer.succeed(References.MinimumLogLevel, "All")
+      ])
+    )
+    assert.include(seen, "of this test")
+  }))
 
 it.live("the status page is not served to the network", () =>
   Effect.gen(function*() {
