@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import * as ChildProcess from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { atTerminal, data, type Home, login, simulated, stored } from "./authn.ts"
+import { atTerminal, data, type Home, home, login, simulated, stored, storedToken } from "./authn.ts"
 
 const named = (directory: string, pattern: RegExp) =>
   path.join(directory, fs.readdirSync(directory).find((name) => pattern.test(name))!)
@@ -222,3 +222,26 @@ describe("what is left behind", () => {
         assert.include(left[0], "-two-")
       })))
 })
+
+it.live("a logout while the IAM is away tries again, says so, cleans up, and tells what works on and where it ends", () =>
+  Effect.gen(function*() {
+    const there = yield* home
+    let issuer = ""
+    let token = ""
+    yield* simulated({}, (simulator) =>
+      Effect.gen(function*() {
+        issuer = simulator.issuer
+        yield* login(there, issuer, "datalayer")
+        token = storedToken(there)
+      }))
+    const ended = yield* there.spawn(["logout"])
+    assert.strictEqual(ended.code, 0, ended.stderr)
+    assert.include(ended.stderr, "authn: still at it")
+    assert.include(ended.stderr, "is signed out here: the IAM could not be told")
+    assert.match(ended.stderr, /works on at the IAM until/)
+    assert.include(ended.stderr, `do that in your account at ${issuer}`)
+    assert.notInclude(ended.stderr, "try again later")
+    const left = fs.readdirSync(data(there), { recursive: true, encoding: "utf8" }).map((name) => data(there, name))
+      .filter((name) => fs.statSync(name).isFile())
+    for (const file of left) assert.notInclude(fs.readFileSync(file, "latin1"), token, file)
+  }).pipe(Effect.scoped))

@@ -51,6 +51,13 @@ const end = Effect.fnUntraced(function*(account: Account.Account, { local, revok
     return `was not signed in${along}`
   }
   const isCopy = session.value.strategy === "import"
+  yield* Effect.forkScoped(Effect.delay(
+    Output.say(
+      `authn: still at it: ${account.issuer} does not answer and is asked again, or another program has the session ` +
+        "(authn logout --local does not tell the IAM)"
+    ),
+    "2 seconds"
+  ))
   const revocation = local || (isCopy && !revoke) ? undefined : yield* auth.logout
   if (revocation === undefined) yield* auth.clearStoredToken
   return (revocation === undefined

@@ -49,7 +49,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a late time limit fails at once",
     rule: 20,
-    file: "iam/IamHttp.ts",
+    file: "internal/inTime.ts",
     text: "isFrozen() ? Effect.sleep(Duration.millis(readingMillis)) : Effect.void",
     replacement: "Effect.void",
     falls: "a program that was stopped"
