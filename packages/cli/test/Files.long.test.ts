@@ -38,6 +38,28 @@ describe.skipIf(process.platform === "win32")("files of the command", () => {
         assert.isFalse(fs.existsSync(target))
       })))
 
+  it.live("a data directory that is a link, below directories of a group, is as good as any", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        const target = path.join(home.directory, "elsewhere")
+        fs.mkdirSync(target, { mode: 0o700 })
+        fs.mkdirSync(path.dirname(data(home)), { recursive: true })
+        fs.chmodSync(path.dirname(data(home)), 0o775)
+        fs.symlinkSync(target, data(home))
+        const by = ["sh", "-c", "umask 002; exec \"$@\"", "sh"]
+        const signedIn = yield* login(
+          { ...home, run: (args, options) => home.spawn(args, { ...options, by }) },
+          simulator.issuer,
+          "datalayer"
+        )
+        assert.strictEqual(signedIn.code, 0, signedIn.stderr)
+        assert.strictEqual((yield* home.spawn(["token"], { by })).stdout.trim(), storedToken(home))
+        const doctor = yield* home.spawn(["doctor", "--json"], { by })
+        assert.include(doctor.stdout, "only you can read what is there")
+        assert.strictEqual((yield* home.spawn(["logout"], { by })).code, 0)
+        assert.isTrue(fs.lstatSync(data(home)).isSymbolicLink())
+      })))
+
   for (
     const [what, says, spoil] of [
       [
