@@ -16,7 +16,7 @@ export interface Place {
 }
 
 const key = ConfigProvider.layer(
-  ConfigProvider.fromEnv({ env: { EFFECT_AUTHN_KEY: Buffer.alloc(32, 7).toString("base64") } })
+  ConfigProvider.fromEnv({ env: { AUTHN_KEY: Buffer.alloc(32, 7).toString("base64") } })
 )
 
 export const storage = ({ kind, place }: Place): Storage => {

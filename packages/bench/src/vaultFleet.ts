@@ -41,7 +41,7 @@ export const keyOf = (issuer: string, family: number) =>
   SessionKey.SessionKey.make({ issuer, clientId, account: `account-${family}` })
 
 const keys = EncryptionKeys.layerEnvironment().pipe(
-  Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { EFFECT_AUTHN_KEY: "A".repeat(43) } })))
+  Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { AUTHN_KEY: "A".repeat(43) } })))
 )
 
 export interface Statements {

@@ -46,7 +46,10 @@ const muchLater = Duration.minutes(10)
 
 /** What a process has claimed of one IAM's sessions and not begun. */
 interface Lane {
-  readonly waiting: Array<SessionKey>
+  /** In the order of their expiry, each with the time at which its claim is over, in epoch milliseconds. */
+  readonly waiting: Array<{ readonly key: SessionKey; readonly until: number }>
+  /** How far apart they begin, in milliseconds. */
+  apart: number
   fiber: Fiber.Fiber<void> | undefined
 }
 
@@ -92,12 +95,23 @@ const make = Effect.fnUntraced(function*(options: Options | undefined, trickle: 
       })
     )
 
+  const done = (): void => {
+    inHand -= 1
+    if (inHand === 0) isIdle.openUnsafe()
+  }
+
   const run = (lane: Lane): Effect.Effect<void> =>
     Effect.gen(function*() {
       for (;;) {
+        const now = yield* Clock.currentTimeMillis
+        // one whose claim is over belongs to whoever claims it next
+        while ((lane.waiting[0]?.until ?? Number.POSITIVE_INFINITY) <= now) {
+          lane.waiting.shift()
+          done()
+        }
         const [first] = lane.waiting
         if (first === undefined) break
-        const drawing = rates.draw(first.issuer, lane.waiting.length)
+        const drawing = rates.draw(first.key.issuer, lane.waiting.length)
         const { again, apart, count } = drawing === undefined
           ? { count: 1, apart: pace, again: pace }
           : yield* Effect.catch(drawing, (error) =>
@@ -105,8 +119,9 @@ const make = Effect.fnUntraced(function*(options: Options | undefined, trickle: 
               Effect.logWarning(`the sweep waits for the store of its rates: ${error.message}`),
               { count: 0, apart: pace, again: Duration.seconds(1) }
             ))
+        lane.apart = Duration.toMillis(apart)
         if (count === 0) yield* Effect.sleep(again)
-        for (const key of lane.waiting.splice(0, count)) {
+        for (const { key } of lane.waiting.splice(0, count)) {
           yield* permits.take(1)
           begun += 1
           hasBegun.openUnsafe()
@@ -114,8 +129,7 @@ const make = Effect.fnUntraced(function*(options: Options | undefined, trickle: 
             Effect.ensuring(
               renew(key),
               Effect.suspend(() => {
-                inHand -= 1
-                if (inHand === 0) isIdle.openUnsafe()
+                done()
                 return permits.release(1)
               })
             ),
@@ -135,8 +149,11 @@ const make = Effect.fnUntraced(function*(options: Options | undefined, trickle: 
   /** Claims up to `limit`, leaves out whom it has enough of, or cannot ask, and begins to renew them. */
   const claim = Effect.fnUntraced(function*(limit: number): Effect.fn.Return<number, TokenStorageError> {
     const issuers = yield* vault.issuers
-    const full = Array.from(lanes.values()).flatMap(({ waiting }) =>
-      waiting.length > batch - limit ? waiting.slice(0, 1) : []
+    // of those that begin far apart it takes no more than it begins within half of a claim
+    const full = Array.from(lanes.values()).flatMap(({ apart, waiting }) =>
+      waiting.length > batch - limit || waiting.length * apart > Duration.toMillis(lease) / 2
+        ? waiting.slice(0, 1).map(({ key }) => key)
+        : []
     )
     const silent = issuers.filter(({ state }) => state !== "answers")
     // One that comes back is tried with one session.
@@ -149,10 +166,11 @@ const make = Effect.fnUntraced(function*(options: Options | undefined, trickle: 
         ? []
         : yield* due.claim({ limit: 1, lease, except: issuers.filter((one) => one !== tried[0]) }))
     ]
+    const until = (yield* Clock.currentTimeMillis) + Duration.toMillis(lease)
     for (const key of claimed) {
-      const lane = lanes.get(nameOf(key)) ?? { waiting: [], fiber: undefined }
+      const lane = lanes.get(nameOf(key)) ?? { waiting: [], apart: 0, fiber: undefined }
       lanes.set(nameOf(key), lane)
-      lane.waiting.push(key)
+      lane.waiting.push({ key, until })
     }
     inHand += claimed.length
     if (inHand > 0) isIdle.closeUnsafe()

@@ -38,7 +38,7 @@ const sessionOf = (account: string) =>
 const keysFrom = (...letters: ReadonlyArray<string>) =>
   EncryptionKeys.layerEnvironment().pipe(
     Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({
-      env: { EFFECT_AUTHN_KEY: letters.map((letter) => letter.repeat(43)).join(",") }
+      env: { AUTHN_KEY: letters.map((letter) => letter.repeat(43)).join(",") }
     })))
   )
 

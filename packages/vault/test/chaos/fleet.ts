@@ -36,7 +36,7 @@ export const keyOf = ({ issuer }: Orders, family: string) =>
   SessionKey.SessionKey.make({ issuer, clientId: "chaos", account: family })
 
 const keys = EncryptionKeys.layerEnvironment().pipe(
-  Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { EFFECT_AUTHN_KEY: "A".repeat(43) } })))
+  Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { AUTHN_KEY: "A".repeat(43) } })))
 )
 
 export const storage = ({ database, grace, lease, renewIdle }: Orders) =>
