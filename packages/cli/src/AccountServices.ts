@@ -26,6 +26,7 @@ import * as Struct from "effect/Struct"
 import type * as Account from "./Account.ts"
 import * as EnvironmentToken from "./EnvironmentToken.ts"
 import { type Failure, usage } from "./Failure.ts"
+import * as Output from "./Output.ts"
 import * as Settings from "./Settings.ts"
 
 /**
@@ -39,6 +40,8 @@ export interface Target {
   readonly scopes?: ReadonlyArray<string> | undefined
   readonly callback?: Account.Callback | undefined
   readonly provider?: Account.Provider | undefined
+  /** Under which name the IAM takes tokens of the platform that runs this program. */
+  readonly workloadAudience?: string | undefined
 }
 
 /**
@@ -65,7 +68,7 @@ export const storage = (
   })
 
 const iam = (
-  { client, dialect, issuer, provider, scopes }: Target,
+  { client, dialect, issuer, provider, scopes, workloadAudience }: Target,
   secret: Option.Option<Redacted.Redacted>
 ): Effect.Effect<Iam, Failure> => {
   switch (dialect) {
@@ -89,6 +92,7 @@ const iam = (
           issuer,
           clientId: client,
           scopes,
+          workload: workloadAudience === undefined ? undefined : { audience: workloadAudience },
           clientAuthentication: Option.isNone(secret) || clientAuth === "none"
             ? { method: "none" }
             : { method: clientAuth, secret: secret.value }
@@ -228,7 +232,16 @@ export const openAccount = Effect.fnUntraced(function*(settings: Settings.Settin
     return yield* open(Struct.assign(account.value, { provider }), storage(account.value.place))
   }
   if (dialect === undefined || values.issuer === undefined) return yield* Settings.notSignedIn(name)
-  return yield* open(targetOf(settings, dialect, values.issuer.value), storage("memory"))
+  const services = yield* open(targetOf(settings, dialect, values.issuer.value), storage("memory"))
+  if (dialect === "oidc" && values.workload_audience !== undefined) yield* asMachine(services)
+  return services
+})
+
+/** Nobody has signed in here: the platform that runs this program says who it is. What it makes is not stored. */
+const asMachine = Effect.fnUntraced(function*(services: Services) {
+  const auth = Context.get(services, AuthManager.AuthManager)
+  const { strategy } = yield* auth.login(undefined, { store: false })
+  yield* Output.say(`signed in to ${auth.key.issuer} as a machine (${strategy})`)
 })
 
 /**
@@ -241,6 +254,7 @@ export const targetOf = (settings: Settings.Settings, dialect: Account.Dialect, 
   client: settings.values.client_id?.value,
   scopes: settings.values.scope?.value.split(/\s+/).filter(Boolean),
   callback: settings.callback,
+  workloadAudience: settings.values.workload_audience?.value,
   ...(dialect === "oidc" ? { provider: settings.provider } : {})
 })
 

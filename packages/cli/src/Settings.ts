@@ -55,6 +55,7 @@ export const names = [
   "callback_port",
   "callback_host",
   "callback_path",
+  "workload_audience",
   "storage"
 ] as const
 

@@ -1,8 +1,12 @@
 /**
  * `authn explain` and `authn config`: what is used, and why.
  */
+import { WorkloadIdentity } from "@effect-authn/core/login/WorkloadIdentity"
 import * as SecureUrl from "@effect-authn/core/SecureUrl"
+import * as NodeAuth from "@effect-authn/platform-node/NodeAuth"
+import * as NodeWorkloadIdentity from "@effect-authn/platform-node/NodeWorkloadIdentity"
 import * as Command from "effect/cli/Command"
+import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
@@ -92,8 +96,32 @@ const storedStep = Effect.fnUntraced(function*(settings: Settings.Settings, isTa
   return step
 }, Effect.scoped)
 
+/** The platform that runs this program, where an audience is set for it. It is asked, and what it gives goes nowhere. */
+const workloadSteps = Effect.fnUntraced(function*(settings: Settings.Settings, isTaken: boolean) {
+  const audience = settings.values.workload_audience
+  if (audience === undefined) return []
+  const source = "workload identity"
+  const skipped = (reason: string): Step => ({ source, verdict: "skipped", reason })
+  if (isTaken) return [skipped("not looked at, since another source goes first")]
+  if (Option.isSome(settings.account)) return [skipped("not looked at, since there is a login")]
+  const platform = Context.get(
+    yield* Layer.build(Layer.provide(NodeWorkloadIdentity.layer(), NodeAuth.layerHttpClient)),
+    WorkloadIdentity
+  )
+  const asked = yield* Effect.result(platform.token(audience.value))
+  if (Result.isSuccess(asked)) {
+    const step: Step = { source, verdict: "used", reason: `${asked.success.source}, for ${audience.value}` }
+    return [step]
+  }
+  const { message, reason } = asked.failure
+  const step: Step = reason._tag === "WorkloadAbsent"
+    ? skipped(Output.plain(reason.detail))
+    : { source, verdict: "refused", reason: Output.plain(message), exitCode: 1 }
+  return [step]
+}, Effect.scoped)
+
 /**
- * Tells which source of a token is used, and why not the others. It sends nothing.
+ * Tells which source of a token is used, and why not the others. It sends nothing to an IAM.
  */
 export const explain = Command.make("explain", {}, () =>
   Effect.gen(function*() {
@@ -101,7 +129,12 @@ export const explain = Command.make("explain", {}, () =>
     const variables = yield* environmentSteps(settings)
     const refused = variables.find(({ verdict }) => verdict === "refused")
     const isTaken = refused !== undefined || variables.some(({ verdict }) => verdict === "used")
-    const steps = [...variables, yield* storedStep(settings, isTaken)]
+    const stored = yield* storedStep(settings, isTaken)
+    const steps = [
+      ...variables,
+      stored,
+      ...(yield* workloadSteps(settings, isTaken || stored.verdict === "used"))
+    ]
     const used = steps.find(({ verdict }) => verdict === "used")
     if (yield* Settings.JsonFlag) {
       return yield* Output.json({
