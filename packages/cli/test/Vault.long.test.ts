@@ -168,6 +168,17 @@ describe("authn vault", () => {
         assert.include(error.message, "put the key back")
       })))
 
+  it.live("makes no first service token that it cannot write down", () =>
+    Effect.gen(function*() {
+      const there = yield* home
+      const args = ["--providers", table(there, "http://127.0.0.1:9")]
+      const inTheWay = path.join(there.directory, "providers.toml", "token")
+      assert.include((yield* Effect.flip(start(there, [...args, "--token-file", inTheWay]))).message, "ENOTDIR")
+      const told = path.join(there.directory, "told")
+      const vault = yield* start(there, [...args, "--token-file", told])
+      assert.strictEqual((yield* send(vault.url, "GET", "/sessions", fs.readFileSync(told, "utf8").trim())).status, 200)
+    }).pipe(Effect.scoped))
+
   it.live("shows the first service token to a terminal, and writes it nowhere", () =>
     Effect.gen(function*() {
       const there = yield* home

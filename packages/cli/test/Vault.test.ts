@@ -92,6 +92,9 @@ describe("what authn vault refuses before it serves", () => {
       const written = yield* create("two", "--right", "token", "--right", "sessions:read", "--out", out)
       assert.strictEqual(written.stdout, "")
       assert.strictEqual(fs.statSync(out).mode & 0o777, 0o600)
+      const nowhere = yield* create("three", "--out", path.join(out, "token"))
+      assert.strictEqual(nowhere.code, 1)
+      assert.include(nowhere.stderr, "ENOTDIR")
       const listed = yield* there.run(["vault", "token", "list", "--json", store])
       assert.deepStrictEqual(
         JSON.parse(listed.stdout).map(({ name, rights }: { name: string; rights: unknown }) => [name, rights]),

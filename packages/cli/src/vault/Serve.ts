@@ -109,7 +109,11 @@ const firstToken = Effect.fnUntraced(function*(told: Option.Option<string>) {
     return undefined
   }
   const path = Option.isSome(told) ? Path.resolve(told.value) : Path.join(yield* Store.directory, "service-token")
-  yield* Store.writePrivate(path, `${Redacted.value(made.value)}\n`)
+  // A token that nobody was told is no token.
+  yield* Effect.tapError(
+    Store.writePrivate(path, `${Redacted.value(made.value)}\n`),
+    () => Effect.ignore(tokens.revoke("first"))
+  )
   yield* Output.say(`The first service token is in ${path}, which only you may read.`)
   return path
 })

@@ -49,7 +49,11 @@ export const create = (given: Flags.Given<typeof Flags.create> & { readonly name
     )
     if (Option.isSome(given.out)) {
       const path = Path.resolve(given.out.value)
-      yield* Store.writePrivate(path, `${Redacted.value(token)}\n`)
+      // A token that nobody was told is no token.
+      yield* Effect.tapError(
+        Store.writePrivate(path, `${Redacted.value(token)}\n`),
+        () => Effect.ignore(tokens.revoke(given.name))
+      )
       return yield* Output.say(`The service token "${given.name}" is in ${path}, which only you may read.`)
     }
     yield* (yield* Settings.JsonFlag)
