@@ -7,6 +7,7 @@ import { DeviceLogin } from "@effect-authn/core/iam/DeviceLogin"
 import { IamError } from "@effect-authn/core/iam/IamError"
 import * as AuthStrategy from "@effect-authn/core/login/AuthStrategy"
 import * as InteractiveStrategy from "@effect-authn/core/login/InteractiveStrategy"
+import * as LoginPrompt from "@effect-authn/core/login/LoginPrompt"
 import * as SecureUrl from "@effect-authn/core/SecureUrl"
 import * as Session from "@effect-authn/core/session/Session"
 import * as User from "@effect-authn/core/session/User"
@@ -308,6 +309,18 @@ const wayOf = Effect.fnUntraced(function*(
   )
 })
 
+/** What a login with a person needs of this machine; what is said to the person is said as everything else. */
+const desk = Effect.fnUntraced(function*(callback: Account.Callback) {
+  const stdio = yield* Effect.context<Stdio.Stdio>()
+  const built = yield* Layer.build(NodeLogin.layer(callback))
+  const { ask, obstacle } = Context.get(built, LoginPrompt.LoginPrompt)
+  return Context.add(built, LoginPrompt.LoginPrompt, {
+    ask,
+    obstacle,
+    show: (notice) => Effect.provideContext(Output.say(LoginPrompt.text(notice)), stdio)
+  })
+})
+
 /** Where a pasted address ends: nothing listens there, but the IAM has to know it. */
 const pastedAt = (
   { host = "127.0.0.1", path = "/callback", ports: [port = 49_321] = [] }: Account.Callback
@@ -340,7 +353,7 @@ const strategyOf = Effect.fnUntraced(function*(
       const login = Context.getOption(services, BrowserLogin)
       if (Option.isNone(login)) return yield* Failure.usage("this IAM has no browser login")
       const context = Context.merge(
-        yield* Layer.build(NodeLogin.layer(callback)),
+        yield* desk(callback),
         Context.make(BrowserLogin, login.value)
       ).pipe(
         // Where no browser can open, a device code may do.
@@ -361,7 +374,7 @@ const strategyOf = Effect.fnUntraced(function*(
       if (Option.isNone(login)) return yield* Failure.usage("this IAM has no login with a code")
       return AuthStrategy.provide(
         InteractiveStrategy.device(),
-        Context.merge(yield* Layer.build(NodeLogin.layer(callback)), Context.make(DeviceLogin, login.value))
+        Context.merge(yield* desk(callback), Context.make(DeviceLogin, login.value))
       )
     }
     case "client credentials": {

@@ -116,7 +116,7 @@ export const text = (notice: Notice): string =>
       })
       return `To sign in, open this address on any device:\n\n  ${plain(verificationUri)}\n\n` +
         `and enter the code:\n\n  ${plain(userCode)}\n${direct}\nThe code is good until ${
-          DateTime.formatLocal(expiresAt, { timeStyle: "medium" })
+          DateTime.formatIso(expiresAt).replace(/\.\d+/, "")
         }.`
     },
     PasteCallback: ({ url }) =>
