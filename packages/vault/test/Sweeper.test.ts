@@ -157,7 +157,7 @@ describe("a sweeper", () => {
         for (const account of people(10)) yield* put(1, account)
         yield* TestClock.adjust("7 hours")
         const busy = new IamError.Unavailable({ sent: "no", detail: "429", retryAfter: Duration.minutes(2) })
-        yield* scripts[0]!.failNext("renew", { reason: busy, times: 20 })
+        yield* scripts[0]!.failNext("renew", { reason: busy, times: 12 })
         yield* sweeping({ concurrency: 4 })
         yield* TestClock.adjust("20 seconds")
         assert.strictEqual(yield* scripts[1]!.count("renew"), 10)
@@ -172,7 +172,7 @@ describe("a sweeper", () => {
         // then it is tried with one session at a time until it answers
         yield* TestClock.adjust("20 seconds")
         assert.strictEqual(yield* scripts[0]!.count("renew"), asked + 1)
-        yield* TestClock.adjust("60 minutes")
+        yield* TestClock.adjust("15 minutes")
         assert.strictEqual((yield* vault.health).due, 0)
         assert.strictEqual((yield* vault.issuers)[0]?.state, "answers")
         assert.isAtMost(yield* scripts[0]!.count("renew"), 100 + 20)
@@ -183,7 +183,7 @@ describe("a sweeper", () => {
     world(({ put, scripts, sweeping }) =>
       Effect.gen(function*() {
         yield* put(0, "ada")
-        yield* sweeping({ rest: "10 seconds" })
+        yield* sweeping({ rest: "30 seconds" })
         yield* TestClock.adjust("359 minutes")
         assert.strictEqual(yield* scripts[0]!.count("renew"), 0)
         yield* TestClock.adjust("2 minutes")
@@ -196,7 +196,7 @@ describe("a sweeper", () => {
     world(({ put, scripts, sweeping, vault }) =>
       Effect.gen(function*() {
         yield* put(0, "ada")
-        yield* sweeping({ rest: "10 seconds" })
+        yield* sweeping({ rest: "30 seconds" })
         yield* TestClock.adjust("130 minutes")
         assert.isAtLeast(yield* scripts[0]!.count("renew"), 2)
         yield* vault.token(keyOf(0, "ada"))
@@ -261,7 +261,7 @@ describe("events", () => {
         yield* put(0, "bob")
         yield* TestClock.adjust("5 hours")
         yield* scripts[0]!.failNext("renew", { reason: new IamError.GrantDead({ detail: "consent was withdrawn" }) })
-        yield* sweeping({ concurrency: 1, rest: "1 minute" })
+        yield* sweeping({ concurrency: 1, rest: "5 minutes" })
         yield* TestClock.adjust("90 minutes")
         yield* Effect.ignore(vault.token(keyOf(0, "ada")))
         yield* TestClock.adjust("2 days")
