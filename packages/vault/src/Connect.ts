@@ -9,6 +9,7 @@ import { SessionKey } from "@effect-authn/core/session/SessionKey"
 import type { EncryptionKeys } from "@effect-authn/core/storage/EncryptionKeys"
 import { PendingLogins } from "@effect-authn/core/storage/PendingLogins"
 import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
+import * as ByteSize from "effect/ByteSize"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Digest from "effect/crypto/Digest"
@@ -16,6 +17,7 @@ import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
+import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
@@ -65,6 +67,9 @@ export class Connect extends Context.Service<Connect, {
 // How long somebody may take at the pages of an IAM.
 const patience = Duration.minutes(10)
 const csrfLife = Duration.days(1)
+
+// A form of ours has a path and a token.
+const mostBytes = ByteSize.kibibytes(16)
 
 // A browser that begins more logins at once than these loses the cookies of the others.
 const mostCookies = 12
@@ -149,7 +154,8 @@ const make = Effect.fnUntraced(function*<E, R, R2>(options: Options<E, R, R2>) {
     providers.set(name, { iam: Context.get(built, IamClient), login: Context.get(built, BrowserLogin) })
   }
 
-  const userOf = (request: HttpServerRequest.HttpServerRequest) => Effect.provideContext(options.user(request), context)
+  const userOf = (request: HttpServerRequest.HttpServerRequest) =>
+    Effect.map(Effect.provideContext(options.user(request), context), Option.filter((user) => user !== ""))
   const hashed = (text: string) => digest.digestHex(Digest.sha256, new TextEncoder().encode(text))
   const keyOf = ({ clientId, issuer }: IamClient["Service"], account: string) =>
     SessionKey.make({ issuer, clientId, account })
@@ -204,7 +210,7 @@ const make = Effect.fnUntraced(function*<E, R, R2>(options: Options<E, R, R2>) {
     if (Option.isNone(account)) return yield* Effect.fail(unknownUser)
     const form = request.headers["content-type"]?.startsWith("application/x-www-form-urlencoded") === true
       ? yield* Effect.mapError(
-        request.urlParamsBody,
+        Effect.provideService(request.urlParamsBody, HttpIncomingMessage.MaxBodySize, mostBytes),
         () => page(400, "The form could not be read", "Go back, and try again.")
       )
       : UrlParams.empty

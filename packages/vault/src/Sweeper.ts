@@ -139,9 +139,20 @@ const make = Effect.fnUntraced(function*(options: Options | undefined, trickle: 
           if (Duration.toMillis(apart) > 0) yield* Effect.sleep(apart)
         }
       }
-    }).pipe(Effect.ensuring(Effect.sync(() => {
-      lane.fiber = undefined
-    })))
+    }).pipe(
+      // a defect of the program's own rate holds up no other IAM, and its sessions come back
+      Effect.catchDefect((defect) =>
+        Effect.andThen(
+          Effect.logError("a sweep ended", defect),
+          Effect.sync(() => {
+            for (let left = lane.waiting.splice(0).length; left > 0; left--) done()
+          })
+        )
+      ),
+      Effect.ensuring(Effect.sync(() => {
+        lane.fiber = undefined
+      }))
+    )
 
   const nameOf = (of: { readonly issuer: string; readonly clientId: string }) =>
     JSON.stringify([of.issuer, of.clientId])

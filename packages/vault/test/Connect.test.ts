@@ -253,6 +253,9 @@ describe("connecting an account", () => {
     Effect.gen(function*() {
       const { open } = yield* world
       assert.strictEqual((yield* open().post("/connect/one")).status, 401)
+      assert.strictEqual((yield* open("").post("/connect/one")).status, 401)
+      const large = yield* open("u1").post("/connect/one", { returnTo: "/", more: "a".repeat(100_000) })
+      assert.strictEqual(large.status, 400)
       assert.strictEqual((yield* open("u1").post("/connect/three")).status, 404)
       assert.strictEqual((yield* open("u1").get("/connect/three/callback?state=x")).status, 404)
       assert.strictEqual((yield* open("u1").get("/connect/one/callback")).status, 400)
