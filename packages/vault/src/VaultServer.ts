@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as BearerAuth from "@effect-authn/core/BearerAuth"
+import { Unsupported } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
 import * as Selection from "@effect-authn/core/session/Selection"
@@ -138,6 +139,12 @@ const make = <R>(options: Options<R>) =>
       const caller = yield* authorized("token", key)
       const { isReplacement, tokens } = yield* Answers.answered(Effect.gen(function*() {
         const bearer = yield* vault.bearer(key, selection)
+        if (bearer.proofKey !== undefined) {
+          const detail =
+            "the tokens of this session are bound to a key that stays here (DPoP), and are worth nothing " +
+            "without it: sign in to a client whose tokens are not bound"
+          return yield* IamHttp.error({ issuer: key.issuer, method: "token" }, new Unsupported({ detail }))
+        }
         const held = asked.refused === undefined
           ? undefined
           : yield* Effect.provideService(Api.digestOf(bearer.tokens.accessToken), Digest.Digest, digest)

@@ -1,4 +1,4 @@
-import { IamError, JwtCodec, SessionKey, TokenSet } from "@effect-authn/core"
+import { IamError, JwtCodec, Session, SessionKey, TokenSet } from "@effect-authn/core"
 import { VaultApi, type VaultServer } from "@effect-authn/vault"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Option, Redacted } from "effect"
@@ -33,6 +33,19 @@ describe("POST /token", () => {
         })
         assert.strictEqual((yield* send("POST", "/token", { token: all, body: asked("ada") })).status, 200)
       }
+    }))
+
+  it.live("does not hand out a token that is bound to a key, which would be worth nothing", () =>
+    Effect.gen(function*() {
+      const { all, issued, send, vault } = yield* world()
+      const key = SessionKey.SessionKey.make({ issuer, clientId, account: "ada" })
+      const jwk = { kty: "EC", crv: "P-256", x: "x", y: "y", d: "canary" }
+      const proofKey = Session.ProofKey.cases.Enclosed.make({ jwk: Redacted.make(jwk) })
+      yield* vault.put(key, { ...yield* issued, proofKey })
+      const answer = yield* send("POST", "/token", { token: all, body: asked("ada") })
+      assert.isAtLeast(answer.status, 400)
+      assert.include(answer.json()["error_description"], "bound to a key")
+      assert.notInclude(JSON.stringify(answer.json()), "canary")
     }))
 
   it.live("renews once in the place of a token that an API refused, and not for one that is gone already", () =>
