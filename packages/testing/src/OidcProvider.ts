@@ -84,6 +84,14 @@ export class OidcProvider extends Context.Service<OidcProvider, {
   /** Authenticates with `private_key_jwt` (ES256, RFC 7523), and gets tokens of its own only. */
   readonly keyClient: { readonly id: string; readonly key: Redacted.Redacted<Jose.JWK> }
   /**
+   * Another issuer, `https://platform.test`, whose assertions the provider takes from `publicClient`: as a grant (RFC 7523),
+   * and as the subject of an exchange (RFC 8693). An assertion is for the provider's issuer unless the claims say otherwise.
+   */
+  readonly platform: {
+    readonly issuer: string
+    readonly sign: (claims: { readonly [name: string]: Schema.Json }) => Effect.Effect<Redacted.Redacted>
+  }
+  /**
    * What stands in front of it, with the routes `discovery`, `authorization`, `token`, `device`, `jwks`, `userinfo`,
    * `revocation`, `introspection`, `end-session` and `page`.
    */
@@ -118,7 +126,7 @@ export const layerAt = (
     OidcProvider,
     Effect.gen(function*() {
       // The module is there only for those who use it.
-      const { default: Provider } = yield* Effect.tryPromise({
+      const { default: Provider, errors: errorsOf } = yield* Effect.tryPromise({
         try: () => import("oidc-provider"),
         catch: (cause) =>
           new Cause.IllegalArgumentError(
@@ -162,7 +170,7 @@ export const layerAt = (
             client_id: "cli",
             application_type: "native",
             token_endpoint_auth_method: "none",
-            grant_types: ["authorization_code", "refresh_token", deviceGrant],
+            grant_types: ["authorization_code", "refresh_token", deviceGrant, jwtBearerGrant, exchangeGrant],
             response_types: ["code"],
             redirect_uris: ["http://127.0.0.1/callback", "http://[::1]/callback"],
             post_logout_redirect_uris: ["http://127.0.0.1/bye"],
@@ -251,6 +259,32 @@ export const layerAt = (
         }
       })
       provider.on("server_error", (_context, error) => errors.push(error))
+      const foreign = yield* Effect.promise(() => Jose.generateKeyPair("ES256"))
+      const grants = { [jwtBearerGrant]: "assertion", [exchangeGrant]: "subject_token" }
+      for (const [name, parameter] of Object.entries(grants)) {
+        provider.registerGrantType(
+          name,
+          (context) => {
+            const { oidc } = context
+            const assertion = oidc.params?.[parameter]
+            const token = new provider.ClientCredentials({ client: oidc.client, scope: undefined })
+            return Jose.jwtVerify(typeof assertion === "string" ? assertion : "", foreign.publicKey, {
+              issuer: platformIssuer,
+              audience: proxy.address
+            }).catch(() => Promise.reject(new errorsOf.InvalidGrant("the assertion is not valid"))).then(() =>
+              token.save()
+            ).then((accessToken) => {
+              context.body = {
+                access_token: accessToken,
+                expires_in: token.expiration,
+                token_type: "Bearer",
+                ...(parameter === "subject_token" ? { issued_token_type: accessTokenType } : {})
+              }
+            })
+          },
+          [parameter, "scope", "subject_token_type", "requested_token_type", "audience"]
+        )
+      }
       yield* proxy.forwardTo(yield* serve(provider.callback()))
 
       return OidcProvider.of({
@@ -260,11 +294,28 @@ export const layerAt = (
         secretClient: { id: "web", secret: Redacted.make(secrets.web) },
         postClient: { id: "post", secret: Redacted.make(secrets.post) },
         keyClient: { id: "key", key: Redacted.make(ofClient.private) },
+        platform: {
+          issuer: platformIssuer,
+          sign: (claims) =>
+            Effect.map(
+              Effect.promise(() =>
+                new Jose.SignJWT({ iss: platformIssuer, aud: proxy.address, sub: "job", ...claims })
+                  .setProtectedHeader({ alg: "ES256" }).setIssuedAt().setExpirationTime("5 minutes")
+                  .sign(foreign.privateKey)
+              ),
+              (token) => Redacted.make(token)
+            )
+        },
         proxy,
         errors: Effect.sync(() => [...errors])
       })
     })
   )
+
+const platformIssuer = "https://platform.test"
+const jwtBearerGrant = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+const exchangeGrant = "urn:ietf:params:oauth:grant-type:token-exchange"
+const accessTokenType = "urn:ietf:params:oauth:token-type:access_token"
 
 const KeyPair = Schema.Struct({
   private: Schema.Record(Schema.String, Schema.String),

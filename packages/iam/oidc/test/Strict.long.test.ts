@@ -1,5 +1,5 @@
 /** A certified provider that wants it strictly: parameters that are pushed (RFC 9126), and proofs with nonces (RFC 9449). */
-import { AuthHttpClient, AuthManager, Session, TokenStorage } from "@effect-authn/core"
+import { AuthHttpClient, AuthManager, Session, TokenStorage, WorkloadIdentity } from "@effect-authn/core"
 import { OidcStrategy } from "@effect-authn/iam-oidc"
 import { OidcProvider } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
@@ -42,6 +42,30 @@ const api = (issuer: string, audience: string) =>
     ({ stop }) => Effect.sync(stop)
   )
 
+describe("at a provider that trusts a platform", () => {
+  for (const grant of ["jwt-bearer", "token-exchange"] as const) {
+    it.live(`a workload signs in by ${grant}, and an assertion for somebody else is refused`, () =>
+      Effect.gen(function*() {
+        const { issuer, platform } = yield* OidcProvider.OidcProvider
+        const auth = yield* AuthManager.AuthManager
+        let claims = {}
+        const identity = {
+          description: "the platform",
+          token: () => Effect.map(platform.sign(claims), (token) => ({ source: "the platform", token }))
+        }
+        const login = auth.login(OidcStrategy.workload({ audience: issuer, grant })).pipe(
+          Effect.provideService(WorkloadIdentity.WorkloadIdentity, identity)
+        )
+        const session = yield* login
+        assert.deepStrictEqual(session.grant, { _tag: "Reissue", source: "workload" })
+        const renewed = yield* auth.refresh()
+        assert.notStrictEqual(tokenOf(renewed), tokenOf(session))
+        claims = { aud: "https://elsewhere.test" }
+        assert.strictEqual((yield* Effect.flip(login))._tag, "InvalidCredentials")
+      }).pipe(Effect.provide(setup())))
+  }
+})
+
 describe("at a strict provider", () => {
   for (const [name, { acts, strategy }] of Object.entries(logins)) {
     it.live(`a ${name} login is bound to a key, renews with it, and calls an API`, () =>
@@ -81,11 +105,13 @@ describe("at a strict provider", () => {
         )
         assert.strictEqual(shown.status, 401)
       }).pipe(
-        Effect.provide(setup(
-          ({ resource }) => ({ dpop: true, resource, scopes: ["openid", "offline_access", "api:read"] }),
-          { isStrict: true }
-        )),
-        Effect.provide(FetchHttpClient.layer)
+        Effect.provide([
+          setup(
+            ({ resource }) => ({ dpop: true, resource, scopes: ["openid", "offline_access", "api:read"] }),
+            { isStrict: true }
+          ),
+          FetchHttpClient.layer
+        ])
       ))
   }
 
