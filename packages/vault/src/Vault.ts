@@ -226,6 +226,9 @@ export class Vault extends Context.Service<Vault, {
   readonly health: Effect.Effect<Health, TokenStorageError>
 }>()("@effect-authn/vault/Vault") {}
 
+// How long leave for a renewal is good, in milliseconds: for a lock, a read and a write.
+const drawnFor = 250
+
 interface Open {
   readonly kept: KeptSession
   uses: number
@@ -292,8 +295,11 @@ export const make = Effect.fnUntraced(function*<E, R>(options: Options<E, R>) {
   }
 
   const metrics = yield* Effect.context()
-  // The sessions that are being renewed with what somebody has drawn for them.
-  const drawn = new Set<string>()
+  // The sessions that are being renewed with what somebody has drawn for them, and since when: on a machine that came to a stop
+  // in between, what was drawn for a second would all be sent at its end.
+  const drawn = new Map<string, number>()
+  const isDrawn = (id: string): boolean =>
+    (drawn.get(id) ?? Number.NEGATIVE_INFINITY) + drawnFor >= clock.currentTimeMillisUnsafe()
   const rates = yield* IssuerRates
   const breakers = yield* Layer.build(CircuitBreaker.layerStoreMemory())
   const keepers = new Map<
@@ -306,7 +312,7 @@ export const make = Effect.fnUntraced(function*<E, R>(options: Options<E, R>) {
   >()
   for (const provider of options.providers) {
     const iam = Context.get(yield* Layer.build(provider), IamClient)
-    const issuer = yield* Issuer.make({ iam, rates, isDrawn: (id) => drawn.has(id) }).pipe(
+    const issuer = yield* Issuer.make({ iam, rates, isDrawn }).pipe(
       Effect.provideContext(breakers)
     )
     const attributes = yield* Metric.CurrentMetricAttributes
@@ -426,7 +432,7 @@ export const make = Effect.fnUntraced(function*<E, R>(options: Options<E, R>) {
     freshen: (key) =>
       Effect.flatMap(opened(key), ({ kept }) =>
         Effect.suspend(() => {
-          drawn.add(key.id)
+          drawn.set(key.id, clock.currentTimeMillisUnsafe())
           // what is still fresh may have a grant that has to be used
           return kept.freshenWhen((session) =>
             Option.exists(dueSessions.rule(session), (at) => at <= clock.currentTimeMillisUnsafe())
