@@ -71,8 +71,6 @@ export const make = Effect.fnUntraced(function*(issuer: string) {
   return { create, of }
 })
 
-export interface Dpop extends Effect.Success<ReturnType<typeof make>> {}
-
 const idOf = (key: Session.ProofKey): string => {
   if (key._tag === "Held") return `${key.keeper} ${key.name} ${key.thumbprint}`
   const jwk = Redacted.value(key.jwk)
