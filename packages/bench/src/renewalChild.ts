@@ -1,9 +1,10 @@
 // A process of its own: it opens the session that it shares with others, asks for a token when it is told to, and says
 // what came of it. It imports what it needs and no more, as a small program would.
 import { AuthManager } from "@effect-authn/core/AuthManager"
-import { Clock, Context, Effect, Layer, References, type Scope } from "effect"
-import { readFileSync, writeFileSync, writeSync } from "node:fs"
-import type { Orders, Outcome } from "./renewalProcesses.ts"
+import { Context, Effect, Layer, type Scope } from "effect"
+import { readFileSync, writeFileSync } from "node:fs"
+import * as Caller from "./caller.ts"
+import type { Orders } from "./renewalProcesses.ts"
 
 const { library, origin, place }: Orders = JSON.parse(process.argv[2]!)
 
@@ -26,21 +27,4 @@ const openers: Record<Orders["library"], Effect.Effect<Effect.Effect<unknown, un
   )
 }
 
-const say = (line: string) => Effect.sync(() => writeSync(1, `${line}\n`))
-
-const told = Effect.callback<void>((resume) => {
-  process.stdin.once("data", () => {
-    process.stdin.destroy()
-    resume(Effect.void)
-  })
-})
-
-await Effect.gen(function*() {
-  const ask = yield* openers[library]
-  yield* say("ready")
-  yield* told
-  const began = yield* Clock.monotonicTimeNanos
-  const { _tag } = yield* Effect.result(ask)
-  const millis = Number((yield* Clock.monotonicTimeNanos) - began) / 1e6
-  yield* say(JSON.stringify({ isToken: _tag === "Success", millis } satisfies Outcome))
-}).pipe(Effect.scoped, Effect.provideService(References.LogToStderr, true), Effect.runPromise)
+await Caller.run(openers[library])

@@ -1,9 +1,8 @@
 // A process of its own over a session in a storage that it shares: it asks for a token when it is told to, and says what
 // came of it.
 import { AuthManager } from "@effect-authn/core/AuthManager"
-import { Clock, Context, Effect, Layer, References, type Scope } from "effect"
-import { writeSync } from "node:fs"
-import type { Outcome } from "./renewalProcesses.ts"
+import { Context, Effect, Layer, type Scope } from "effect"
+import * as Caller from "./caller.ts"
 import type { Place } from "./storagesOurs.ts"
 
 export interface Orders {
@@ -40,22 +39,5 @@ const opener = (
   }
 }
 
-const say = (line: string) => Effect.sync(() => writeSync(1, `${line}\n`))
-
-const told = Effect.callback<void>((resume) => {
-  process.stdin.once("data", () => {
-    process.stdin.destroy()
-    resume(Effect.void)
-  })
-})
-
-await Effect.gen(function*() {
-  const ask = yield* opener(JSON.parse(process.argv[2]!))
-  yield* say("ready")
-  yield* told
-  const began = yield* Clock.monotonicTimeNanos
-  const { _tag } = yield* Effect.result(ask)
-  const millis = Number((yield* Clock.monotonicTimeNanos) - began) / 1e6
-  yield* say(JSON.stringify({ isToken: _tag === "Success", millis } satisfies Outcome))
-}).pipe(Effect.scoped, Effect.provideService(References.LogToStderr, true), Effect.runPromise)
+await Caller.run(opener(JSON.parse(process.argv[2]!)))
 process.exit(0)

@@ -44,6 +44,17 @@ export const fromEnvironment = Effect.fnUntraced(function*(given: EnvironmentTok
 })
 
 /**
+ * Refuses a token that would be useless in another program.
+ */
+export const checkUnbound = (tokens: TokenSet.TokenSet, account: string): Effect.Effect<void, Failure> =>
+  TokenSet.isBound(tokens)
+    ? Effect.fail(failed(
+      `the token of ${account} is bound to a key of this session, and is worth nothing without a proof for each ` +
+        "request (DPoP): use a program that makes them (AuthHttpClient), or sign in to a client whose tokens are not bound"
+    ))
+    : Effect.void
+
+/**
  * A token that is valid for at least `minTtl` milliseconds: of the environment, else of the account's session, renewed
  * where it must be.
  */
@@ -65,12 +76,7 @@ export const get = Effect.fnUntraced(function*(settings: Settings.Settings, opti
   }
   const auth = Context.get(yield* AccountServices.openAccount(settings), AuthManager)
   const bearer = yield* isSelected ? auth.bearerTokenFor(selection) : auth.bearerToken
-  if (TokenSet.isBound(bearer.tokens)) {
-    return yield* failed(
-      `the token of ${settings.name} is bound to a key of this session, and is worth nothing without a proof for each ` +
-        "request (DPoP): use a program that makes them (AuthHttpClient), or sign in to a client whose tokens are not bound"
-    )
-  }
+  yield* checkUnbound(bearer.tokens, settings.name)
   if (millisLeft(bearer.tokens, yield* DateTime.now) >= minTtl) return bearer.tokens
   // Many processes may find the same token too old, and it is renewed once.
   const { tokens: renewed } = yield* auth.rejected(bearer, isSelected ? selection : undefined)

@@ -155,6 +155,8 @@ export const find = (
       if (!(now <= expiresAt - window) || !(expiresAt - now >= (asked?.minTtl ?? 0))) return undefined
     }
     if (typeof accessToken !== "string" || accessToken === "" || typeof tokenType !== "string") return undefined
+    // One that is bound to a key is not handed out.
+    if (tokenType.toLowerCase() === "dpop") return undefined
     return asked?.header === true ? `Authorization: ${tokenType} ${accessToken}` : accessToken
   } catch {
     return undefined

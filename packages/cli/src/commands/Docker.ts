@@ -13,6 +13,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Account from "../Account.ts"
 import * as AccountServices from "../AccountServices.ts"
+import * as CurrentToken from "../CurrentToken.ts"
 import { describe, failed, usage } from "../Failure.ts"
 import * as Host from "../Host.ts"
 import * as Input from "../Input.ts"
@@ -31,7 +32,9 @@ const find = Effect.fnUntraced(function*(registry: string) {
 
 const currentToken = Effect.fnUntraced(function*(account: Account.Account) {
   const services = yield* AccountServices.open(account, AccountServices.storage(account.place))
-  return Redacted.value((yield* Context.get(services, AuthManager).bearerToken).tokens.accessToken)
+  const { tokens } = yield* Context.get(services, AuthManager).bearerToken
+  yield* CurrentToken.checkUnbound(tokens, account.name)
+  return Redacted.value(tokens.accessToken)
 }, Effect.scoped)
 
 const get = Effect.gen(function*() {

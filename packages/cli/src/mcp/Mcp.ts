@@ -18,6 +18,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as AccountServices from "../AccountServices.ts"
+import * as CurrentToken from "../CurrentToken.ts"
 import { Failure, usage } from "../Failure.ts"
 import * as Input from "../Input.ts"
 import * as Output from "../Output.ts"
@@ -178,6 +179,7 @@ const header = Command.make("header", { url }, ({ url }) =>
     const McpAuth = yield* loadMcpAuth
     const { bearer } = yield* McpAuth.make({ url, account: yield* account, login: "never" })
     const { tokens } = yield* failing(bearer)
+    yield* CurrentToken.checkUnbound(tokens, url)
     yield* Output.json({ Authorization: Redacted.value(TokenSet.authorization(tokens)) })
   }).pipe(within)).pipe(
     Command.withDescription("Print the header for a server as JSON, for hosts that ask a command for it")

@@ -119,11 +119,13 @@ describe("StoragePolicy", () => {
         Effect.gen(function*() {
           const warnings: Array<string> = []
           yield* Effect.flatMap(policy, (policy) => policy.choice).pipe(
-            Effect.provide(StoragePolicy.layer("auto", [
-              { place: "keyring", offer: Effect.fail({ message: "did not answer", isThere }) },
-              works("encrypted-file")
-            ])),
-            Effect.provide(Logger.layer([Logger.make(({ message }) => warnings.push(String(message)))]))
+            Effect.provide([
+              StoragePolicy.layer("auto", [
+                { place: "keyring", offer: Effect.fail({ message: "did not answer", isThere }) },
+                works("encrypted-file")
+              ]),
+              Logger.layer([Logger.make(({ message }) => warnings.push(String(message)))])
+            ])
           )
           assert.deepStrictEqual(
             warnings.map((warning) => /keyring was passed over: did not answer/.test(warning)),

@@ -71,6 +71,8 @@ const readLongLine = Effect.callback<string, Terminal.QuitError>((resume) => {
   reader.on("line", (line) => {
     lines.push(line)
     clearTimeout(waiting)
+    // Between two lines of a terminal there is no fiber that could sleep.
+    // oxlint-disable-next-line effecttsgo/global-timers
     waiting = Timers.setTimeout(answer, pasteMillis)
   })
   // Only now may the next question have the terminal.
