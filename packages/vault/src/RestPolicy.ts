@@ -80,8 +80,7 @@ export const dueAt = (options?: Options): (session: Session.Session) => Option.O
     switch (grant._tag) {
       case "RefreshToken": {
         const used = Option.match(current, { onNone: () => 0, onSome: (_) => DateTime.toEpochMillis(_.issuedAt) })
-        const unused = grant.idleFor === undefined ? idle : Math.min(idle, Duration.toMillis(grant.idleFor) / 2)
-        const byUse = used + unused * (1 - share * place)
+        const byUse = used + idle * (1 - share * place)
         if (grant.expiresAt === undefined) return Option.some(byUse)
         const last = DateTime.toEpochMillis(grant.expiresAt)
         // an end that a renewal does not move would otherwise be due again at once

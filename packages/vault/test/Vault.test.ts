@@ -202,7 +202,7 @@ describe("RestPolicy", () => {
       }, { strategy: "vault", selection: Selection.none }),
       fields
     )
-  const grant = (fields: { readonly expiresAt?: DateTime.Utc; readonly idleFor?: Duration.Duration }) => ({
+  const grant = (fields: { readonly expiresAt?: DateTime.Utc }) => ({
     grant: Session.Grant.cases.RefreshToken.make({ refreshToken: Redacted.make("rt"), ...fields })
   })
   const dueAt = RestPolicy.dueAt({ renewIdle: "7 days", margin: "1 day", lease: "45 seconds", spread: 0 })
@@ -210,7 +210,6 @@ describe("RestPolicy", () => {
 
   it("follows the refresh token, not the access token", () => {
     assert.deepStrictEqual(dueAt(sessionOf()), days(7))
-    assert.deepStrictEqual(dueAt(sessionOf(grant({ idleFor: Duration.days(4) }))), days(2))
     assert.deepStrictEqual(dueAt(sessionOf(grant({ expiresAt: DateTime.add(at, { days: 3 }) }))), days(2))
     // one that lives shorter than the margin is not due as soon as it comes
     assert.deepStrictEqual(dueAt(sessionOf(grant({ expiresAt: DateTime.add(at, { hours: 12 }) }))), days(0.25))

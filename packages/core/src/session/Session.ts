@@ -15,8 +15,8 @@ import * as User from "./User.ts"
 /**
  * What can make new access tokens:
  *
- * - `RefreshToken`: a refresh token (RFC 6749, section 6). Sending it may consume it. `expiresAt` is its own end, and
- *   `idleFor` how long it may lie unused, where the IAM tells (`refresh_expires_in`, `refresh_token_expires_in`).
+ * - `RefreshToken`: a refresh token (RFC 6749, section 6). Sending it may consume it. `expiresAt` is its own end, where
+ *   the IAM tells (`refresh_expires_in`, `refresh_token_expires_in`).
  * - `ExchangeAccessToken`: the access token itself, while it is valid.
  * - `Reissue`: credentials that stay at hand. `source` names where they come from (a workload's platform, another session)
  *   among those that the program knows; without it they are the client's own.
@@ -28,8 +28,7 @@ import * as User from "./User.ts"
 export const Grant = Schema.TaggedUnion({
   RefreshToken: {
     refreshToken: Schema.RedactedFromValue(Schema.NonEmptyString),
-    expiresAt: Schema.optional(Schema.DateTimeUtcFromMillis),
-    idleFor: Schema.optional(Schema.DurationFromMillis)
+    expiresAt: Schema.optional(Schema.DateTimeUtcFromMillis)
   },
   ExchangeAccessToken: {},
   Reissue: { source: Schema.optional(Schema.NonEmptyString) },

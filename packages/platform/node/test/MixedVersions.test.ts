@@ -10,7 +10,7 @@ import {
 import { FileTokenStorage } from "@effect-authn/platform-node"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, layer } from "@effect/vitest"
-import { ConfigProvider, DateTime, Duration, Effect, Layer, Option, Redacted, Schema } from "effect"
+import { ConfigProvider, DateTime, Effect, Layer, Option, Redacted, Schema } from "effect"
 import { Base64 } from "effect/encoding"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
@@ -41,8 +41,7 @@ const session = Session.Session.make({
   user: Option.none(),
   grant: Session.Grant.cases.RefreshToken.make({
     refreshToken: Redacted.make("rt-2"),
-    expiresAt: at(1_700_009_000_000),
-    idleFor: Duration.days(30)
+    expiresAt: at(1_700_009_000_000)
   }),
   tokens: { [Selection.id(Selection.none)]: tokens },
   current: Selection.none,
