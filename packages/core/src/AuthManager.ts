@@ -217,7 +217,9 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
 
   const dropKey = (session: Option.Option<Session.Session>): Effect.Effect<void> => {
     const proofKey = Option.getOrUndefined(session)?.proofKey
-    return proofKey === undefined ? Effect.void : Effect.ignore(proofKeys.drop(proofKey), { log: "Warn" })
+    return proofKey === undefined || proofKeys.drop === undefined
+      ? Effect.void
+      : Effect.ignore(proofKeys.drop(proofKey), { log: "Warn" })
   }
 
   /** What the IAM refuses at a login are the credentials of the one who asks. */
@@ -367,9 +369,12 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
   return AuthManager.of({
     key,
     login,
-    logout: Effect.flatMap(stored, (before) => Effect.tap(kept.remove({ revoke: true }), () => dropKey(before))).pipe(
-      Effect.withSpan("AuthManager.logout")
-    ),
+    // Only keys that lie elsewhere are looked for: a logout must not wait for a storage before it has begun.
+    logout: (proofKeys.drop === undefined
+      ? kept.remove({ revoke: true })
+      : Effect.flatMap(stored, (before) => Effect.tap(kept.remove({ revoke: true }), () => dropKey(before)))).pipe(
+        Effect.withSpan("AuthManager.logout")
+      ),
     whoami: Effect.flatMap(kept.session, (session) => {
       if (Option.isNone(session)) return Effect.succeedNone
       return Option.isSome(session.value.user) ? Effect.succeed(session.value.user) : Effect.asSome(refreshUser)

@@ -2,7 +2,7 @@ import { DueSessions, IamClient, Selection, Session, SessionKey, TokenSet, Token
 import { ScriptedIam } from "@effect-authn/testing"
 import { RestPolicy, Sweeper, Vault } from "@effect-authn/vault"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, DateTime, Duration, Effect, Exit, Layer, Option, Redacted, Stream } from "effect"
+import { Context, DateTime, type Duration, Effect, Exit, Layer, Option, Redacted, Stream } from "effect"
 import { TestClock } from "effect/testing"
 
 const issuers = ["https://one.example", "https://two.example"] as const

@@ -43,8 +43,8 @@ export const ProofKeys = Context.Reference<{
   readonly open: (
     key: Extract<ProofKey, { readonly _tag: "Held" }>
   ) => Effect.Effect<Redacted.Redacted<Schema.JsonObject> | CryptoKeyPair, ProofKeyError>
-  /** Forgets a key that is of no more use. Forgetting what is absent succeeds. */
-  readonly drop: (key: ProofKey) => Effect.Effect<void, ProofKeyError>
+  /** Forgets a key that is of no more use, where keys are kept apart from sessions. Forgetting what is absent succeeds. */
+  readonly drop?: (key: ProofKey) => Effect.Effect<void, ProofKeyError>
 }>("@effect-authn/core/iam/ProofKeys", {
   defaultValue: () => ({
     keep: (_key, jwk) => Effect.succeed(ProofKey.cases.Enclosed.make({ jwk })),
@@ -53,7 +53,6 @@ export const ProofKeys = Context.Reference<{
         new ProofKeyError({
           detail: `it is kept by ${keeper}, which this program does not have: give it that, or sign in again`
         })
-      ),
-    drop: () => Effect.void
+      )
   })
 })

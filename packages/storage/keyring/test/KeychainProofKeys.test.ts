@@ -33,6 +33,7 @@ it.effect("a key is kept, found by its thumbprint, and forgotten; the document h
       assert.include(other.message, "sign in again")
       const elsewhere = yield* Effect.flip(keys.open({ ...held, keeper: "a vault" }))
       assert.include(elsewhere.message, "kept by a vault")
+      assert(keys.drop !== undefined)
       yield* keys.drop(held)
       assert.strictEqual(entries.size, 0)
       assert.include((yield* Effect.flip(keys.open(held))).message, "the test's keychain")
