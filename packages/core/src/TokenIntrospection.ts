@@ -124,12 +124,15 @@ export const make = Effect.fnUntraced(function*(
   const timeLimit = Duration.fromInputUnsafe(options.timeLimit ?? "5 seconds")
   let notBefore = 0
 
+  // An issuer that is away is away for all tokens. What it answers about one keeps no other from being asked about.
   const away = (error: IamError) =>
     Effect.gen(function*() {
-      const now = yield* Clock.currentTimeMillis
-      const wait = error.reason._tag === "Unavailable" ? error.reason.retryAfter : undefined
-      notBefore = now + Math.min(wait === undefined ? briefly : Duration.toMillis(wait), longest)
       yield* Effect.logError(error.message)
+      const { reason } = error
+      if (reason._tag !== "Unavailable") return yield* unavailable(briefly)
+      const now = yield* Clock.currentTimeMillis
+      const wait = reason.retryAfter === undefined ? briefly : Duration.toMillis(reason.retryAfter)
+      notBefore = now + Math.min(wait, longest)
       return yield* unavailable(notBefore - now)
     })
 
@@ -153,7 +156,10 @@ export const make = Effect.fnUntraced(function*(
     }
     const payload = Option.getOrUndefined(answer.body)
     if (answer.status !== 200 || payload === undefined || !Predicate.isBoolean(payload["active"])) {
-      return yield* IamHttp.unexpected(answer, { ...call, secrets: [token, ...secrets] })
+      const error = IamHttp.unexpected(answer, { ...call, secrets: [token, ...secrets] })
+      return yield* answer.status < 500 && error.reason._tag === "Unavailable"
+        ? IamHttp.error(call, new Misconfigured({ detail: error.reason.detail }))
+        : error
     }
     if (!payload["active"]) return undefined
     const claims = yield* Effect.mapError(
@@ -184,7 +190,8 @@ export const make = Effect.fnUntraced(function*(
     (_digest: string) => Effect.catch(Effect.flatMap(Asked, ask), away),
     {
       capacity: Math.max(remember, 1),
-      timeToLive: (exit) => exit._tag === "Success" && exit.value === undefined ? refusedFor : Duration.zero,
+      timeToLive: (exit) =>
+        exit._tag === "Failure" ? Duration.millis(briefly) : exit.value === undefined ? refusedFor : Duration.zero,
       requireServicesAt: "lookup"
     }
   )

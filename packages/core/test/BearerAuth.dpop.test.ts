@@ -139,6 +139,20 @@ describe("a token that is bound to a key", () => {
       assert.strictEqual(replayed.status, 401)
     }).pipe(Effect.provide(serve({ origin, remembers: 2 }))))
 
+  it.effect("of a clock that is ahead makes no other proof too old, however little is remembered", () =>
+    Effect.gen(function*() {
+      const token = yield* sign({}, true)
+      assert.strictEqual((yield* ask(`DPoP ${token}`, yield* proof(token, { claims: { iat: 59 } }))).status, 200)
+      for (let at = 1; at <= 6; at++) {
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual(
+          (yield* ask(`DPoP ${token}`, yield* proof(token, { claims: { iat: at } }))).status,
+          200,
+          `${at}`
+        )
+      }
+    }).pipe(Effect.provide(serve({ origin, remembers: 2 }))))
+
   const wrong: Record<string, Edit> = {
     "for another method": { claims: { htm: "POST" } },
     "for another path": { claims: { htu: `${origin}/other` } },

@@ -150,6 +150,29 @@ describe("TokenIntrospection", () => {
       assert.strictEqual(yield* told("later"), 60)
     }))
 
+  it.effect("what an issuer answers about one token keeps no other from being asked about", () =>
+    Effect.gen(function*() {
+      const replies: ReadonlyArray<readonly [name: string, reply: () => Response]> = [
+        [
+          "a page of a firewall",
+          () => new Response("<html>", { status: 403, headers: { "content-type": "text/html" } })
+        ],
+        ["another page", () => new Response("<html>", { status: 418, headers: { "content-type": "text/html" } })],
+        ["a bad request", () => Response.json({ error: "invalid_request" }, { status: 400 })],
+        ["a claim of another type", () => Response.json({ ...active, exp: "soon" })]
+      ]
+      for (const [name, reply] of replies) {
+        const { answers, asked, told } = yield* setup()
+        yield* answers(reply)
+        assert.strictEqual(yield* told("<script>"), 1, name)
+        yield* answers(() => Response.json(active))
+        assert.strictEqual(yield* told("good"), "ada", name)
+        // the same one is not asked about again at once
+        assert.strictEqual(yield* told("<script>"), 1, name)
+        assert.strictEqual(yield* asked, 2, name)
+      }
+    }))
+
   it.effect("what does not answer the question says nothing about the token", () =>
     Effect.gen(function*() {
       const replies: ReadonlyArray<readonly [name: string, reply: Effect.Effect<Response, "broken">]> = [

@@ -14,6 +14,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 
 /**
@@ -87,12 +88,9 @@ const operations = (body: string): ReadonlyArray<Operation> => {
     const method = text(message.method)
     if (method === undefined) return []
     const params = Predicate.hasProperty(message, "params") && Predicate.isObject(message.params) ? message.params : {}
-    const name = Predicate.hasProperty(params, "name")
-      ? text(params.name)
-      : Predicate.hasProperty(params, "uri")
-      ? text(params.uri)
-      : undefined
-    return [{ method, name }]
+    // What the method reads, and not what stands beside it: a server drops a member that it does not know.
+    const member = method.startsWith("resources/") ? "uri" : "name"
+    return [{ method, name: Predicate.hasProperty(params, member) ? text(params[member]) : undefined }]
   })
 }
 
@@ -177,9 +175,11 @@ export const layer = (options: Options) => {
           )
         }
         const caller = BearerAuth.caller(token, verified.success)
-        const body = options.scopesOf === undefined || request.method !== "POST"
-          ? ""
-          : yield* Effect.orElseSucceed(request.text, () => "")
+        const read = options.scopesOf === undefined || request.method !== "POST"
+          ? Result.succeed("")
+          : yield* Effect.result(request.text)
+        if (Result.isFailure(read)) return HttpServerResponse.empty({ status: 400 })
+        const body = read.success
         const required = [...new Set([...scopes, ...operations(body).flatMap((one) => options.scopesOf?.(one) ?? [])])]
         if (!required.every((scope) => caller.scopes.includes(scope))) {
           return refused(

@@ -50,14 +50,14 @@ const token = Effect.fnUntraced(function*(claims: Record<string, Schema.Json>) {
   )
 })
 
-const call = Effect.fnUntraced(function*(bearer?: string, params: object = {}) {
+const call = Effect.fnUntraced(function*(bearer?: string, params: object = {}, method = "tools/call") {
   const response = yield* HttpClient.execute(
     HttpClientRequest.post("/mcp").pipe(
       HttpClientRequest.setHeaders({
         accept: "application/json, text/event-stream",
         ...(bearer === undefined ? {} : { authorization: `Bearer ${bearer}` })
       }),
-      HttpClientRequest.bodyJsonUnsafe({ jsonrpc: "2.0", id: 1, method: "tools/call", params })
+      HttpClientRequest.bodyJsonUnsafe({ jsonrpc: "2.0", id: 1, method, params })
     )
   )
   const header = response.headers["www-authenticate"] ?? ""
@@ -104,6 +104,17 @@ describe("McpServerAuth", () => {
       assert.deepStrictEqual(Option.getOrThrow(challenge).error, Option.some("insufficient_scope"))
       assert.deepStrictEqual(Option.getOrThrow(challenge).scopes, ["mcp", "write"])
       assert.strictEqual((yield* call(yield* token({ scope: "other" }))).status, 403)
+    }).pipe(Effect.provide(services)))
+
+  it.live("takes the name of an operation from where its method reads it, not from what stands beside it", () =>
+    Effect.gen(function*() {
+      const small = yield* token({})
+      for (const method of ["resources/read", "resources/subscribe"]) {
+        assert.strictEqual((yield* call(small, { name: "who", uri: "remove" }, method)).status, 403, method)
+        assert.strictEqual((yield* call(small, { name: 5, uri: "remove" }, method)).status, 403, method)
+        assert.notStrictEqual((yield* call(small, { name: "remove", uri: "who" }, method)).status, 403, method)
+      }
+      assert.strictEqual((yield* call(small, { name: "remove", uri: "who" })).status, 403)
     }).pipe(Effect.provide(services)))
 
   it.live("lets a client of effect in, whose token is good", () =>

@@ -80,12 +80,14 @@ const make = Effect.gen(function*() {
   }
   const host = NetAddress.isInetAddressV6(address) ? `[::1]:${address.port}` : `127.0.0.1:${address.port}`
   const hosts = new Set([host, `localhost:${address.port}`])
-  // browsers share cookies between the ports of a host
+  const secret = Effect.map(random.randomBytes(32), Base64Url.encode)
+  // Browsers share cookies between the ports of a host, and other users of the machine may listen at one: they do not know
+  // the path that the cookie is for.
   const cookie = `authn_vault_status_${address.port}`
+  const place: `/${string}` = `/${yield* secret}/`
 
   const links = new Map<string, number>()
   const visits = new Map<string, number>()
-  const secret = Effect.map(random.randomBytes(32), Base64Url.encode)
   const admit = (held: Map<string, number>, name: string, until: number, now: number) => {
     for (const [other, end] of held) if (end <= now) held.delete(other)
     held.set(name, until)
@@ -145,16 +147,17 @@ const make = Effect.gen(function*() {
       const visit = yield* secret
       admit(visits, visit, now + Duration.toMillis(visitLife), now)
       return HttpServerResponse.setCookieUnsafe(
-        StatusPage.guarded(HttpServerResponse.redirect("/", { status: 303 })),
+        StatusPage.guarded(HttpServerResponse.redirect(place, { status: 303 })),
         cookie,
         visit,
-        { path: "/", httpOnly: true, sameSite: "lax", maxAge: visitLife }
+        { path: place, httpOnly: true, sameSite: "lax", maxAge: visitLife }
       )
     }))
   )
+  yield* router.add("GET", "/", atHome(() => Effect.succeed(closed)))
   yield* router.add(
     "GET",
-    "/",
+    place,
     atHome(Effect.fnUntraced(function*(request) {
       const until = visits.get(request.cookies[cookie] ?? "")
       return until === undefined || until <= (yield* Clock.currentTimeMillis) ? closed : yield* show

@@ -88,8 +88,10 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const { algorithms = usual, remembers = 100_000 } = options
   const maxAge = Duration.toMillis(Duration.fromInputUnsafe(options.maxAge ?? "1 minute"))
   const origins = [options.origin].flat().map((origin) => new URL(origin).origin)
-  const taken = new Map<string, number>()
-  // Whatever is not younger may have been forgotten.
+  // By the second in which they end: one with a clock that is ahead is forgotten after those that end before it.
+  const taken = new Map<number, Set<string>>()
+  let count = 0
+  // Whatever does not end later may have been forgotten.
   let forgotten = Number.NEGATIVE_INFINITY
 
   const refuse = (detail: string) => Effect.fail(new ProofRefused({ detail }))
@@ -103,10 +105,11 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     })
 
   const forgetOld = (now: number): void => {
-    for (const [id, until] of taken) {
-      if (until >= now && taken.size < remembers) break
-      if (until >= now) forgotten = Math.max(forgotten, until)
-      taken.delete(id)
+    for (const until of [...taken.keys()].sort((one, other) => one - other)) {
+      if (until >= now && count < remembers) break
+      if (until >= now) forgotten = until
+      count -= taken.get(until)?.size ?? 0
+      taken.delete(until)
     }
   }
 
@@ -141,11 +144,13 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     if (ath !== (yield* digest(Redacted.value(accessToken)))) return yield* refuse("the proof is for another token")
     if (typeof jti !== "string" || jti === "") return yield* refuse("the proof has no jti")
     const id = yield* digest(`${thumbprint} ${jti}`)
-    const until = iat * 1000 + maxAge
+    const until = Math.ceil((iat * 1000 + maxAge) / 1000) * 1000
     forgetOld(now)
-    if (taken.has(id)) return yield* refuse("the proof was used before")
     if (until <= forgotten) return yield* refuse("the proof is too old")
-    taken.set(id, until)
+    const known = taken.get(until) ?? new Set<string>()
+    if (known.has(id)) return yield* refuse("the proof was used before")
+    taken.set(until, known.add(id))
+    count += 1
   })
 
   return { verify, algorithms }

@@ -146,9 +146,17 @@ describe("JwtCodec", () => {
         const changed = Redacted.make(`${head}.${json({ ...claims, sub: "eve" })}.${signature}`)
         const foreign = yield* codec.sign(claims, (yield* Effect.promise(() => otherPair)).privateKey)
         const unsigned = Redacted.make(`${head}.${json(claims)}.`)
+        // a decoder that overlooks blanks would take a token in any number of texts
+        const spellings = [`${signature!.slice(0, 4)} ${signature!.slice(4)}`, `${signature}\t`, `${signature}==`].map((
+          text
+        ) => Redacted.make(`${head}.${json(claims)}.${text}`))
         for (const bad of [changed, foreign, unsigned]) {
           const error = yield* Effect.flip(codec.verify(bad, options))
           assert.strictEqual(error.reason._tag, "BadSignature")
+        }
+        for (const bad of spellings) {
+          const error = yield* Effect.flip(codec.verify(bad, options))
+          assert.strictEqual(error.reason._tag, "Malformed")
         }
       }))
 

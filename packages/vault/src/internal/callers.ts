@@ -68,7 +68,10 @@ export const make = (options: {
     const [, given = ""] = /^bearer +(\S+)$/i.exec(headers["authorization"] ?? "") ?? []
     return given === ""
       ? Effect.fail(new BearerAuth.Unauthorized({ realm }))
-      : Effect.map(verifier.verify(Redacted.make(given)), ({ claims }) => claims)
+      : Effect.flatMap(verifier.verify(Redacted.make(given)), ({ claims, payload }) =>
+        payload["cnf"] === undefined
+          ? Effect.succeed(claims)
+          : Effect.fail(new BearerAuth.Unauthorized({ realm, description: "the token is bound to a key" })))
   })
 
   const mayDo = (caller: Api.Identity, right: ServiceTokens.Right, key?: SessionKey): Effect.Effect<boolean> =>

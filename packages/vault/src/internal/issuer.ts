@@ -2,6 +2,7 @@
 import type { IamClient } from "@effect-authn/core/iam/IamClient"
 import { IamError, Unavailable } from "@effect-authn/core/iam/IamError"
 import * as IamHttp from "@effect-authn/core/iam/IamHttp"
+import * as Selection from "@effect-authn/core/session/Selection"
 import type * as Session from "@effect-authn/core/session/Session"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
@@ -69,9 +70,10 @@ export const make = Effect.fnUntraced(function*(options: {
       ({ reason }) => reason._tag === "Unavailable" ? Option.some(reason) : Option.none()
     )
 
-  // A refusal of one session is an answer.
-  const classify = (exit: Exit.Exit<Session.TokenResponse, IamError>) =>
-    Option.match(failureOf(exit), {
+  // A refusal of one session is an answer. So is what comes back of a selection that a caller made up: callers of some
+  // sessions must not keep the others from their IAM.
+  const classify = (isOwn: boolean) => (exit: Exit.Exit<Session.TokenResponse, IamError>) =>
+    Option.match(Option.filter(failureOf(exit), ({ sent }) => isOwn || sent === "no"), {
       onNone: () => CircuitBreaker.success,
       onSome: ({ retryAfter }) => CircuitBreaker.failure({ retryAfter })
     })
@@ -94,7 +96,7 @@ export const make = Effect.fnUntraced(function*(options: {
             })
         })
       ),
-      breaker.execute({ key: issuer, classify }),
+      breaker.execute({ key: issuer, classify: classify(Selection.id(target) === Selection.id(session.current)) }),
       Effect.catchTag("CircuitBreakerError", ({ reason }) =>
         Effect.fail(
           reason._tag === "CircuitOpen"
