@@ -263,7 +263,7 @@ const membersOf = ({ organization, project, resource, scope }: Selection.Selecti
  * import { VaultClient } from "@effect-authn/vault"
  * import { Config, Effect, Layer } from "effect"
  *
- * const vault = Layer.unwrap(Config.map(Config.Redacted("VAULT_TOKEN"), (token) =>
+ * const vault = Layer.unwrap(Config.map(Config.Redacted("AUTHN_VAULT_TOKEN"), (token) =>
  *   VaultClient.layer({
  *     url: ["https://vault-1.example.com", "https://vault-2.example.com"],
  *     token,

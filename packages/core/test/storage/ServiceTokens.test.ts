@@ -1,8 +1,11 @@
 import { ServiceTokens, TokenStorageError } from "@effect-authn/core"
+import { ServiceTokensSuite } from "@effect-authn/testing"
 import { assert, it } from "@effect/vitest"
 import { Context, DateTime, Effect, Fiber, Layer, Option, Redacted } from "effect"
 import { Digest, SecureRandom } from "effect/crypto"
 import { TestClock } from "effect/testing"
+
+ServiceTokensSuite.suite("memory", ServiceTokens.layerMemory)
 
 /** A store that counts its questions, and can be away. */
 const store = () => {

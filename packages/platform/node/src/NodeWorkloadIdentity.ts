@@ -197,7 +197,7 @@ export const awsWebIdentity: WorkloadIdentity = namedFile("AWS web identity", "A
 /**
  * A machine, a job or a service of Google Cloud, by its metadata server. It is asked only where `GCE_METADATA_HOST`,
  * `K_SERVICE`, `CLOUD_RUN_JOB`, `FUNCTION_NAME` or the machine's firmware says that there is one, and not at all where
- * `NO_GCE_CHECK` is `true`. `GCE_METADATA_HOST` may name an address of this link or of this machine, and no other.
+ * `NO_GCE_CHECK` is `true` and `GCE_METADATA_HOST` is not set. `GCE_METADATA_HOST` may name an address of this link or of this machine, and no other.
  *
  * Without an answer within 300 ms for the connection, and 3 s for the rest, nobody is there.
  *

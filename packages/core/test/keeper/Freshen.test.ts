@@ -1,0 +1,73 @@
+/** What a service does for sessions that nobody asks for: it looks whether they are due, and leaves the others alone. */
+import { AuthManager, IamError, SessionKeeper } from "@effect-authn/core"
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect, Layer, Option } from "effect"
+import { TestClock } from "effect/testing"
+import { count, failNext, manager, passwordLogin, setup, token } from "../fixtures.ts"
+
+/** The session of this program in a keeper of its own, which has read nothing yet. */
+const kept = Effect.gen(function*() {
+  const { key } = yield* AuthManager.AuthManager
+  const keeper = Context.get(yield* Layer.build(SessionKeeper.layer), SessionKeeper.SessionKeeper)
+  return keeper.open(key)
+})
+
+const services = () => Layer.fresh(setup({ rotation: "strict", lifetime: "1 hour" }))
+
+describe("freshenWhen", () => {
+  it.effect("leaves a session alone that is fresh, whether it was read before or not", () =>
+    Effect.gen(function*() {
+      yield* (yield* manager).login(passwordLogin)
+      const session = yield* kept
+      for (let times = 0; times < 2; times++) {
+        yield* session.freshenWhen(() => false)
+        assert.strictEqual(yield* count("renew"), 0)
+      }
+    }).pipe(Effect.provide(services())))
+
+  it.effect("renews one that is fresh where somebody says that it is due, and asks of the session as it stands", () =>
+    Effect.gen(function*() {
+      yield* (yield* manager).login(passwordLogin)
+      const before = yield* token
+      const session = yield* kept
+      const seen: Array<number> = []
+      const renewed = yield* session.freshenWhen(({ generation }) => {
+        seen.push(generation)
+        return seen.every((one) => one === generation)
+      })
+      assert.strictEqual(yield* count("renew"), 1)
+      assert.isAbove(renewed.generation, seen[0]!)
+      assert.notStrictEqual(yield* token, before)
+      // now that it is read, and of another generation
+      yield* session.freshenWhen(({ generation }) => generation === seen[0])
+      assert.strictEqual(yield* count("renew"), 1)
+      yield* session.freshenWhen(() => true)
+      assert.strictEqual(yield* count("renew"), 2)
+    }).pipe(Effect.provide(services())))
+
+  it.effect("renews one whose token is due, once for all who ask", () =>
+    Effect.gen(function*() {
+      yield* (yield* manager).login(passwordLogin)
+      const session = yield* kept
+      yield* TestClock.adjust("61 minutes")
+      yield* Effect.all([session.freshen, session.freshen, session.freshenWhen(() => false)], { concurrency: 3 })
+      assert.strictEqual(yield* count("renew"), 1)
+    }).pipe(Effect.provide(services())))
+
+  it.effect("says why there is none: nobody signed in, or the session ended", () =>
+    Effect.gen(function*() {
+      const session = yield* kept
+      assert.strictEqual((yield* Effect.flip(session.freshenWhen(() => true)))._tag, "NotAuthenticated")
+      yield* (yield* manager).login(passwordLogin)
+      yield* failNext("renew", new IamError.GrantDead({ detail: "invalid_grant" }))
+      const again = yield* kept
+      assert.strictEqual((yield* Effect.flip(again.freshenWhen(() => true)))._tag, "ReauthenticationRequired")
+      // from then on the last token that there is, as long as it is valid
+      assert.isTrue(Option.isSome((yield* again.freshenWhen(() => true)).dead))
+      yield* TestClock.adjust("61 minutes")
+      assert.strictEqual((yield* Effect.flip(again.freshenWhen(() => true)))._tag, "ReauthenticationRequired")
+      assert.strictEqual((yield* Effect.flip(again.freshen))._tag, "ReauthenticationRequired")
+      assert.strictEqual(yield* count("renew"), 1)
+      assert.isTrue(Option.isSome(yield* Effect.flatMap(manager, (auth) => auth.session)))
+    }).pipe(Effect.provide(services())))
+})

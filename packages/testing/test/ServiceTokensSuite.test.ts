@@ -1,4 +1,0 @@
-import { ServiceTokens } from "@effect-authn/core"
-import * as ServiceTokensSuite from "@effect-authn/testing/ServiceTokensSuite"
-
-ServiceTokensSuite.suite("memory", ServiceTokens.layerMemory)
