@@ -50,7 +50,8 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("sessions on a disk o
     simulated({}, (simulator, whole) =>
       Effect.gen(function*() {
         const setup = yield* onSmallDisk(whole)
-        const { key } = yield* signIn(setup, Duration.seconds(60))
+        // long enough that neither renews by itself: the sibling would be first now and then
+        const { key } = yield* signIn(setup, Duration.minutes(30))
         const renewing = yield* operator({ ...setup, holds: "renew" })
         const sibling = yield* operator({ ...setup, renewFirst: false })
         assert.isDefined((yield* sibling.ask("token")).answer)
