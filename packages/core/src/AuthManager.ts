@@ -46,6 +46,8 @@ export const TokenValidation = Schema.TaggedUnion({
 })
 
 /**
+ * The type of the schema `TokenValidation`.
+ *
  * @category models
  * @since 0.1.0
  */

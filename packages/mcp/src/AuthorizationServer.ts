@@ -38,6 +38,8 @@ export const AuthorizationServer = Schema.Struct({
 })
 
 /**
+ * The type of the schema `AuthorizationServer`.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -69,6 +69,8 @@ export const Registered = Schema.Struct({
 })
 
 /**
+ * The type of the schema `Registered`.
+ *
  * @category models
  * @since 0.1.0
  */

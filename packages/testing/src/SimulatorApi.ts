@@ -44,6 +44,8 @@ export const Route = Schema.Literals([
 ])
 
 /**
+ * The type of the schema `Route`.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -94,6 +96,8 @@ export const Fault = Schema.String.pipe(
 )
 
 /**
+ * The type of the schema `Fault`.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -128,6 +132,8 @@ export const Knobs = Schema.Struct({
 })
 
 /**
+ * The type of the schema `Knobs`.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -165,6 +171,8 @@ export const LedgerEntry = Schema.Struct({
 })
 
 /**
+ * The type of the schema `LedgerEntry`.
+ *
  * @category models
  * @since 0.1.0
  */

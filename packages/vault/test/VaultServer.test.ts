@@ -349,6 +349,49 @@ describe("GET /health", () => {
     }))
 })
 
+describe("a caller with a token of the program's own", () => {
+  it.live("gets no more than anybody where the token is bound to a key, of which no proof is taken here", () =>
+    Effect.gen(function*() {
+      for (const [payload, text] of [[{}, "{"], [{ cnf: { jkt: "thumbprint" } }, "ok"]] as const) {
+        const { send } = yield* world({
+          bearer: {
+            verifier: { verify: () => Effect.succeed({ header: {}, claims: {}, payload }) },
+            allow: () => Effect.succeed(true)
+          }
+        })
+        assert.isTrue((yield* send("GET", "/health", { token: "of-the-program" })).text.startsWith(text), text)
+      }
+    }))
+})
+
+describe("an IAM that does not answer", () => {
+  const away = new IamError.Unavailable({ sent: "maybe", detail: "403 with a page" })
+  const people = ["a", "b", "c", "d", "e", "f"]
+
+  /** What becomes of the IAM when each of six asks once, with what `more` makes of the token that it has. */
+  const asking = (more: (token: string) => object) =>
+    Effect.gen(function*() {
+      const { all, iam, put, send, vault } = yield* world()
+      const bodies = yield* Effect.forEach(people, (account) =>
+        Effect.gen(function*() {
+          yield* put(account)
+          const { access_token } = (yield* send("POST", "/token", { token: all, body: asked(account) })).json()
+          return asked(account, more(access_token))
+        }))
+      yield* iam.failNext("renew", { reason: away, times: 6 })
+      for (const body of bodies) yield* send("POST", "/token", { token: all, body })
+      return { asked: yield* iam.count("renew"), state: (yield* vault.issuers)[0]?.state }
+    })
+
+  it.live("is left alone, but not for what callers ask for beside their sessions", () =>
+    Effect.gen(function*() {
+      // five in a row are enough
+      assert.deepStrictEqual(yield* asking((token) => ({ refused: sha256(token) })), { asked: 5, state: "pauses" })
+      const selection = { resource: "https://x.example/<script>" }
+      assert.deepStrictEqual(yield* asking(() => ({ selection })), { asked: 6, state: "answers" })
+    }))
+})
+
 describe("GET /metrics", () => {
   it.live("is for who may read, and names no account", () =>
     Effect.gen(function*() {

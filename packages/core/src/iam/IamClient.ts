@@ -33,6 +33,8 @@ export const Credentials = Schema.TaggedUnion({
 })
 
 /**
+ * The type of the schema `Credentials`.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -51,6 +53,8 @@ export const Revocation = Schema.TaggedUnion({
 })
 
 /**
+ * The type of the schema `Revocation`.
+ *
  * @category models
  * @since 0.1.0
  */

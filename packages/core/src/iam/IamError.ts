@@ -172,6 +172,8 @@ export const IamErrorReason = Schema.Union([
 ])
 
 /**
+ * The type of the schema `IamErrorReason`.
+ *
  * @category errors
  * @since 0.1.0
  */

@@ -81,6 +81,8 @@ export const Claims = Schema.Struct({
 })
 
 /**
+ * The type of the schema `Claims`.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -99,6 +101,8 @@ export const Algorithm = Schema.Literals([
 ])
 
 /**
+ * The type of the schema `Algorithm`.
+ *
  * @category models
  * @since 0.1.0
  */

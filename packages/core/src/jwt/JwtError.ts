@@ -42,6 +42,8 @@ export const JwtErrorReason = Schema.TaggedUnion({
 })
 
 /**
+ * The type of the schema `JwtErrorReason`.
+ *
  * @category errors
  * @since 0.1.0
  */

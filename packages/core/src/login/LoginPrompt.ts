@@ -38,6 +38,8 @@ export const Notice = Schema.TaggedUnion({
 })
 
 /**
+ * The type of the schema `Notice`.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -36,6 +36,8 @@ export const Grant = Schema.TaggedUnion({
 })
 
 /**
+ * The type of the schema `Grant`.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -116,6 +118,8 @@ export const ProofKey = Schema.TaggedUnion({
 })
 
 /**
+ * The type of the schema `ProofKey`.
+ *
  * @category models
  * @since 0.1.0
  */

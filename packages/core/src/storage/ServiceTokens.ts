@@ -28,6 +28,8 @@ import type { TokenStorageError } from "./TokenStorageError.ts"
 export const Right = Schema.Literals(["token", "sessions:write", "sessions:read"])
 
 /**
+ * The type of the schema `Right`.
+ *
  * @category models
  * @since 0.1.0
  */

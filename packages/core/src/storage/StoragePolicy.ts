@@ -31,6 +31,8 @@ import { StorageUnavailable, TokenStorageError } from "./TokenStorageError.ts"
 export const Place = Schema.Literals(["keyring", "encrypted-file", "sqlite", "plain-file", "memory"])
 
 /**
+ * The type of the schema `Place`.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -46,6 +48,8 @@ export type Place = typeof Place.Type
 export const Policy = Schema.Literals(["auto", ...Place.literals])
 
 /**
+ * The type of the schema `Policy`.
+ *
  * @category models
  * @since 0.1.0
  */

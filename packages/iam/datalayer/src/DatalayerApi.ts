@@ -100,6 +100,8 @@ export const Profile = Schema.Struct({
 })
 
 /**
+ * The type of the schema `Profile`.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -224,6 +226,8 @@ export const ApiToken = Schema.Struct({
 })
 
 /**
+ * The type of the schema `ApiToken`.
+ *
  * @category models
  * @since 0.1.0
  */
