@@ -4,12 +4,13 @@ import {
   IamClient,
   IamError,
   SessionKeeper,
+  SessionLock,
   TokenStorage,
   TokenStorageError
 } from "@effect-authn/core"
 import { ScriptedIam } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Fiber, Layer, Option, Ref } from "effect"
+import { Context, Duration, Effect, Fiber, Layer, Option, Ref } from "effect"
 import { TestClock } from "effect/testing"
 import {
   count,
@@ -19,13 +20,44 @@ import {
   iam,
   manager,
   passwordLogin,
+  program,
   refused,
   setup,
   sibling,
   stored
 } from "./fixtures.ts"
 
+/** What a program does first, in order. */
+const inOrder = (order: Array<string>) =>
+  Layer.effectContext(Effect.gen(function*() {
+    const storage = yield* TokenStorage.TokenStorage
+    const lock = yield* SessionLock.SessionLock
+    return Context.make(TokenStorage.TokenStorage, {
+      ...storage,
+      get: (key) => Effect.andThen(Effect.sync(() => order.push("read")), storage.get(key))
+    }).pipe(Context.add(SessionLock.SessionLock, {
+      ...lock,
+      withLock: (...asked) => (effect) =>
+        Effect.andThen(Effect.sync(() => order.push("lock")), lock.withLock(...asked)(effect))
+    }))
+  })).pipe(Layer.provideMerge(TokenStorage.layerMemory))
+
 describe("logout", () => {
+  it.effect("reads nothing before it has the lock: a storage that is slow lets no renewal go first", () =>
+    Effect.gen(function*() {
+      const order: Array<string> = []
+      const storage = yield* Layer.build(inOrder(order))
+      yield* Effect.gen(function*() {
+        const auth = yield* manager
+        yield* auth.login(passwordLogin)
+        order.length = 0
+        yield* auth.logout
+        assert.deepStrictEqual(order.slice(0, 2), ["lock", "read"])
+      }).pipe(Effect.provide(
+        program.pipe(Layer.provide(Layer.merge(ScriptedIam.layer(), Layer.succeedContext(storage))))
+      ))
+    }))
+
   it.effect("reaches the IAM even in a fresh process, and leaves nothing here", () =>
     Effect.gen(function*() {
       yield* Effect.flatMap(sibling, (other) => other.login(passwordLogin))

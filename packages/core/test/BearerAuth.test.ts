@@ -166,6 +166,19 @@ describe("BearerAuth", () => {
       assert.strictEqual(refused._tag === "InsufficientScope" ? refused.scope : "", "records:read records:write")
     }).pipe(Effect.provide(app)))
 
+  it.effect("answers 401 to a token of an algorithm that its one key is not for, and 503 where its key is for none", () =>
+    Effect.gen(function*() {
+      const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url")
+      const junk = `${part({ alg: "RS256" })}.${part({ sub: "eve", exp: 4_000_000_000 })}.AAAA`
+      for (const [algorithms, expected] of [[["RS256", "ES256", "EdDSA"], 401], [["RS256"], 503]] as const) {
+        const [answer] = yield* ask(
+          (key) => BearerAuth.layer({ realm: "records", key, algorithms, anyAudience: true }),
+          [junk]
+        )
+        assert.strictEqual(answer!.status, expected)
+      }
+    }))
+
   it.effect("answers 503, never 401, while it has no keys", () =>
     Effect.gen(function*() {
       const { body, challenge, status } = yield* call("/who", `Bearer ${yield* sign({ sub: "ada" })}`)

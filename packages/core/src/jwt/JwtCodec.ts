@@ -445,11 +445,30 @@ const accept = (
   if (algorithm.startsWith("HS") && ("jwks" in options || typeof options.key === "string")) {
     return refuse("which no public key can verify")
   }
+  // One that fits is the server's choice; where none does, its key is wrong, and that is told when it is used.
+  const fits = "key" in options ? isFor(options.key) : () => true
+  if (!fits(algorithm) && options.algorithms.some(fits)) return refuse("which the key cannot verify")
   // Decoders overlook blanks: one token would have many texts.
   const signature = token.slice(token.lastIndexOf(".") + 1)
   return signature === "" || isBase64Url(signature)
     ? Result.succeed({ algorithm, header })
     : malformed("its signature is not base64url")
+}
+
+// By the `kty` of a JWK, and by the name that Web Crypto has for the same.
+const families: ReadonlyArray<readonly [kinds: RegExp, algorithms: RegExp]> = [
+  [/^RSA/, /^[RP]S/],
+  [/^EC/, /^ES/],
+  [/^(OKP|Ed25519)$/, /^EdDSA$/],
+  [/^(oct|HMAC)$/, /^HS/]
+]
+
+/** Whether a key is of the kind that an algorithm takes; of a text in PEM it may be. */
+const isFor = (given: string | Jwk | CryptoKey | Redacted.Redacted<Jwk>) => {
+  const key = Redacted.isRedacted(given) ? Redacted.value(given) : given
+  const kind = typeof key === "string" ? "" : "algorithm" in key ? key.algorithm.name : key.kty ?? ""
+  const family = families.find(([kinds]) => kinds.test(kind))
+  return (algorithm: Algorithm): boolean => family === undefined || family[1].test(algorithm)
 }
 
 const list = (value: string | ReadonlyArray<string>): Array<string> => typeof value === "string" ? [value] : [...value]
