@@ -1,4 +1,4 @@
-/** Reads the sources and holds them to the sentences of the design that a compiler does not check. */
+/** Reads the sources and holds them to the rules of docs/architecture.md that a compiler does not check. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
