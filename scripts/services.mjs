@@ -1,6 +1,7 @@
 // Installs what the integration tests talk to, where that can be done: as root on a machine with apt-get. Elsewhere it says
 // loudly which tests are left out, and fails if this is CI. `node scripts/services.mjs --check` installs nothing.
 import { spawnSync } from "node:child_process"
+import { realpathSync } from "node:fs"
 
 const services = [
   { commands: ["gnome-keyring-daemon"], package: "gnome-keyring", tests: "the keychain" },
@@ -53,4 +54,7 @@ export const ensureServices = ({ check = false } = {}) => {
   return !process.env.CI
 }
 
-if (import.meta.main) process.exitCode = ensureServices({ check: process.argv.includes("--check") }) ? 0 : 1
+// `import.meta.main` is newer than the oldest Node that may run this
+if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === import.meta.filename) {
+  process.exitCode = ensureServices({ check: process.argv.includes("--check") }) ? 0 : 1
+}
