@@ -93,11 +93,23 @@ const membersOf = (source, kind, from, to) => {
   return { isService: isPlain, members: isPlain ? membersIn(source, opens) : [] }
 }
 
+const reexport = /^export \{([^}]+)\} from "(\.[^"]+)"/gm
+
+/** What a text hands on from a module beside it, whose text `load` has; the words are said where it is declared. */
+const handedOn = (source, load) =>
+  [...source.matchAll(reexport)].flatMap(([, names, from]) => {
+    const declared = readModule(load(from), from).exports
+    return names.split(",").map((name) => name.trim().replace(/^type /, "")).filter((name) => name !== "").map((name) => {
+      const found = declared.find((one) => one.name === name)
+      return found ?? { name, kind: "const", isService: false, members: [], ...nothing }
+    })
+  })
+
 /** The module that a text is: what is said of it, and each of its exports. */
-export const readModule = (source, name) => {
+export const readModule = (source, name, load = () => "") => {
   const header = /^\/\*\*(?:(?!\*\/)[\s\S])*\*\//.exec(source)
   const declarations = [...source.matchAll(declaration)]
-  const exports = new Map()
+  const exports = new Map(handedOn(source, load).map((one) => [one.name, one]))
   for (const [index, match] of declarations.entries()) {
     const [, kind, exported] = match
     const block = blockBefore(source, match.index)
@@ -120,5 +132,11 @@ export const modulesOf = ({ directory }) => {
     .map((file) => file.replaceAll("\\", "/"))
     .filter((file) => /^(?:[a-z]\w*\/)?[A-Z]\w*\.ts$/.test(file) && !file.includes("internal/"))
     .sort()
-    .map((file) => readModule(fs.readFileSync(path.join(source, file), "utf8"), file.slice(0, -3)))
+    .map((file) =>
+      readModule(
+        fs.readFileSync(path.join(source, file), "utf8"),
+        file.slice(0, -3),
+        (beside) => fs.readFileSync(path.join(source, path.dirname(file), beside), "utf8")
+      )
+    )
 }

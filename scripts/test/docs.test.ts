@@ -7,14 +7,14 @@ import { run } from "./run.ts"
 const scripts = path.join(import.meta.dirname, "../docs")
 
 /** What a module with this source exports, and what of it has no text, as `npm run lint` would say it. */
-const scanned = (source: string) =>
+const scanned = (source: string, beside = "") =>
   Effect.map(
     run(process.execPath, [
       "--input-type=module",
       "-e",
       `import { undocumentedIn } from ${JSON.stringify(path.join(scripts, "api.mjs"))}
        import { readModule } from ${JSON.stringify(path.join(scripts, "sources.mjs"))}
-       const module = readModule(${JSON.stringify(source)}, "Thing")
+       const module = readModule(${JSON.stringify(source)}, "Thing", () => ${JSON.stringify(beside)})
        const undocumented = undocumentedIn({ name: "core", modules: [module] })
        console.log(JSON.stringify({ undocumented, exports: module.exports.map(({ name }) => name) }))`
     ]),
@@ -105,6 +105,27 @@ export class Handle {
       assert.deepStrictEqual(yield* scanned(source), {
         undocumented: ["core/Thing.Handle#silent"],
         exports: ["Both", "twice", "Options", "Handle"]
+      })
+    }))
+
+  it.live("takes what a module hands on from where it is declared", () =>
+    Effect.gen(function*() {
+      const source = `${header}
+export { said, type Silent } from "./internal/thing.ts"
+
+/** Says so. */
+export const own = 1
+`
+      const beside = `/** Says so. */
+export const said = 1
+
+export type Silent = string
+
+export const elsewhere = 1
+`
+      assert.deepStrictEqual(yield* scanned(source, beside), {
+        undocumented: ["core/Thing.Silent"],
+        exports: ["said", "Silent", "own"]
       })
     }))
 })

@@ -124,7 +124,7 @@ describe("the folders", () => {
       /^AuthHttpClient\.ts$/,
       /^(SecureUrl\.ts$|Challenge\.ts$|AuthError\.ts$|AuthManager\.ts$|(jwt|session|iam|storage|keeper|login)\/)/
     ],
-    [/^internal\/remembered\.ts$/, /^jwt\//],
+    [/^internal\/(remembered|verifier|proofs)\.ts$/, /^(jwt|internal)\//],
     [/^internal\//, /^$/],
     [/^BearerAuth\.ts$/, /^(SecureUrl\.ts$|jwt\/|internal\/)/],
     [/^TokenIntrospection\.ts$/, /^(SecureUrl\.ts$|jwt\/|iam\/|internal\/|BearerAuth\.ts$)/]
