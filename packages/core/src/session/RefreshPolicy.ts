@@ -44,6 +44,15 @@ export interface RefreshPolicy {
 export const longestRetryAfter: Duration.Duration = Duration.hours(1)
 
 /**
+ * How long an IAM is left alone after a refusal that does not pass by itself (`IamError.isRetryable` is false): the
+ * background asks again after `background`. For callers without a valid token the pause doubles, up to `longest`.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const refused = { background: Duration.hours(1), longest: Duration.minutes(15) }
+
+/**
  * How often an answer that could not be stored is written again: after the first span, doubling up to the longest.
  *
  * @category constants

@@ -86,6 +86,7 @@ export const make = (options: {
         now: entries.now(),
         attempts,
         pause: entries.pauseOf(entry),
+        rest: entries.restLeft(entry, session),
         hasFailure: entry.failure !== undefined,
         hasLookedAgain: again || looks >= looksPerCall
       })
@@ -267,7 +268,7 @@ export const make = (options: {
       if (unsaved !== undefined && Pause.remaining(unsaved.pause, entries.nowMillis()) === 0) {
         return Effect.ignore(flights.change(entry, session.durable, persistence.reconcile(entry)))
       }
-      const isRenewable = Session.canRenew(session, entries.now()) && entries.pauseOf(entry) === 0
+      const isRenewable = Session.canRenew(session, entries.now()) && entries.restLeft(entry, session) === 0
       const tokens = Session.currentToken(session)
       if (isRenewable && !Option.exists(tokens, (held) => Decision.isFresh(policy, held, entries.now()))) {
         return Effect.ignore(Deferred.await(join(entry, targetOf(session, session.current, "due"))))

@@ -47,13 +47,14 @@ export type ForCaller =
 
 /**
  * What a caller gets of a session. `attempts` are those of this call that failed, `pause` the milliseconds before the IAM
- * may be asked again, `hasLookedAgain` whether the storage was read during this call.
+ * may be asked again, `rest` those before it is asked for a caller who can do without, `hasLookedAgain` whether the storage was read during this call.
  */
 export const forCaller = (policy: RefreshPolicy.RefreshPolicy, session: Session.Session, call: {
   readonly selection: Selection.Selection
   readonly now: DateTime.Utc
   readonly attempts: number
   readonly pause: number
+  readonly rest: number
   readonly hasFailure: boolean
   readonly hasLookedAgain: boolean
 }): ForCaller => {
@@ -66,8 +67,8 @@ export const forCaller = (policy: RefreshPolicy.RefreshPolicy, session: Session.
     // Before saying no: perhaps somebody has signed in again, and no hint of it arrived.
     return call.hasLookedAgain ? { _tag: "Ended" } : { _tag: "LookAgain" }
   }
+  if (valid !== undefined && call.rest > 0) return { _tag: "HandOut", tokens: valid }
   if (pause > 0) {
-    if (valid !== undefined) return { _tag: "HandOut", tokens: valid }
     const isTooLong = attempts === 0 || pause > Duration.toMillis(policy.timeLimit)
     return call.hasFailure && isTooLong ? { _tag: "Fail" } : { _tag: "Wait", millis: pause }
   }

@@ -77,6 +77,8 @@ export class Entry {
 
 const maxTime = 8.64e15
 
+const isPassing = (failure: AuthError | undefined): boolean => failure?._tag !== "IamError" || failure.isRetryable
+
 export type Entries = ReturnType<typeof make>
 
 /** `changed` is told of every entry that changed, after the change. */
@@ -112,7 +114,7 @@ export const make = (options: {
     }
     if (trouble?.flights !== undefined) return SessionState.Renewing({ session })
     if (trouble?.failure !== undefined) {
-      const nextAttempt = DateTime.makeUnsafe(Math.min(trouble.pause.until, maxTime))
+      const nextAttempt = DateTime.makeUnsafe(Math.min(restOf(entry, session).until, maxTime))
       return SessionState.Stale({ session, cause: trouble.failure.message, nextAttempt })
     }
     const { unsaved } = entry
@@ -135,6 +137,20 @@ export const make = (options: {
   const pauseOf = (entry: Entry): number =>
     entry.trouble === undefined ? 0 : Pause.remaining(entry.trouble.pause, nowMillis())
 
+  /**
+   * The span in which nobody asks the IAM who can do without: longer than the pause after a refusal that does not pass by
+   * itself, but where a session ends with its token.
+   */
+  const restOf = (entry: Entry, session: Session.Session): Pause.Pause => {
+    const pause = entry.trouble?.pause ?? Pause.over
+    if (isPassing(entry.failure) || session.grant._tag === "ExchangeAccessToken") return pause
+    const { background } = RefreshPolicy.refused
+    const rest = RefreshPolicy.backoffMillis({ first: background, longest: background }, 1, entry.jitter)
+    return { from: pause.from, until: Math.max(pause.until, pause.from + rest) }
+  }
+
+  const restLeft = (entry: Entry, session: Session.Session): number => Pause.remaining(restOf(entry, session), nowMillis())
+
   const renewalDueAt = (entry: Entry, session: Session.Session): number => {
     const tokens = Option.getOrUndefined(Session.currentToken(session))
     if (tokens === undefined || Option.isNone(tokens.expiresAt)) return Number.POSITIVE_INFINITY
@@ -142,7 +158,7 @@ export const make = (options: {
     if (!Session.canRenew(session, now())) return expiresAt > nowMillis() ? expiresAt : Number.POSITIVE_INFINITY
     // Jitter moves the scheduler into the window, never in front of it: a policy may promise the bound to the millisecond.
     const fresh = RefreshPolicy.freshUntil(policy, tokens)
-    return Math.max(fresh + 1 + entry.jitter * (expiresAt - fresh) * policy.spread, nowMillis() + pauseOf(entry))
+    return Math.max(fresh + 1 + entry.jitter * (expiresAt - fresh) * policy.spread, nowMillis() + restLeft(entry, session))
   }
 
   const notAuthenticated = (entry: Entry, detail = entry.trouble?.detail) =>
@@ -470,7 +486,9 @@ export const make = (options: {
     trouble.failures += 1
     trouble.failure = error
     const wish = error._tag === "IamError" && error.reason._tag === "Unavailable" && error.reason.retryAfter
-    const backoff = RefreshPolicy.backoffMillis(policy.backoff, trouble.failures, random.nextDoubleUnsafe())
+    const { first, longest } = policy.backoff
+    const most = isPassing(error) ? longest : Duration.max(longest, RefreshPolicy.refused.longest)
+    const backoff = RefreshPolicy.backoffMillis({ first, longest: most }, trouble.failures, random.nextDoubleUnsafe())
     const asked = wish ? Duration.toMillis(Duration.min(wish, RefreshPolicy.longestRetryAfter)) : 0
     trouble.pause = Pause.start(nowMillis(), Math.max(backoff, asked))
   }
@@ -498,6 +516,7 @@ export const make = (options: {
     stateOf,
     dueAt,
     pauseOf,
+    restLeft,
     notAuthenticated,
     ended,
     isRefused,
