@@ -1,5 +1,5 @@
 // An IAM whose refusal does not pass by itself (a client that was deleted, a changed route) is not asked at full pace.
-import { IamError } from "@effect-authn/core"
+import { type AuthManager, IamError } from "@effect-authn/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect } from "effect"
 import { TestClock } from "effect/testing"
@@ -11,7 +11,7 @@ const renewals = count("renew")
 const signIn = Effect.flatMap(manager, (auth) => auth.login(passwordLogin))
 
 /** The clock of so many minutes, and what is done after each. */
-const minutes = (many: number, each: Effect.Effect<unknown, unknown, unknown> = Effect.void) =>
+const minutes = (many: number, each: Effect.Effect<unknown, unknown, AuthManager.AuthManager> = Effect.void) =>
   Effect.forEach(
     Array.from({ length: many }),
     () => Effect.andThen(TestClock.adjust("1 minute"), Effect.ignore(each)),

@@ -149,7 +149,8 @@ export const make = (options: {
     return { from: pause.from, until: Math.max(pause.until, pause.from + rest) }
   }
 
-  const restLeft = (entry: Entry, session: Session.Session): number => Pause.remaining(restOf(entry, session), nowMillis())
+  const restLeft = (entry: Entry, session: Session.Session): number =>
+    Pause.remaining(restOf(entry, session), nowMillis())
 
   const renewalDueAt = (entry: Entry, session: Session.Session): number => {
     const tokens = Option.getOrUndefined(Session.currentToken(session))
@@ -158,7 +159,10 @@ export const make = (options: {
     if (!Session.canRenew(session, now())) return expiresAt > nowMillis() ? expiresAt : Number.POSITIVE_INFINITY
     // Jitter moves the scheduler into the window, never in front of it: a policy may promise the bound to the millisecond.
     const fresh = RefreshPolicy.freshUntil(policy, tokens)
-    return Math.max(fresh + 1 + entry.jitter * (expiresAt - fresh) * policy.spread, nowMillis() + restLeft(entry, session))
+    return Math.max(
+      fresh + 1 + entry.jitter * (expiresAt - fresh) * policy.spread,
+      nowMillis() + restLeft(entry, session)
+    )
   }
 
   const notAuthenticated = (entry: Entry, detail = entry.trouble?.detail) =>
