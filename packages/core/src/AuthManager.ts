@@ -6,6 +6,7 @@
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
@@ -19,7 +20,7 @@ import * as Struct from "effect/Struct"
 import { type AuthError, InvalidCredentials, NotAuthenticated, ReauthenticationRequired } from "./AuthError.ts"
 import { type Challenge, IamClient, type Revocation } from "./iam/IamClient.ts"
 import { IamError, Misconfigured, Unsupported } from "./iam/IamError.ts"
-import { ProofKeys } from "./iam/ProofKeys.ts"
+import * as ProofKeys from "./iam/ProofKeys.ts"
 import * as JwtCodec from "./jwt/JwtCodec.ts"
 import * as SessionKeeper from "./keeper/SessionKeeper.ts"
 import * as AuthStrategy from "./login/AuthStrategy.ts"
@@ -184,7 +185,8 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
   const storage = yield* TokenStorage
   const keeper = yield* SessionKeeper.SessionKeeper
   const lock = yield* SessionLock
-  const proofKeys = yield* ProofKeys
+  const proofKeys = yield* ProofKeys.ProofKeys
+  const dropKey = ProofKeys.dropper(proofKeys)
   const key = SessionKey.SessionKey.make({
     issuer: iam.issuer,
     clientId: iam.clientId,
@@ -217,12 +219,14 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
         )
       )
 
-  const dropKey = (session: Option.Option<Session.Session>): Effect.Effect<void> => {
-    const proofKey = Option.getOrUndefined(session)?.proofKey
-    return proofKey === undefined || proofKeys.drop === undefined
-      ? Effect.void
-      : Effect.ignore(proofKeys.drop(proofKey), { log: "Warn" })
-  }
+  /** Forgets the key that was kept for a login which came to nothing. */
+  const unlessTaken = (made: Session.Session) => <E>(exit: Exit.Exit<Session.Session, E>): Effect.Effect<void> =>
+    Exit.isSuccess(exit)
+      ? dropKey(made, exit.value)
+      : Effect.flatMap(
+        Effect.orElseSucceed(kept.session, () => Option.none<Session.Session>()),
+        (standing) => dropKey(made, Option.getOrUndefined(standing))
+      )
 
   /** What the IAM refuses at a login are the credentials of the one who asks. */
   const credentialsOf = <A, E, R>(asked: Effect.Effect<A, E | IamError, R>) =>
@@ -238,13 +242,10 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
     options: LoginOptions | undefined
   ): Effect.fn.Return<Session.Session, AuthError, R> {
     const obtained = yield* credentialsOf(strategy.obtain(context(options?.selection)))
-    const before = obtained.proofKey === undefined ? Option.none() : yield* stored
-    const session = yield* kept.replace(
-      options?.store === false ? Session.update(obtained, { durable: false }) : yield* keepKey(obtained),
-      { revokePrevious: options?.revokePrevious }
+    const made = options?.store === false ? Session.update(obtained, { durable: false }) : yield* keepKey(obtained)
+    return yield* kept.replace(made, { revokePrevious: options?.revokePrevious }).pipe(
+      Effect.onExit(made.proofKey?._tag === obtained.proofKey?._tag ? () => Effect.void : unlessTaken(made))
     )
-    if (Option.exists(before, (before) => !isSameKey(before, session))) yield* dropKey(before)
-    return session
   })
 
   // What the token that was read last says.
@@ -371,12 +372,7 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
   return AuthManager.of({
     key,
     login,
-    // Only keys that lie elsewhere are looked for: a logout must not wait for a storage before it has begun.
-    logout: (proofKeys.drop === undefined
-      ? kept.remove({ revoke: true })
-      : Effect.flatMap(stored, (before) => Effect.tap(kept.remove({ revoke: true }), () => dropKey(before)))).pipe(
-        Effect.withSpan("AuthManager.logout")
-      ),
+    logout: Effect.withSpan(kept.remove({ revoke: true }), "AuthManager.logout"),
     whoami: Effect.flatMap(kept.session, (session) => {
       if (Option.isNone(session)) return Effect.succeedNone
       return Option.isSome(session.value.user) ? Effect.succeed(session.value.user) : Effect.asSome(refreshUser)
@@ -454,11 +450,6 @@ export const layer = (
   options?: { readonly account?: string }
 ): Layer.Layer<AuthManager, never, IamClient | TokenStorage | SessionLock | SessionKeeper.SessionKeeper> =>
   Layer.effect(AuthManager, make(options))
-
-const isSameKey = ({ proofKey: one }: Session.Session, { proofKey: other }: Session.Session): boolean =>
-  one?._tag === "Held" && other?._tag === "Held"
-    ? one.name === other.name && one.keeper === other.keeper
-    : one === other
 
 // All callers share the claims of a token.
 const frozen = (claims: JwtCodec.Decoded["claims"]): JwtCodec.Decoded["claims"] => {

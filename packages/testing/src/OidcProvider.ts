@@ -83,6 +83,10 @@ export class OidcProvider extends Context.Service<OidcProvider, {
   readonly postClient: { readonly id: string; readonly secret: Redacted.Redacted }
   /** Authenticates with `private_key_jwt` (ES256, RFC 7523), and gets tokens of its own only. */
   readonly keyClient: { readonly id: string; readonly key: Redacted.Redacted<Jose.JWK> }
+  /** Authenticates with `client_secret_jwt` (HS256), and gets tokens of its own only. */
+  readonly hmacClient: { readonly id: string; readonly secret: Redacted.Redacted }
+  /** Authenticates with assertions that `platform` signs (RFC 7523, section 2.2): `iss` and `sub` are its id, `jti` is new. */
+  readonly federatedClient: { readonly id: string }
   /**
    * Another issuer, `https://platform.test`, whose assertions the provider takes from `publicClient`: as a grant (RFC 7523),
    * and as the subject of an exchange (RFC 8693). An assertion is for the provider's issuer unless the claims say otherwise.
@@ -159,9 +163,10 @@ export const layerAt = (
           store.remember(`secret of ${name}`, Effect.sync(() => randomBytes(24).toString("hex"))),
           String
         )
-      const secrets = { web: yield* secret("web"), post: yield* secret("post") }
+      const secrets = { web: yield* secret("web"), post: yield* secret("post"), hmac: yield* secret("hmac") }
       const signing = yield* Effect.flatMap(store.remember("signing key", keyPair("ES256")), decodeKeyPair)
       const ofClient = yield* Effect.flatMap(store.remember("key of a client", keyPair("ES256")), decodeKeyPair)
+      const foreign = yield* Effect.promise(() => Jose.generateKeyPair("ES256", { extractable: true }))
       const errors: Array<Error> = []
 
       const provider = new Provider(proxy.address, {
@@ -203,6 +208,24 @@ export const layerAt = (
             redirect_uris: [],
             id_token_signed_response_alg: "ES256",
             jwks: { keys: [ofClient.public] }
+          },
+          {
+            client_id: "hmac",
+            client_secret: secrets.hmac,
+            token_endpoint_auth_method: "client_secret_jwt",
+            grant_types: ["client_credentials"],
+            response_types: [],
+            redirect_uris: [],
+            id_token_signed_response_alg: "ES256"
+          },
+          {
+            client_id: "federated",
+            token_endpoint_auth_method: "private_key_jwt",
+            grant_types: ["client_credentials"],
+            response_types: [],
+            redirect_uris: [],
+            id_token_signed_response_alg: "ES256",
+            jwks: { keys: [yield* Effect.promise(() => Jose.exportJWK(foreign.publicKey))] }
           }
         ],
         adapter: store.adapter,
@@ -259,7 +282,6 @@ export const layerAt = (
         }
       })
       provider.on("server_error", (_context, error) => errors.push(error))
-      const foreign = yield* Effect.promise(() => Jose.generateKeyPair("ES256"))
       const grants = { [jwtBearerGrant]: "assertion", [exchangeGrant]: "subject_token" }
       for (const [name, parameter] of Object.entries(grants)) {
         provider.registerGrantType(
@@ -294,6 +316,8 @@ export const layerAt = (
         secretClient: { id: "web", secret: Redacted.make(secrets.web) },
         postClient: { id: "post", secret: Redacted.make(secrets.post) },
         keyClient: { id: "key", key: Redacted.make(ofClient.private) },
+        hmacClient: { id: "hmac", secret: Redacted.make(secrets.hmac) },
+        federatedClient: { id: "federated" },
         platform: {
           issuer: platformIssuer,
           sign: (claims) =>

@@ -7,7 +7,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Selection from "../session/Selection.ts"
-import type { TokenResponse } from "../session/Session.ts"
+import { ProofKey, type TokenResponse } from "../session/Session.ts"
 import type { IamError } from "./IamError.ts"
 
 /**
@@ -17,6 +17,7 @@ import type { IamError } from "./IamError.ts"
  * - `redirectUri` is where the IAM sends the browser, to the letter.
  * - `maxAge` is how many seconds ago the person may have signed in at most, where the login asked for that (`max_age`).
  * - `codeVerifier` (PKCE, RFC 7636) and `nonce` (OpenID Connect) are there where the dialect uses them.
+ * - `proofKey` is the key to which the code is bound (RFC 9449, section 10), and to which the tokens will be.
  *
  * @category models
  * @since 0.1.0
@@ -29,7 +30,8 @@ export class PendingLogin extends Schema.Class<PendingLogin>("@effect-authn/core
   state: Schema.NonEmptyString,
   maxAge: Schema.optional(Schema.Natural),
   nonce: Schema.OptionFromOptionalKey(Schema.RedactedFromValue(Schema.NonEmptyString)),
-  codeVerifier: Schema.OptionFromOptionalKey(Schema.RedactedFromValue(Schema.NonEmptyString))
+  codeVerifier: Schema.OptionFromOptionalKey(Schema.RedactedFromValue(Schema.NonEmptyString)),
+  proofKey: Schema.optional(ProofKey)
 }) {}
 
 /**

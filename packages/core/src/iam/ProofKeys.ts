@@ -7,7 +7,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
-import { ProofKey } from "../session/Session.ts"
+import { ProofKey, type Session } from "../session/Session.ts"
 import type { SessionKey } from "../session/SessionKey.ts"
 
 /**
@@ -25,6 +25,9 @@ export class ProofKeyError extends Schema.TaggedError<ProofKeyError>("@effect-au
   }
 }
 
+/** A key that is kept elsewhere than in the document of its session. */
+type Held = Extract<ProofKey, { readonly _tag: "Held" }>
+
 /**
  * Keeps and finds the keys of sessions. Unless a program provides another one, a key is a part of the session's document,
  * and as safe as that: a storage in plain files shows it to whoever reads the file. `KeychainProofKeys` of
@@ -40,11 +43,9 @@ export const ProofKeys = Context.Reference<{
     jwk: Redacted.Redacted<Schema.JsonObject>
   ) => Effect.Effect<ProofKey, ProofKeyError>
   /** A key that is kept elsewhere than in its session: a private JWK, or a pair that never leaves where it is. */
-  readonly open: (
-    key: Extract<ProofKey, { readonly _tag: "Held" }>
-  ) => Effect.Effect<Redacted.Redacted<Schema.JsonObject> | CryptoKeyPair, ProofKeyError>
+  readonly open: (key: Held) => Effect.Effect<Redacted.Redacted<Schema.JsonObject> | CryptoKeyPair, ProofKeyError>
   /** Forgets a key that is of no more use, where keys are kept apart from sessions. Forgetting what is absent succeeds. */
-  readonly drop?: (key: ProofKey) => Effect.Effect<void, ProofKeyError>
+  readonly drop?: (key: Held) => Effect.Effect<void, ProofKeyError>
 }>("@effect-authn/core/iam/ProofKeys", {
   defaultValue: () => ({
     keep: (_key, jwk) => Effect.succeed(ProofKey.cases.Enclosed.make({ jwk })),
@@ -56,3 +57,22 @@ export const ProofKeys = Context.Reference<{
       )
   })
 })
+
+/**
+ * Forgets the key of a session that is over, unless it is that of the session in its place. What cannot be forgotten is
+ * said in the log.
+ *
+ * @internal
+ */
+export const dropper =
+  ({ drop }: typeof ProofKeys.Service) => (over: Session | undefined, next?: Session): Effect.Effect<void> => {
+    const key = heldBy(over)
+    if (key === undefined || drop === undefined) return Effect.void
+    const kept = heldBy(next)
+    return kept?.name === key.name && kept.keeper === key.keeper
+      ? Effect.void
+      : Effect.ignore(drop(key), { log: "Warn" })
+  }
+
+const heldBy = (session: Session | undefined): Held | undefined =>
+  session?.proofKey?._tag === "Held" ? session.proofKey : undefined

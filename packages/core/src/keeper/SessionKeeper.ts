@@ -17,6 +17,7 @@ import * as PubSub from "effect/PubSub"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import { IamClient } from "../iam/IamClient.ts"
+import * as ProofKeys from "../iam/ProofKeys.ts"
 import type { SessionKey } from "../session/SessionKey.ts"
 import type { SessionState } from "../session/SessionState.ts"
 import { Holder, SessionLock } from "../storage/SessionLock.ts"
@@ -77,6 +78,7 @@ export const make = Effect.gen(function*() {
   const digest = yield* Digest.Digest
   const fork = Effect.runForkWith(yield* Effect.context())
   const feed = yield* PubSub.sliding<{ readonly id: string; readonly state: SessionState }>(1024)
+  const proofKeys = yield* ProofKeys.ProofKeys
   const { policy } = iam
   const lease = Duration.toMillis(lock.lease ?? Duration.zero)
 
@@ -107,7 +109,7 @@ export const make = Effect.gen(function*() {
     fork
   })
   const callers = Caller.make({ policy, entries, persistence, flights })
-  const changes = Change.make({ entries, persistence, flights, random, revocations })
+  const changes = Change.make({ entries, persistence, flights, random, revocations, dropKey: ProofKeys.dropper(proofKeys) })
   yield* Effect.addFinalizer(() => flights.saveAll)
   flights.start(scheduler.run({ due: callers.renewIfDue, setBack: entries.settleAll }))
   return SessionKeeper.of({

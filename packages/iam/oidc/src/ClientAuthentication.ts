@@ -35,6 +35,7 @@ export type Secret<A = string> = Redacted.Redacted<A> | Effect.Effect<Redacted.R
  *   the provider wants in the assertion's header, such as `x5t`. `audience` is for whom the assertion is: the provider's
  *   `issuer`, which the standards ask for now (RFC 7523 as it is being amended), its `token_endpoint`, which some still
  *   want, or whatever else it calls itself. `issuer` unless told.
+ * - `client_secret_jwt`: an assertion that is made with the secret (HS256), which is not sent itself. `audience` as above.
  * - `assertion`: an assertion that somebody else has signed (RFC 7523, section 2.2): a platform's token, by
  *   `WorkloadIdentity`. `type` is `jwt-bearer` unless told, and `jwt-spiffe` for a JWT-SVID at a provider that asks for it.
  *   The assertion names the client: with `sendClientId: false` the request does not.
@@ -49,6 +50,11 @@ export type ClientAuthentication =
   | {
     readonly method: "client_secret" | "client_secret_basic" | "client_secret_post"
     readonly secret: Secret
+  }
+  | {
+    readonly method: "client_secret_jwt"
+    readonly secret: Secret
+    readonly audience?: "issuer" | "token_endpoint" | (string & {}) | undefined
   }
   | {
     readonly method: "private_key_jwt"
@@ -132,6 +138,20 @@ export const make = Effect.fnUntraced(function*(
       }
       return { show: Effect.succeed(yield* signing(given)) }
     }
+    case "client_secret_jwt": {
+      const shown = (secret: Redacted.Redacted): Shown => ({
+        ways: () => [{
+          name: "secret",
+          auth: (as, ...request) =>
+            oauth.ClientSecretJwt(Redacted.value(secret), {
+              [oauth.modifyAssertion]: (_header, payload) => addressed(payload, as, authentication)
+            })(as, ...request),
+          isDated: true
+        }],
+        secrets: [secret]
+      })
+      return { show: Effect.map(get(authentication.secret), shown) }
+    }
     case "assertion": {
       const { sendClientId = true, token, type = "jwt-bearer" } = authentication
       const shown = (token: Redacted.Redacted): Shown => ({
@@ -158,19 +178,27 @@ export const make = Effect.fnUntraced(function*(
   }
 })
 
+/** Names the provider in an assertion as it wants to be named. */
+const addressed = (
+  payload: Record<string, oauth.JsonValue | undefined>,
+  as: oauth.AuthorizationServer,
+  { audience = "issuer" }: { readonly audience?: string | undefined }
+): void => {
+  if (audience === "token_endpoint") payload["aud"] = as.token_endpoint
+  else if (audience !== "issuer") payload["aud"] = audience
+}
+
 const signed = (
   { alg, key, kid }: PrivateKey.SigningKey,
   options: Extract<ClientAuthentication, { readonly method: "private_key_jwt" }>
 ): oauth.ClientAuth => {
   const sent = options.kid ?? kid
-  const { audience = "issuer" } = options
   return (as, ...request) =>
     oauth.PrivateKeyJwt(sent === undefined ? key : { key, kid: sent }, {
       [oauth.modifyAssertion]: (header, payload) => {
         // Ed25519 has two names (RFC 8037, RFC 9864), of which providers know the older one.
         Object.assign(header, alg === undefined ? {} : { alg }, options.header)
-        if (audience === "token_endpoint") payload["aud"] = as.token_endpoint
-        else if (audience !== "issuer") payload["aud"] = audience
+        addressed(payload, as, options)
       }
     })(as, ...request)
 }

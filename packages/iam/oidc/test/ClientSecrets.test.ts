@@ -128,6 +128,30 @@ describe("a secret that cannot be had is said before anything is sent", () => {
     }))
 })
 
+it.live("an assertion is made with the secret, which is not sent", () =>
+  Effect.gen(function*() {
+    const secret = "canary-secret-of-32-characters-ok"
+    for (const audience of [undefined, "token_endpoint"]) {
+      const { form, headers, issuer } = yield* sent({
+        method: "client_secret_jwt",
+        secret: Redacted.make(secret),
+        ...(audience === undefined ? {} : { audience })
+      })
+      assert.notInclude(`${form} ${JSON.stringify(headers)}`, "canary")
+      const [header = "", claims = "", signature] = (form.get("client_assertion") ?? "").split(".")
+      assert.strictEqual(
+        Crypto.createHmac("sha256", secret).update(`${header}.${claims}`).digest("base64url"),
+        signature
+      )
+      const { aud, iss, sub } = JSON.parse(Buffer.from(claims, "base64url").toString())
+      assert.deepStrictEqual({ aud, iss, sub }, {
+        aud: audience === undefined ? issuer : `${issuer}/token`,
+        iss: "cli",
+        sub: "cli"
+      })
+    }
+  }))
+
 describe("an assertion of somebody else", () => {
   it.live("is sent as it is, with its type and the client", () =>
     Effect.gen(function*() {

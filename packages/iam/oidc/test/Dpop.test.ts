@@ -7,12 +7,14 @@ import {
   Selection,
   Session,
   SessionKeeper,
-  TokenStorage
+  type SessionLock,
+  TokenStorage,
+  TokenStorageError
 } from "@effect-authn/core"
 import { OidcIam, type OidcOptions, OidcStrategy } from "@effect-authn/iam-oidc"
 import { Witness } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Option, Redacted, type Schema } from "effect"
+import { Context, Effect, Layer, Option, Redacted, type Schema } from "effect"
 import { FetchHttpClient } from "effect/http"
 import * as Crypto from "node:crypto"
 import { type Asked, type Reply, type Script, seconds, serve } from "./rawProvider.ts"
@@ -139,12 +141,13 @@ const bound = (options: Options = {}) => {
 const program = (
   issuer: string,
   options: Partial<OidcOptions.OidcOptions> = {},
-  keys: Layer.Layer<never> = Layer.empty
+  keys: Layer.Layer<never> = Layer.empty,
+  storage: Layer.Layer<TokenStorage.TokenStorage | SessionLock.SessionLock> = TokenStorage.layerMemory
 ) =>
   Layer.fresh(AuthManager.layer()).pipe(
     Layer.provideMerge(Layer.fresh(SessionKeeper.layer)),
     Layer.provideMerge(OidcIam.layer({ issuer, clientId: "cli", dpop: true, ...options })),
-    Layer.provideMerge(TokenStorage.layerMemory),
+    Layer.provideMerge(storage),
     Layer.provide(FetchHttpClient.layer),
     Layer.provideMerge(FetchHttpClient.layer),
     Layer.provideMerge(keys)
@@ -298,7 +301,7 @@ describe("a document that is stolen", () => {
           Option.fromUndefinedOr(held.get(name)),
           () => new ProofKeys.ProofKeyError({ detail: "it is not in the keychain: sign in again" })
         ),
-      drop: (key) => Effect.sync(() => void (key._tag === "Held" && held.delete(key.name)))
+      drop: (key) => Effect.sync(() => void held.delete(key.name))
     })
     return { held, layer }
   }
@@ -369,21 +372,79 @@ describe("a document that is stolen", () => {
       assert.strictEqual(answer.status, 401)
     }))
 
+  /** A storage and a keychain of which programs know, with DPoP and without. */
+  const machine = Effect.fnUntraced(function*(
+    storage: Layer.Layer<TokenStorage.TokenStorage | SessionLock.SessionLock> = TokenStorage.layerMemory
+  ) {
+    const server = yield* bound({ api: () => undefined })
+    const plain = yield* serve({
+      routes: { "/token": { body: { access_token: "at-plain", token_type: "Bearer", expires_in: 300 } } }
+    })
+    const { held, layer } = keychain()
+    const shared = Layer.succeedContext(yield* Layer.build(storage))
+    const on = (options: Partial<OidcOptions.OidcOptions>) => program(server.issuer, options, layer, shared)
+    return {
+      held,
+      server,
+      own: on({}),
+      other: on({ dpop: false, metadata: { token_endpoint: `${plain.issuer}/token` } })
+    }
+  })
+
   it.live("leaves no key behind: a logout and another login drop it", () =>
     Effect.gen(function*() {
-      const server = yield* bound()
-      const { held, layer } = keychain()
-      yield* Effect.provide(
+      const { held, other, own } = yield* machine()
+      const end = (act: (auth: AuthManager.AuthManager["Service"]) => Effect.Effect<unknown, Error>) =>
         Effect.gen(function*() {
-          const auth = yield* AuthManager.AuthManager
-          yield* login
-          yield* login
+          yield* Effect.provide(Effect.andThen(login, login), own)
           assert.strictEqual(held.size, 1)
-          yield* auth.logout
+          yield* Effect.provide(Effect.flatMap(AuthManager.AuthManager, act), other)
           assert.strictEqual(held.size, 0)
-        }),
-        program(server.issuer, {}, layer)
-      )
+        })
+      yield* end((auth) => auth.logout)
+      yield* end((auth) => auth.clearStoredToken)
+      yield* end((auth) => auth.storeToken(Redacted.make("at-given")))
+      yield* end((auth) => auth.import({ token: "at-given" }))
+      yield* Effect.provide(login, own)
+      yield* Effect.provide(login, other)
+      assert.strictEqual(held.size, 0)
+    }))
+
+  it.live("keeps its key while a program has a session of its own beside it", () =>
+    Effect.gen(function*() {
+      const { held, other, own, server } = yield* machine()
+      yield* Effect.provide(login, own)
+      for (const layer of [own, other]) {
+        yield* Effect.provide(
+          Effect.gen(function*() {
+            const auth = yield* AuthManager.AuthManager
+            yield* auth.login(OidcStrategy.jwtBearer({ assertion: Redacted.make("a.b.c") }), { store: false })
+            yield* auth.logout
+          }),
+          layer
+        )
+      }
+      assert.strictEqual(held.size, 1)
+      assert.strictEqual(yield* Effect.provide(call(server.issuer), own), 200)
+    }))
+
+  it.live("is not replaced by a login that comes to nothing, whose key goes with it", () =>
+    Effect.gen(function*() {
+      const damaged = Layer.effectContext(Effect.map(Layer.build(TokenStorage.layerMemory), (context) =>
+        Context.add(context, TokenStorage.TokenStorage, {
+          ...Context.get(context, TokenStorage.TokenStorage),
+          get: () =>
+            Effect.fail(
+              new TokenStorageError.TokenStorageError({
+                storage: "the test's",
+                method: "get",
+                reason: new TokenStorageError.StorageKeyMismatch({ place: "the test's", detail: "of another key" })
+              })
+            )
+        })))
+      const { held, own } = yield* machine(damaged)
+      yield* Effect.provide(Effect.flip(login), own)
+      assert.strictEqual(held.size, 0)
     }))
 })
 

@@ -1,15 +1,31 @@
 /** A certified provider that wants it strictly: parameters that are pushed (RFC 9126), and proofs with nonces (RFC 9449). */
-import { AuthHttpClient, AuthManager, Session, TokenStorage, WorkloadIdentity } from "@effect-authn/core"
+import {
+  AuthHttpClient,
+  AuthManager,
+  BrowserLogin,
+  InteractiveStrategy,
+  Session,
+  TokenStorage,
+  WorkloadIdentity
+} from "@effect-authn/core"
 import { OidcStrategy } from "@effect-authn/iam-oidc"
 import { OidcProvider } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Option, Redacted } from "effect"
+import { Effect, Layer, Option, Redacted, Struct } from "effect"
 import { FetchHttpClient } from "effect/http"
 import { createServer } from "node:http"
 import * as oauth from "oauth4webapi"
-import { logins, setup, tokenOf } from "./fixtures.ts"
+import { answers, logins, oidc, program, setup, tokenOf, visit } from "./fixtures.ts"
 
-/** An API that oauth4webapi protects, by the provider's keys, with proofs. */
+// As an API names the one that proofs have to hold.
+const nonce = "nonce-of-the-api"
+
+const nonceOf = (request: Request): unknown => {
+  const [, claims = ""] = (request.headers.get("dpop") ?? "").split(".")
+  return claims === "" ? undefined : JSON.parse(Buffer.from(claims, "base64url").toString()).nonce
+}
+
+/** An API that oauth4webapi protects, by the provider's keys, with proofs that hold a nonce. */
 const api = (issuer: string, audience: string) =>
   Effect.acquireRelease(
     Effect.promise(() =>
@@ -21,6 +37,11 @@ const api = (issuer: string, audience: string) =>
             method: request.method ?? "GET",
             headers: Object.entries(request.headers).map(([name, value]): [string, string] => [name, String(value)])
           })
+          if (seen.headers.has("dpop") && nonceOf(seen) !== nonce) {
+            response.writeHead(401, { "dpop-nonce": nonce, "www-authenticate": "DPoP error=\"use_dpop_nonce\"" })
+            response.end()
+            return
+          }
           oauth.validateJwtAccessToken(as, seen, audience, {
             requireDPoP: true,
             [oauth.allowInsecureRequests]: true
@@ -66,7 +87,98 @@ describe("at a provider that trusts a platform", () => {
   }
 })
 
+describe("at a provider that trusts what a client has signed", () => {
+  const login = Effect.gen(function*() {
+    const auth = yield* AuthManager.AuthManager
+    const session = yield* auth.login(OidcStrategy.clientCredentials())
+    const renewed = yield* auth.refresh()
+    assert.notStrictEqual(tokenOf(renewed), tokenOf(session))
+  })
+
+  it.live("a client signs in by assertions of another issuer, each of which is taken once", () =>
+    Effect.gen(function*() {
+      const provider = yield* OidcProvider.OidcProvider
+      const { federatedClient: { id } } = provider
+      let count = 0
+      let claims: { readonly [name: string]: string } = { iss: id, sub: id }
+      const own = oidc(() => ({
+        clientId: id,
+        clientAuthentication: {
+          method: "assertion",
+          token: Effect.suspend(() => provider.platform.sign({ jti: `jti-${count++}`, ...claims }))
+        }
+      }))
+      yield* Effect.gen(function*() {
+        yield* login
+        assert.strictEqual(count, 2)
+        const auth = yield* AuthManager.AuthManager
+        for (const wrong of [{ jti: "jti-0" }, { aud: "https://elsewhere.test" }]) {
+          claims = { iss: id, sub: id, ...wrong }
+          const error = yield* Effect.flip(auth.refresh())
+          assert.strictEqual(error._tag === "IamError" ? error.reason._tag : error._tag, "Misconfigured")
+        }
+      }).pipe(Effect.provide(Layer.fresh(program).pipe(Layer.provideMerge(own), Layer.provide(TokenStorage.layerMemory))))
+    }).pipe(Effect.provide(OidcProvider.layer())))
+
+  it.live("a client signs in by an assertion that is made with its secret", () =>
+    Effect.provide(
+      login,
+      setup(({ hmacClient: { id, secret } }) => ({
+        clientId: id,
+        clientAuthentication: { method: "client_secret_jwt", secret }
+      }))
+    ))
+
+  it.live("a client signs in by its key, with the thumbprint of its certificate in the header", () =>
+    Effect.provide(
+      login,
+      setup(({ keyClient: { id, key } }) => ({
+        clientId: id,
+        clientAuthentication: { method: "private_key_jwt", key, header: { x5t: "dGh1bWI" } }
+      }))
+    ))
+})
+
 describe("at a strict provider", () => {
+  for (const isPushed of [true, false]) {
+    const how = isPushed ? "pushed" : "in the address"
+    it.live(`a code that was stolen with its verifier is worth nothing without the key (dpop_jkt ${how})`, () =>
+      Effect.gen(function*() {
+        const provider = yield* OidcProvider.OidcProvider
+        const browser = yield* BrowserLogin.BrowserLogin
+        const redirectUri = "http://127.0.0.1:4000/callback"
+        const begin = Effect.gen(function*() {
+          const { pending, url } = yield* browser.begin({ redirectUri })
+          assert.strictEqual(new URL(url).searchParams.has("request_uri"), isPushed)
+          const page = yield* visit(url, { answers, stopAt: (url) => url.pathname === "/callback" })
+          return { pending, callback: page.url }
+        })
+        const own = yield* begin
+        assert.strictEqual((yield* browser.complete(own.pending, own.callback)).proofKey?._tag, "Enclosed")
+        for (const proofKey of [undefined, own.pending.proofKey]) {
+          const stolen = yield* begin
+          const thief = BrowserLogin.PendingLogin.make(Struct.assign(stolen.pending, { proofKey }))
+          const refused = yield* Effect.flip(browser.complete(thief, stolen.callback))
+          assert.strictEqual(refused.reason._tag, "CredentialsRefused")
+        }
+        assert.deepStrictEqual(yield* provider.errors, [])
+      }).pipe(Effect.provide(setup(() => ({ dpop: true }), { isStrict: isPushed }))))
+  }
+
+  it.live("the provider's own API is shown the token with a proof and its nonce", () =>
+    Effect.gen(function*() {
+      const auth = yield* AuthManager.AuthManager
+      const provider = yield* OidcProvider.OidcProvider
+      yield* auth.login(InteractiveStrategy.browser())
+      yield* provider.proxy.forget
+      const asked = Effect.map(provider.proxy.ledger, (all) =>
+        all.flatMap(({ route, status }) => route === "userinfo" ? [status] : []))
+      assert.strictEqual((yield* auth.refreshUser).id, "ada")
+      const api = yield* AuthHttpClient.make({ baseUrl: provider.issuer })
+      assert.strictEqual((yield* api.get("/me")).status, 200)
+      assert.deepStrictEqual(yield* asked, [200, 200])
+    }).pipe(Effect.provide([setup(() => ({ dpop: true }), { isStrict: true }), FetchHttpClient.layer])))
+
   for (const [name, { acts, strategy }] of Object.entries(logins)) {
     it.live(`a ${name} login is bound to a key, renews with it, and calls an API`, () =>
       Effect.gen(function*() {

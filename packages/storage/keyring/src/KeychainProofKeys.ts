@@ -82,7 +82,7 @@ export const layer: Layer.Layer<never, never, Keychain.Keychain> = Layer.effect(
         return Redacted.make(jwk.value)
       }),
       drop: (key) =>
-        key._tag === "Held" && key.keeper === keeper
+        key.keeper === keeper
           ? Effect.mapError(keychain.remove(service, key.name), failed)
           : Effect.void
     }

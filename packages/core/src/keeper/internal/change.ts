@@ -32,8 +32,10 @@ export const make = (options: {
   readonly flights: SingleFlight
   readonly random: typeof Random.Random.Service
   readonly revocations: { readonly once: Revoke; readonly patiently: Revoke }
+  /** Forgets the key of a session that is over here, unless it is that of the one in its place. */
+  readonly dropKey: (session: Session.Session | undefined, next?: Session.Session) => Effect.Effect<void>
 }) => {
-  const { entries, flights, persistence, random, revocations } = options
+  const { dropKey, entries, flights, persistence, random, revocations } = options
   const revoke = revocations.once
 
   /** The first generation of a login is beyond all that this process has seen; drawn, so that two never meet. */
@@ -141,6 +143,7 @@ export const make = (options: {
       entries.replaced(entry)
       entries.hold(entry, next, next.generation)
       yield* Effect.forEach(options.revokePrevious ? replaced.sessions : replaced.onlyCopies, revoke, { discard: true })
+      for (const one of [found.session, ...replaced.onlyCopies]) yield* dropKey(one, next)
       return next
     }
   })
@@ -235,6 +238,7 @@ export const make = (options: {
     for (let conflicts = 0;; conflicts++) {
       const looked = yield* Effect.result(persistence.look(entry))
       const found = Result.isSuccess(looked) ? looked.success : undefined
+      const { session: held } = entry
       const sessions = ending(entry, found).filter((one) => !told.has(one.generation))
       told = new Set([...told, ...sessions.map(({ generation }) => generation)])
       if (revocation === undefined || sessions.length > 0) revocation = yield* revokeAll(sessions, isAsked)
@@ -243,6 +247,7 @@ export const make = (options: {
       )
       if (Result.isSuccess(removed)) {
         entries.left(entry, removed.success)
+        for (const one of [found?.session, held]) yield* dropKey(one)
         return revocation
       }
       if (persistence.isConflict(removed.failure) && conflicts < mostConflicts) continue

@@ -77,6 +77,8 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
     const nonce = isOpenId ? oauth.generateRandomNonce() : undefined
     // Without consent, a provider has to leave offline_access out (OpenID Connect Core 1.0, section 11).
     const prompt = options.prompt ?? settings.prompt ?? (scopes.includes("offline_access") ? "consent" : "")
+    const bound = yield* provider.binding
+    const thumbprint = bound === undefined ? undefined : yield* Effect.promise(() => bound.handle.calculateThumbprint())
     const parameters = {
       ...settings.parameters,
       ...options.parameters,
@@ -88,6 +90,8 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
       code_challenge: yield* Effect.promise(() => oauth.calculatePKCECodeChallenge(codeVerifier)),
       code_challenge_method: "S256",
       ...(nonce === undefined ? {} : { nonce }),
+      // Who has the code, and its verifier, still needs the key (RFC 9449, section 10).
+      ...(thumbprint === undefined ? {} : { dpop_jkt: thumbprint }),
       ...(prompt === "" ? {} : { prompt })
     }
     const pushed = yield* push(parameters)
@@ -101,7 +105,8 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
       state,
       ...(/^\d{1,9}$/.test(maxAge) ? { maxAge: Number(maxAge) } : {}),
       nonce: Option.map(Option.fromUndefinedOr(nonce), (nonce) => Redacted.make(nonce, { label: "nonce" })),
-      codeVerifier: Option.some(Redacted.make(codeVerifier, { label: "code_verifier" }))
+      codeVerifier: Option.some(Redacted.make(codeVerifier, { label: "code_verifier" })),
+      proofKey: bound?.proofKey
     })
     return { url: url.href, pending }
   })
@@ -145,7 +150,7 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
         return yield* IamHttp.error(call, new Misconfigured({ detail }))
       }
     }
-    const bound = yield* provider.binding
+    const bound = yield* provider.bindingOf(pending)
     if (completed.size >= remembered) completed.clear()
     completed.add(pending.state)
 
