@@ -109,7 +109,14 @@ export const make = Effect.gen(function*() {
     fork
   })
   const callers = Caller.make({ policy, entries, persistence, flights })
-  const changes = Change.make({ entries, persistence, flights, random, revocations, dropKey: ProofKeys.dropper(proofKeys) })
+  const changes = Change.make({
+    entries,
+    persistence,
+    flights,
+    random,
+    revocations,
+    dropKey: ProofKeys.dropper(proofKeys)
+  })
   yield* Effect.addFinalizer(() => flights.saveAll)
   flights.start(scheduler.run({ due: callers.renewIfDue, setBack: entries.settleAll }))
   return SessionKeeper.of({

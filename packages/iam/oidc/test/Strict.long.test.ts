@@ -117,7 +117,9 @@ describe("at a provider that trusts what a client has signed", () => {
           const error = yield* Effect.flip(auth.refresh())
           assert.strictEqual(error._tag === "IamError" ? error.reason._tag : error._tag, "Misconfigured")
         }
-      }).pipe(Effect.provide(Layer.fresh(program).pipe(Layer.provideMerge(own), Layer.provide(TokenStorage.layerMemory))))
+      }).pipe(
+        Effect.provide(Layer.fresh(program).pipe(Layer.provideMerge(own), Layer.provide(TokenStorage.layerMemory)))
+      )
     }).pipe(Effect.provide(OidcProvider.layer())))
 
   it.live("a client signs in by an assertion that is made with its secret", () =>
