@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -10,13 +11,25 @@ import * as Layer from "effect/Layer"
 import * as RateLimiter from "effect/persistence/RateLimiter"
 
 /**
- * What was drawn: how many renewals may begin, how far apart, and after how long to draw again where it was none.
+ * Leave for one renewal at one moment. Whoever has it sends as soon as `wait` is 0 milliseconds or less, and not at all once it
+ * `isOver`: what is sent later would meet what others were given leave for.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Permit {
+  readonly wait: () => number
+  readonly isOver: () => boolean
+}
+
+/**
+ * What was drawn: leave for renewals, how far apart those of the fleet are, and after how long to draw again where it was none.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Draw {
-  readonly count: number
+  readonly permits: ReadonlyArray<Permit>
   readonly apart: Duration.Duration
   readonly again: Duration.Duration
 }
@@ -53,12 +66,19 @@ export interface Options {
   readonly perSecond: number | ((issuer: string) => number | undefined)
 }
 
-// A second holds what lay in the bucket and what was added to it: together the rate. A tenth of it lies there at most. A lot
-// is half of that, so that what is added while nobody looks is not lost.
-const bucketOf = (rate: number) => {
-  const limit = Math.max(1, Math.floor(rate / 10))
-  const refill = rate >= 10 ? rate - limit : rate * 0.9
-  return { limit, lot: Math.max(1, Math.floor(limit / 2)), window: Duration.millis(limit * 1000 / refill) }
+// How late a permit may be used, and how much longer one request may be on its way to the IAM than another, in milliseconds.
+const late = 50
+const way = 50
+
+/**
+ * How far apart permits are, in milliseconds, so that no window has more requests than it may. `ahead` is how many permits may
+ * have been given for moments to come, and a lot is half of that, so that what is drawn for a lot leaves room for a caller.
+ */
+const spacing = (rate: number) => {
+  const most = Math.max(rate, 10)
+  const window = most * 1000 / rate
+  const ahead = Math.max(1, Math.floor(rate / 10))
+  return { apart: (window + late + way) / (most - 1), ahead, lot: Math.max(1, Math.floor(ahead / 2)) }
 }
 
 /**
@@ -67,10 +87,11 @@ const bucketOf = (rate: number) => {
  *
  * **Details**
  *
- * No second has more renewals than the rate; of a rate under 10, no `10 / rate` seconds have more than 10. So that this holds
- * also after a rest, a tenth of the rate stays unused in a long run. What callers ask for draws one at a time, and what is
- * swept in lots of a twentieth of the rate, so that a caller goes first. A caller waits for its turn for at most 5 seconds,
- * and then fails with `Unavailable`.
+ * No second has more renewals than the rate; of a rate under 10, no `10 / rate` seconds have more than 10. Each permit is for a
+ * moment, the moments of a fleet are evenly apart, and a permit that could not be used within 50 ms is thrown away. So that the
+ * rate holds at the IAM, too, where some requests are up to 50 ms longer on their way than others, a tenth to a sixth of it
+ * stays unused in a long run. What callers ask for draws one at a time, and what is swept in lots of a twentieth of the rate,
+ * so that a caller goes first. A caller waits for its turn for at most 5 seconds, and then fails with `Unavailable`.
  *
  * **Example** (Eighty a second at one IAM, and no limit elsewhere)
  *
@@ -92,7 +113,11 @@ export const layer = (options: Options): Layer.Layer<never, never, RateLimiter.R
     IssuerRates,
     Effect.gen(function*() {
       const limiter = yield* RateLimiter.RateLimiter
+      const clock = yield* Clock.Clock
       const { perSecond } = options
+      const steady = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+      // How long the store takes at least: its clock began to count within it.
+      let nearest = Number.POSITIVE_INFINITY
       return {
         draw: (issuer, most) => {
           const rate = typeof perSecond === "number" ? perSecond : perSecond(issuer)
@@ -100,14 +125,37 @@ export const layer = (options: Options): Layer.Layer<never, never, RateLimiter.R
           if (!(rate > 0 && Number.isFinite(rate))) {
             return Effect.die(new Error(`IssuerRate: perSecond is a number above 0 (it is ${rate} for ${issuer})`))
           }
-          const { limit, lot, window } = bucketOf(rate)
+          const { ahead, apart, lot } = spacing(rate)
           const count = Math.min(most, lot)
-          const apart = Duration.millis(1000 / rate)
-          return limiter.consume({ key: issuer, algorithm: "token-bucket", limit, window, tokens: count }).pipe(
-            Effect.as({ count, apart, again: Duration.zero }),
-            Effect.catchReason("RateLimiterError", "RateLimitExceeded", ({ retryAfter }) =>
-              Effect.succeed({ count: 0, apart, again: Duration.max(retryAfter, Duration.millis(1)) }))
-          )
+          return Effect.suspend(() => {
+            const askedAt = steady()
+            const askedOn = clock.currentTimeMillisUnsafe()
+            // a machine that slept sees it by the clock on the wall only, which in turn may be set back
+            const elapsed = () => Math.max(steady() - askedAt, clock.currentTimeMillisUnsafe() - askedOn)
+            return limiter.consume({
+              key: issuer,
+              algorithm: "token-bucket",
+              limit: ahead,
+              window: Duration.millis(apart * ahead),
+              tokens: count
+            }).pipe(
+              Effect.map(({ resetAfter }) => {
+                const answeredAt = steady()
+                nearest = Math.min(nearest, answeredAt - askedAt)
+                // The bucket is full again one step after the last of the moments that were given.
+                const first = Duration.toMillis(resetAfter) - count * apart
+                return Array.from({ length: count }, (_, index): Permit => {
+                  const place = first + index * apart
+                  const last = place + nearest + late
+                  return { wait: () => answeredAt + place - steady(), isOver: () => elapsed() > last }
+                })
+              }),
+              Effect.map((permits) => ({ permits, again: Duration.zero })),
+              Effect.catchReason("RateLimiterError", "RateLimitExceeded", ({ retryAfter }) =>
+                Effect.succeed({ permits: [], again: Duration.max(retryAfter, Duration.millis(1)) })),
+              Effect.map((drawn) => ({ ...drawn, apart: Duration.millis(apart) }))
+            )
+          })
         }
       }
     })

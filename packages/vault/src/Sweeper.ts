@@ -16,7 +16,7 @@ import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
-import { IssuerRates } from "./IssuerRate.ts"
+import { IssuerRates, type Permit } from "./IssuerRate.ts"
 import * as Vault from "./Vault.ts"
 
 /**
@@ -44,6 +44,13 @@ const soon = Duration.seconds(1)
 const later = Duration.minutes(1)
 const muchLater = Duration.minutes(10)
 
+/** What may begin, and how long to wait after that. */
+interface Drawn {
+  readonly permits: ReadonlyArray<Permit | undefined>
+  readonly apart: Duration.Duration
+  readonly again: Duration.Duration
+}
+
 /** What a process has claimed of one IAM's sessions and not begun. */
 interface Lane {
   /** In the order of their expiry, each with the time at which its claim is over, in epoch milliseconds. */
@@ -60,7 +67,7 @@ const make = Effect.fnUntraced(function*(options: Options | undefined, trickle: 
   const scope = yield* Effect.scope
   const batch = options?.batch ?? 64
   const lease = Duration.fromInputUnsafe(options?.lease ?? "1 minute")
-  const permits = Semaphore.makeUnsafe(options?.concurrency ?? 32)
+  const slots = Semaphore.makeUnsafe(options?.concurrency ?? 32)
   const pace = trickle ? Duration.millis(1000 / batch) : Duration.zero
   const lanes = new Map<string, Lane>()
   const isIdle = Latch.makeUnsafe(true)
@@ -71,10 +78,10 @@ const make = Effect.fnUntraced(function*(options: Options | undefined, trickle: 
   const putOff = (key: SessionKey, by: Duration.Duration) =>
     Effect.flatMap(DateTime.now, (now) => Effect.ignore(due.putOff(key, DateTime.addDuration(now, by))))
 
-  const renew = (key: SessionKey): Effect.Effect<void> =>
+  const renew = (key: SessionKey, permit: Permit | undefined): Effect.Effect<void> =>
     Effect.gen(function*() {
       const began = yield* Clock.currentTimeMillis
-      const session = yield* vault.freshen(key)
+      const session = yield* vault.freshen(key, permit)
       const current = Session.currentToken(session)
       // What was renewed was written, and is due by its rule. Nothing was written of one that needed nothing.
       const isOld = Option.exists(current, ({ issuedAt }) => DateTime.toEpochMillis(issuedAt) < began)
@@ -100,6 +107,26 @@ const make = Effect.fnUntraced(function*(options: Options | undefined, trickle: 
     if (inHand === 0) isIdle.openUnsafe()
   }
 
+  /** Takes a slot for each renewal that may begin now, with its permit where the IAM has a rate. */
+  const draw = (lane: Lane, issuer: string): Effect.Effect<Drawn> => {
+    let held = 0
+    return Effect.gen(function*() {
+      yield* slots.take(1)
+      held = 1
+      while (held < lane.waiting.length && (yield* slots.takeIfAvailable(1))) held += 1
+      const drawing = rates.draw(issuer, held)
+      const drawn: Drawn = drawing === undefined
+        ? { permits: [undefined], apart: pace, again: pace }
+        : yield* Effect.catch(drawing, (error) =>
+          Effect.as(
+            Effect.logWarning(`the sweep waits for the store of its rates: ${error.message}`),
+            { permits: [], apart: pace, again: Duration.seconds(1) }
+          ))
+      yield* slots.release(held - drawn.permits.length)
+      return drawn
+    }).pipe(Effect.onError(() => slots.release(held)))
+  }
+
   const run = (lane: Lane): Effect.Effect<void> =>
     Effect.gen(function*() {
       for (;;) {
@@ -111,33 +138,24 @@ const make = Effect.fnUntraced(function*(options: Options | undefined, trickle: 
         }
         const [first] = lane.waiting
         if (first === undefined) break
-        const drawing = rates.draw(first.key.issuer, lane.waiting.length)
-        const { again, apart, count } = drawing === undefined
-          ? { count: 1, apart: pace, again: pace }
-          : yield* Effect.catch(drawing, (error) =>
-            Effect.as(
-              Effect.logWarning(`the sweep waits for the store of its rates: ${error.message}`),
-              { count: 0, apart: pace, again: Duration.seconds(1) }
-            ))
+        const { again, apart, permits } = yield* draw(lane, first.key.issuer)
         lane.apart = Duration.toMillis(apart)
-        if (count === 0) yield* Effect.sleep(again)
-        for (const { key } of lane.waiting.splice(0, count)) {
-          yield* permits.take(1)
+        for (const [index, { key }] of lane.waiting.splice(0, permits.length).entries()) {
           begun += 1
           hasBegun.openUnsafe()
           yield* Effect.forkIn(
             Effect.ensuring(
-              renew(key),
+              renew(key, permits[index]),
               Effect.suspend(() => {
                 done()
-                return permits.release(1)
+                return slots.release(1)
               })
             ),
             scope,
             { startImmediately: true }
           )
-          if (Duration.toMillis(apart) > 0) yield* Effect.sleep(apart)
         }
+        if (Duration.toMillis(again) > 0) yield* Effect.sleep(again)
       }
     }).pipe(
       // a defect of the program's own rate holds up no other IAM, and its sessions come back

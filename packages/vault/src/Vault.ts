@@ -33,7 +33,7 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Issuer from "./internal/issuer.ts"
-import { IssuerRates } from "./IssuerRate.ts"
+import { IssuerRates, type Permit } from "./IssuerRate.ts"
 import * as VaultMetrics from "./VaultMetrics.ts"
 
 /**
@@ -199,9 +199,12 @@ export class Vault extends Context.Service<Vault, {
   ) => Effect.Effect<Revocation, TokenStorageError | SessionLockError | ProviderUnknown>
   /**
    * Renews a session whose access token is due, or whose grant has to be used by the rule of the storage, waits for it, and
-   * leaves it open only if it was. For a sweeper: it draws from no `IssuerRate`, since its caller has.
+   * leaves it open only if it was. For a sweeper, which may have drawn its permit from the `IssuerRates` beforehand.
    */
-  readonly freshen: (key: SessionKey) => Effect.Effect<Session.Session, AuthError.AuthError | ProviderUnknown>
+  readonly freshen: (
+    key: SessionKey,
+    permit?: Permit
+  ) => Effect.Effect<Session.Session, AuthError.AuthError | ProviderUnknown>
   /** The keys of all stored sessions, a page at a time where the storage can: of those that have ended, too. */
   readonly sessions: Stream.Stream<SessionKey, TokenStorageError>
   /**
@@ -225,9 +228,6 @@ export class Vault extends Context.Service<Vault, {
   /** How it is at the moment: one statement of the storage. */
   readonly health: Effect.Effect<Health, TokenStorageError>
 }>()("@effect-authn/vault/Vault") {}
-
-// How long leave for a renewal is good, in milliseconds: for a lock, a read and a write.
-const drawnFor = 250
 
 interface Open {
   readonly kept: KeptSession
@@ -295,11 +295,8 @@ export const make = Effect.fnUntraced(function*<E, R>(options: Options<E, R>) {
   }
 
   const metrics = yield* Effect.context()
-  // The sessions that are being renewed with what somebody has drawn for them, and since when: on a machine that came to a stop
-  // in between, what was drawn for a second would all be sent at its end.
-  const drawn = new Map<string, number>()
-  const isDrawn = (id: string): boolean =>
-    (drawn.get(id) ?? Number.NEGATIVE_INFINITY) + drawnFor >= clock.currentTimeMillisUnsafe()
+  // What somebody has drawn for the sessions that are being renewed.
+  const permits = new Map<string, Permit>()
   const rates = yield* IssuerRates
   const breakers = yield* Layer.build(CircuitBreaker.layerStoreMemory())
   const keepers = new Map<
@@ -312,7 +309,7 @@ export const make = Effect.fnUntraced(function*<E, R>(options: Options<E, R>) {
   >()
   for (const provider of options.providers) {
     const iam = Context.get(yield* Layer.build(provider), IamClient)
-    const issuer = yield* Issuer.make({ iam, rates, isDrawn }).pipe(
+    const issuer = yield* Issuer.make({ iam, rates, permitOf: (id) => permits.get(id) }).pipe(
       Effect.provideContext(breakers)
     )
     const attributes = yield* Metric.CurrentMetricAttributes
@@ -429,10 +426,10 @@ export const make = Effect.fnUntraced(function*<E, R>(options: Options<E, R>) {
           )
         )),
     revoke: (key) => using(key, (kept) => kept.remove({ revoke: true })),
-    freshen: (key) =>
+    freshen: (key, permit) =>
       Effect.flatMap(opened(key), ({ kept }) =>
         Effect.suspend(() => {
-          drawn.set(key.id, clock.currentTimeMillisUnsafe())
+          if (permit !== undefined) permits.set(key.id, permit)
           // what is still fresh may have a grant that has to be used
           return kept.freshenWhen((session) =>
             Option.exists(dueSessions.rule(session), (at) => at <= clock.currentTimeMillisUnsafe())
@@ -449,7 +446,7 @@ export const make = Effect.fnUntraced(function*<E, R>(options: Options<E, R>) {
               Effect.ignore
             )),
           Effect.ensuring(Effect.suspend(() => {
-            drawn.delete(key.id)
+            permits.delete(key.id)
             if (open.has(key.id)) return Effect.void
             return Effect.map(kept.forget, (isForgotten) => {
               if (isForgotten) seen.delete(key.id)

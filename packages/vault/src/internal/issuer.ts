@@ -12,7 +12,7 @@ import * as Option from "effect/Option"
 import * as CircuitBreaker from "effect/persistence/CircuitBreaker"
 import * as Schedule from "effect/Schedule"
 import * as Semaphore from "effect/Semaphore"
-import type { Rates } from "../IssuerRate.ts"
+import type { Permit, Rates } from "../IssuerRate.ts"
 
 export type Issuer = Effect.Success<ReturnType<typeof make>>
 
@@ -22,13 +22,13 @@ const patience = Duration.seconds(5)
 // An IAM that fails is asked again after 1, 2, 4, … and at last every 60 seconds, or when it said it wants to be.
 const pauses = Schedule.min([Schedule.exponential("1 second"), Schedule.spaced("1 minute")])
 
-/** `isDrawn` says of a session whether somebody has drawn for its renewal. */
+/** `permitOf` is the leave that somebody has drawn for the renewal of a session. */
 export const make = Effect.fnUntraced(function*(options: {
   readonly iam: IamClient["Service"]
   readonly rates: Rates
-  readonly isDrawn: (id: string) => boolean
+  readonly permitOf: (id: string) => Permit | undefined
 }) {
-  const { iam, isDrawn, rates } = options
+  const { iam, permitOf, rates } = options
   const { issuer } = iam
   const breaker = yield* CircuitBreaker.make({
     tripPolicy: CircuitBreaker.consecutive(5),
@@ -45,24 +45,32 @@ export const make = Effect.fnUntraced(function*(options: {
       reason: new Unavailable({ sent, detail, ...(retryAfter === undefined ? {} : { retryAfter }) })
     })
 
-  // One at a time asks for leave, so that those who wait do not ask the store all at once.
-  const leave = Effect.gen(function*() {
+  // One at a time draws, so that those who wait do not ask the store all at once.
+  const drawn = Effect.gen(function*() {
     for (;;) {
       const drawing = rates.draw(issuer, 1)
-      if (drawing === undefined) return
+      if (drawing === undefined) return undefined
       // without the store nothing could be renewed in any case
-      const drawn = yield* Effect.option(drawing)
-      if (Option.isNone(drawn) || drawn.value.count > 0) return
-      yield* Effect.sleep(drawn.value.again)
+      const found = yield* Effect.option(drawing)
+      if (Option.isNone(found)) return undefined
+      const [permit] = found.value.permits
+      if (permit !== undefined) return permit
+      yield* Effect.sleep(found.value.again)
     }
-  }).pipe(
-    (asking) => turn.withPermit(asking),
-    Effect.timeoutOrElse({
-      duration: patience,
-      orElse: () =>
-        Effect.fail(unavailable("no", "this vault's rate of renewals there is used up", Duration.seconds(1)))
-    })
-  )
+  }).pipe((drawing) => turn.withPermit(drawing))
+
+  /** Until it may be sent, with what was drawn for it if that is not over. */
+  const leave = Effect.fnUntraced(function*(given: Permit | undefined) {
+    for (let permit = given ?? (yield* drawn); permit !== undefined; permit = yield* drawn) {
+      const wait = permit.wait()
+      if (wait > 0) yield* Effect.sleep(Duration.millis(wait))
+      if (!permit.isOver()) return
+    }
+  }, Effect.timeoutOrElse({
+    duration: patience,
+    orElse: () =>
+      Effect.fail(unavailable("no", "this vault's rate of renewals there is used up", Duration.seconds(1)))
+  }))
 
   const failureOf = (exit: Exit.Exit<unknown, IamError>) =>
     Option.flatMap(
@@ -103,7 +111,7 @@ export const make = Effect.fnUntraced(function*(options: {
             ? unavailable("no", "it did not answer several times in a row", reason.retryAfter)
             : unavailable("no", "it did not answer, and is being tried", Duration.seconds(1))
         )),
-      (asked) => isDrawn(session.key.id) ? asked : Effect.andThen(leave, asked)
+      (asked) => Effect.andThen(Effect.suspend(() => leave(permitOf(session.key.id))), asked)
     )
 
   /** Whether it answers, and until when it is not asked. */
