@@ -111,7 +111,8 @@ describe("the rate of a fleet", () => {
         yield* Layer.build(IssuerRate.layer({ perSecond: 100 }).pipe(Layer.provide(RateLimiter.layerStoreMemory))),
         IssuerRate.IssuerRates
       )
-      const draw = (most: number) => Effect.map(rates.draw("https://one.example", most)!, ({ permits }) => permits.length)
+      const draw = (most: number) =>
+        Effect.map(rates.draw("https://one.example", most)!, ({ permits }) => permits.length)
       assert.strictEqual(yield* draw(64), 5)
       assert.strictEqual(yield* draw(64), 5)
       yield* TestClock.adjust("15 millis")

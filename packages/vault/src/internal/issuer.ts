@@ -60,17 +60,20 @@ export const make = Effect.fnUntraced(function*(options: {
   }).pipe((drawing) => turn.withPermit(drawing))
 
   /** Until it may be sent, with what was drawn for it if that is not over. */
-  const leave = Effect.fnUntraced(function*(given: Permit | undefined) {
-    for (let permit = given ?? (yield* drawn); permit !== undefined; permit = yield* drawn) {
-      const wait = permit.wait()
-      if (wait > 0) yield* Effect.sleep(Duration.millis(wait))
-      if (!permit.isOver()) return
-    }
-  }, Effect.timeoutOrElse({
-    duration: patience,
-    orElse: () =>
-      Effect.fail(unavailable("no", "this vault's rate of renewals there is used up", Duration.seconds(1)))
-  }))
+  const leave = Effect.fnUntraced(
+    function*(given: Permit | undefined) {
+      for (let permit = given ?? (yield* drawn); permit !== undefined; permit = yield* drawn) {
+        const wait = permit.wait()
+        if (wait > 0) yield* Effect.sleep(Duration.millis(wait))
+        if (!permit.isOver()) return
+      }
+    },
+    Effect.timeoutOrElse({
+      duration: patience,
+      orElse: () =>
+        Effect.fail(unavailable("no", "this vault's rate of renewals there is used up", Duration.seconds(1)))
+    })
+  )
 
   const failureOf = (exit: Exit.Exit<unknown, IamError>) =>
     Option.flatMap(
