@@ -144,16 +144,19 @@ export const layer = (options: Options): Layer.Layer<never, never, RateLimiter.R
                 nearest = Math.min(nearest, answeredAt - askedAt)
                 // The bucket is full again one step after the last of the moments that were given.
                 const first = Duration.toMillis(resetAfter) - count * apart
-                return Array.from({ length: count }, (_, index): Permit => {
+                const permits = Array.from({ length: count }, (_, index): Permit => {
                   const place = first + index * apart
                   const last = place + nearest + late
                   return { wait: () => answeredAt + place - steady(), isOver: () => elapsed() > last }
                 })
+                return { permits, apart: Duration.millis(apart), again: Duration.zero }
               }),
-              Effect.map((permits) => ({ permits, again: Duration.zero })),
               Effect.catchReason("RateLimiterError", "RateLimitExceeded", ({ retryAfter }) =>
-                Effect.succeed({ permits: [], again: Duration.max(retryAfter, Duration.millis(1)) })),
-              Effect.map((drawn) => ({ ...drawn, apart: Duration.millis(apart) }))
+                Effect.succeed({
+                  permits: [],
+                  apart: Duration.millis(apart),
+                  again: Duration.max(retryAfter, Duration.millis(1))
+                }))
             )
           })
         }
