@@ -225,6 +225,20 @@ describe("each package", () => {
     assert.deepStrictEqual(names.filter((name) => !plan.includes(name)), [])
   })
 
+  it("that is imported keeps to itself what is internal", () => {
+    const open = directories.flatMap((directory) => {
+      const { exports = {}, publishConfig } = JSON.parse(
+        Fs.readFileSync(Path.join(root, directory, "package.json"), "utf8")
+      )
+      if (!("./*" in exports)) return []
+      return Fs.globSync("src/**/internal", { cwd: Path.join(root, directory) }).map((folder) =>
+        `./${folder.replaceAll("\\", "/").slice("src/".length)}/*`
+      ).filter((pattern) => exports[pattern] !== null || publishConfig.exports[pattern] !== null)
+        .map((pattern) => `${directory}: ${pattern}`)
+    })
+    assert.deepStrictEqual(open, [])
+  })
+
   it("that is published has a README and keywords", () => {
     const mute = directories.filter((directory) => {
       const text = Fs.readFileSync(Path.join(root, directory, "package.json"), "utf8")
