@@ -28,6 +28,10 @@ const benches = new Map<string, { readonly about: string; readonly load: () => P
       about: "a fleet of vaults over PostgreSQL: EFFECT_AUTHN_SESSIONS=1000000 for the soak",
       load: () => import("./vault.ts")
     }],
+    ["vault-peers", {
+      about: "processes over the same expired sessions: vaults, SET NX PX, MSAL, better-auth, Auth.js",
+      load: () => import("./vaultPeers.ts")
+    }],
     ["command", {
       about: "how long authn takes, beside plain scripts that do the same",
       load: () => Promise.resolve(script("token.mjs"))
@@ -39,7 +43,7 @@ const benches = new Map<string, { readonly about: string; readonly load: () => P
   ]
 )
 
-const list = [...benches].map(([name, { about }]) => `  ${name.padEnd(10)} ${about}`).join("\n")
+const list = [...benches].map(([name, { about }]) => `  ${name.padEnd(11)} ${about}`).join("\n")
 
 const program = Effect.gen(function*() {
   const name = process.argv[2]

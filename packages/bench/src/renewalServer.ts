@@ -8,8 +8,16 @@ export interface TokenServer {
   readonly set: (behaviour: Partial<Behaviour>) => void
   /** A refresh token of a new family. */
   readonly grant: () => string
-  /** How often it was asked since the last `reset`, how many of the answers were tokens, and how many refusals. */
-  readonly counts: () => { readonly asked: number; readonly answered: number; readonly refused: number }
+  /**
+   * How often it was asked since the last `reset`, how many of the answers were tokens, how many refusals, and how many families
+   * are revoked.
+   */
+  readonly counts: () => {
+    readonly asked: number
+    readonly answered: number
+    readonly refused: number
+    readonly lost: number
+  }
   /** Starts to count from 0, and answers at once again. */
   readonly reset: () => void
 }
@@ -116,7 +124,12 @@ export const tokenServer = Effect.gen(function*() {
       families.set(family, { newest, isRevoked: false })
       return newest
     },
-    counts: () => ({ asked, answered, refused }),
+    counts: () => ({
+      asked,
+      answered,
+      refused,
+      lost: Array.from(families.values()).filter(({ isRevoked }) => isRevoked).length
+    }),
     reset: () => {
       behaviour = initial
       asked = 0

@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { isThere, startSecretService } from "../../storage/keyring/test/secretService.ts"
-import { atTerminal, data, type Home, login, main, password, simulated } from "./authn.ts"
+import { atTerminal, data, type Home, installedMain, login, password, simulated } from "./authn.ts"
 
 const auto = { AUTHN_STORAGE: undefined }
 const isJwt = /^eyJ[\w-]+\.[\w-]+\.[\w-]+\n$/
@@ -16,15 +16,8 @@ const having = (home: Home, env: { readonly [name: string]: string | undefined }
 
 /** The same home with a bundle beside which the keychain's package can be found. */
 const installed = (home: Home): Home => {
-  const directory = path.join(home.directory, "installed")
-  fs.mkdirSync(path.join(directory, "node_modules/@napi-rs"), { recursive: true })
-  fs.symlinkSync(
-    path.join(import.meta.dirname, "../node_modules/@napi-rs/keyring"),
-    path.join(directory, "node_modules/@napi-rs/keyring")
-  )
-  const bundle = path.join(directory, "authn.mjs")
-  fs.cpSync(path.dirname(main), directory, { recursive: true })
-  return { ...home, spawn: (args, options) => home.spawn(args, { ...options, main: bundle }) }
+  const main = installedMain(home)
+  return { ...home, spawn: (args, options) => home.spawn(args, { ...options, main }) }
 }
 
 /** Everything that lies in a home's data directory, as one text. */

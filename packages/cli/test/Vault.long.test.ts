@@ -5,7 +5,8 @@ import { execFile } from "node:child_process"
 import * as crypto from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { atTerminal, data, type Home, home, login, simulated, stored } from "./authn.ts"
+import { isThere, startSecretService } from "../../storage/keyring/test/secretService.ts"
+import { atTerminal, data, type Home, home, installedMain, login, simulated, stored } from "./authn.ts"
 import { send, start, table } from "./vault.ts"
 
 const exec = (program: string, args: ReadonlyArray<string>, env: Record<string, string> = {}) =>
@@ -102,11 +103,60 @@ describe("authn vault", () => {
         }
         const renewals = (yield* simulator.ledger).filter(({ route }) => route === "refresh")
         assert.strictEqual(renewals.length, 3)
+        for (
+          const [method, route] of [["GET", "/"], ["GET", "/token"], ["OPTIONS", "/token"], [
+            "POST",
+            "/health"
+          ]] as const
+        ) {
+          const { json, status } = yield* send(vault.url, method, route, vault.token)
+          assert.deepStrictEqual([status, json.error], [404, "not_found"], `${method} ${route}`)
+        }
         const notes = vault.said().split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line))
         assert.strictEqual(notes.length, 6)
         assert.deepInclude(notes[1], { event: "token", caller: "service first", account: "ada", replacement: true })
         for (const secret of [vault.token, last, answer.refresh_token]) assert.notInclude(vault.said(), secret)
       })))
+
+  it.live.runIf(isThere)(
+    "makes its key in the keychain, and serves nothing without it",
+    () =>
+      simulated({ rotation: "strict" }, (simulator, home) =>
+        Effect.gen(function*() {
+          const service = yield* Effect.acquireRelease(
+            Effect.promise(startSecretService),
+            ({ stop }) => Effect.promise(stop)
+          )
+          const { answer, key } = yield* signedIn(simulator.issuer)
+          const args = ["--providers", table(home, simulator.issuer)]
+          const env = { DBUS_SESSION_BUS_ADDRESS: service.address }
+          const bundle = installedMain(home)
+          const vault = yield* start(home, args, env, bundle)
+          assert.strictEqual(
+            (yield* send(vault.url, "PUT", "/sessions", vault.token, { ...key, ...answer })).status,
+            200
+          )
+          yield* vault.stop("SIGTERM")
+          assert.isTrue((yield* Effect.promise(service.labels)).some((label) => label.includes("vault in")))
+          assert.isFalse(fs.existsSync(data(home, "vault", "vault.key")))
+          for (const file of fs.readdirSync(data(home, "vault")).filter((name) => name.startsWith("sessions."))) {
+            assert.notInclude(fs.readFileSync(data(home, "vault", file), "latin1"), answer.refresh_token, file)
+          }
+          // the same key after a restart
+          const again = yield* start(home, args, env, bundle)
+          assert.strictEqual(
+            (yield* send(again.url, "POST", "/token", vault.token, key)).json.access_token,
+            answer.access_token
+          )
+          yield* again.stop("SIGTERM")
+          // a key that cannot be had is not made anew
+          yield* Effect.promise(service.lock)
+          const locked = yield* Effect.flip(start(home, args, env, bundle))
+          assert.include(locked.message, "ended with 2")
+          assert.match(locked.message, /keychain/)
+          assert.isFalse(fs.existsSync(data(home, "vault", "vault.key")))
+        }))
+  )
 
   it.live("what is under way when it is stopped becomes durable, and the next one goes on with it", () =>
     simulated({ rotation: "strict" }, (simulator, home) =>

@@ -29,7 +29,11 @@ describe("what authn vault refuses before it serves", () => {
         [good + good.replace("[one]", "[two]"), "already"],
         ["[one]\ndialect = \"oidc\"\nissuer = \"https://id.example.com\"\n", "needs a client"],
         ["[one]\ndialect = \"datalayer\"\nissuer = \"https://i.example.com\"\nclient = \"x\"\n", "dialect oidc"],
-        ["[one]\ndialect = \"oidc\"\nissuer = \"http://id.example.com\"\nclient = \"x\"\n", "plain http"]
+        ["[one]\ndialect = \"oidc\"\nissuer = \"http://id.example.com\"\nclient = \"x\"\n", "[one]: plain http"],
+        [
+          "[one]\ndialect = \"oidc\"\nissuer = \"no address\"\nclient = \"x\"\n",
+          "[one]: \"no address\" is not the address"
+        ]
       ]
       for (const [text, says] of refused) {
         const { code, stderr, stdout } = yield* vault(text)
@@ -38,6 +42,11 @@ describe("what authn vault refuses before it serves", () => {
         assert.notInclude(stderr, "canary-9f")
         assert.notInclude(stderr, "    at ")
       }
+      const secret = path.join(there.directory, "secret")
+      fs.writeFileSync(secret, "canary-9f", { mode: 0o644 })
+      const known = yield* vault(`${good}client_secret_file = "secret"\n[two]\ndialect = "saml"\nissuer = "x"\n`)
+      assert.include(known.stderr, `every user of this machine can read ${secret}`)
+      assert.notInclude(known.stderr, "canary-9f")
       const json = path.join(there.directory, "providers.json")
       assert.include((yield* vault("{", json)).stderr, "no JSON")
       assert.strictEqual((yield* there.run(["vault", "--providers", path.join(there.directory, "no")])).code, 2)

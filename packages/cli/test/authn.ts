@@ -257,6 +257,18 @@ export const login = (
     ...more
   ], { input: `${password}\n`, env })
 
+/** A bundle in a home, beside which the keychain's package can be found. */
+export const installedMain = (home: Home): string => {
+  const directory = path.join(home.directory, "installed")
+  fs.mkdirSync(path.join(directory, "node_modules/@napi-rs"), { recursive: true })
+  fs.symlinkSync(
+    path.join(import.meta.dirname, "../node_modules/@napi-rs/keyring"),
+    path.join(directory, "node_modules/@napi-rs/keyring")
+  )
+  fs.cpSync(path.dirname(main), directory, { recursive: true })
+  return path.join(directory, "authn.mjs")
+}
+
 /** Where accounts and sessions are. */
 export const data = (home: Home, ...names: ReadonlyArray<string>) =>
   path.join(home.directory, ".local/share/effect-authn", ...names)

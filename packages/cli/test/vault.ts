@@ -17,15 +17,19 @@ export interface Running {
 
 class Ended extends Data.TaggedError("Ended")<{ readonly message: string }> {}
 
-/** Starts a vault, and waits for its address. It is killed with the scope. */
+/** Starts a vault, of this bundle or another one, and waits for its address. It is killed with the scope. */
 export const start = Effect.fnUntraced(function*(
   home: Home,
   args: ReadonlyArray<string>,
-  env: Record<string, string> = {}
+  env: Record<string, string> = {},
+  bundle = main
 ) {
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
-      spawn(process.execPath, [main, "vault", "--port", "0", ...args], { env: { ...home.env, ...env }, stdio: "pipe" })
+      spawn(process.execPath, [bundle, "vault", "--port", "0", ...args], {
+        env: { ...home.env, ...env },
+        stdio: "pipe"
+      })
     ),
     (child) => Effect.sync(() => child.kill("SIGKILL"))
   )

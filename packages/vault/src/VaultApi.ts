@@ -173,7 +173,8 @@ export type Identity =
 
 /**
  * What a caller without a service token wants to do, for the program's rule: with the right `token` it wants a token of
- * `key`'s session; a list has no key.
+ * `key`'s session. A list asks without a key first, whether the caller may list at all, then for each session that it would
+ * show; metrics and the details of `GET /health` have no key.
  *
  * @category models
  * @since 0.1.0

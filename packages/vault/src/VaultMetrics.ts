@@ -6,10 +6,7 @@
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as HttpRouter from "effect/http/HttpRouter"
-import type * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
-import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import * as Option from "effect/Option"
 
 /**
@@ -69,12 +66,3 @@ export const measure = Effect.fnUntraced(function*(found: {
   yield* Metric.update(oldest, Math.max(0, Option.getOrElse(age, () => 0)))
   yield* Metric.update(open, found.open)
 })
-
-/**
- * A route of the program's own server, `GET /metrics`, with all of its metrics as Prometheus reads them. None of this
- * library's names an account; issuers are named. A program that exports with OTLP needs no route.
- *
- * @category layers
- * @since 0.1.0
- */
-export const layerHttp: Layer.Layer<never, never, HttpRouter.HttpRouter> = PrometheusMetrics.layerHttp()

@@ -246,6 +246,44 @@ describe("who may", () => {
     }))
 })
 
+describe("GET /sessions for a caller of the program's own rule", () => {
+  it.live("shows the sessions that the rule names, and no others", () =>
+    Effect.gen(function*() {
+      const asks: Array<string | undefined> = []
+      const { put, send } = yield* world({
+        bearer: {
+          verifier: {
+            verify: (token) =>
+              Effect.succeed({
+                header: {},
+                claims: { sub: Redacted.value(token) },
+                payload: { sub: Redacted.value(token) }
+              })
+          },
+          allow: ({ caller, key }) =>
+            Effect.sync(() => {
+              const account = Option.getOrUndefined(Option.map(key, ({ account }) => account))
+              asks.push(account)
+              return account === undefined ? caller.claims.sub !== "nobody" : account === caller.claims.sub
+            })
+        }
+      })
+      for (const account of ["ada", "ben", "eve"]) yield* put(account)
+      const listed = (token: string, query = "") =>
+        Effect.map(send("GET", `/sessions${query}`, { token }), ({ json, status }) =>
+          status === 200
+            ? json()["sessions"].map(({ account }: { account: string }) => account)
+            : status)
+      assert.deepStrictEqual(yield* listed("ada"), ["ada"])
+      assert.deepStrictEqual(yield* listed("ada", "?accounts=b"), [])
+      assert.deepStrictEqual(yield* listed("zoe"), [])
+      // one that may not list at all costs no look at the store
+      asks.length = 0
+      assert.strictEqual(yield* listed("nobody"), 403)
+      assert.deepStrictEqual(asks, [undefined])
+    }))
+})
+
 describe("the note of a token", () => {
   it.live("is one for each that was handed out, and never has it", () =>
     Effect.gen(function*() {
@@ -346,6 +384,13 @@ describe("GET /health", () => {
         assert.strictEqual(answer.header("cache-control"), "no-store")
       }
       assert.deepStrictEqual((yield* send("GET", "/health", { token: all })).json(), { status: "ok", open: 1, due: 0 })
+    }))
+
+  it.live("waits no longer for a store that is silent than any caller does", () =>
+    Effect.gen(function*() {
+      const { send } = yield* world({ patience: "20 millis" }, undefined, { health: Effect.never })
+      const answer = yield* send("GET", "/health")
+      assert.deepStrictEqual([answer.status, answer.text], [503, "unavailable"])
     }))
 })
 

@@ -13,7 +13,8 @@ export const sha256 = (text: string) => Crypto.createHash("sha256").update(text)
 /** A vault behind a handler of web requests, as any program can call it. Time is real. */
 export const world = Effect.fnUntraced(function*(
   options?: VaultServer.Options,
-  iamOptions?: Parameters<typeof ScriptedIam.layer>[0]
+  iamOptions?: Parameters<typeof ScriptedIam.layer>[0],
+  changes?: Partial<Vault.Vault["Service"]>
 ) {
   const iam = yield* Layer.build(
     ScriptedIam.layer({ issuer, clientId, rotation: "strict", lifetime: "1 hour", ...iamOptions })
@@ -24,7 +25,10 @@ export const world = Effect.fnUntraced(function*(
   const tokens = yield* Layer.build(ServiceTokens.layerMemory)
   const { dispose, handler } = HttpRouter.toWebHandler(
     VaultServer.layer(options).pipe(
-      Layer.provide([Layer.succeedContext(vault), Layer.succeedContext(tokens)]),
+      Layer.provide([
+        Layer.succeed(Vault.Vault, Vault.Vault.of({ ...Context.get(vault, Vault.Vault), ...changes })),
+        Layer.succeedContext(tokens)
+      ]),
       Layer.provide(HttpServer.layerServices),
       Layer.provideMerge(Logger.layer([]))
     ),

@@ -8,21 +8,23 @@ import * as SecretFile from "@effect-authn/platform-node/SecretFile"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Toml from "effect/encoding/Toml"
-import type * as FileSystem from "effect/FileSystem"
+import * as FileSystem from "effect/FileSystem"
 import type * as HttpClient from "effect/http/HttpClient"
-import type * as Layer from "effect/Layer"
+import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import type * as Stdio from "effect/Stdio"
 import * as Path from "node:path"
 import * as Account from "../Account.ts"
-import { type Failure, usage } from "../Failure.ts"
+import { failed, type Failure, usage } from "../Failure.ts"
 import * as Input from "../Input.ts"
+import * as Output from "../Output.ts"
 import * as TimeSpan from "../TimeSpan.ts"
 
 /** One IAM, ready to be built. */
-export type Provider = Layer.Layer<IamClient, IamError, HttpClient.HttpClient>
+export type Provider = Layer.Layer<IamClient, Failure, HttpClient.HttpClient>
 
 /** The IAMs, and how many renewals a second each of them gets from the whole fleet, where that is limited. */
 export interface Table {
@@ -85,6 +87,12 @@ const secretOf = Effect.fnUntraced(function*(place: string, file: string) {
     ({ message }) => usage(`${place}: the secret's file cannot be read: ${message}`)
   )
   const secret = Redacted.value(read)
+  const fs = yield* FileSystem.FileSystem
+  const isOpen = yield* Effect.match(fs.stat(file), {
+    onFailure: () => false,
+    onSuccess: ({ mode }) => process.platform !== "win32" && (mode & 0o004) !== 0
+  })
+  if (isOpen) yield* Output.say(`authn: ${place}: every user of this machine can read ${file}: chmod 600 ${file}`)
   return /[\r\n\0]/.test(secret)
     ? yield* usage(`${place}: ${file} has to hold the client's secret alone, on one line`)
     : Redacted.make(secret, { label: "client_secret" })
@@ -99,14 +107,23 @@ const layerOf = Effect.fnUntraced(function*(path: string, name: string, entry: E
   if (dialect !== "oidc" && (client_secret_file !== undefined || scopes !== undefined || client !== undefined)) {
     return yield* usage(`${place}: client, scopes and client_secret_file are for the dialect oidc`)
   }
+  // What is wrong with an address is told when the dialect is built.
+  const placed = (layer: Layer.Layer<IamClient, IamError, HttpClient.HttpClient>): Provider =>
+    Layer.effectContext(
+      Effect.mapError(
+        Layer.build(layer),
+        ({ method, reason }) =>
+          method === "configure" ? usage(`${place}: ${reason.message}`) : failed(`${place}: ${reason.message}`)
+      )
+    )
   switch (dialect) {
     case "datalayer": {
       const DatalayerIam = yield* Effect.promise(() => import("@effect-authn/iam-datalayer/DatalayerIam"))
-      return DatalayerIam.layer({ issuer, policy: ours }) satisfies Provider
+      return placed(DatalayerIam.layer({ issuer, policy: ours }))
     }
     case "genomcore": {
       const GenomcoreIam = yield* Effect.promise(() => import("@effect-authn/iam-genomcore/GenomcoreIam"))
-      return GenomcoreIam.layer({ host: issuer, policy: ours }) satisfies Provider
+      return placed(GenomcoreIam.layer({ host: issuer, policy: ours }))
     }
     case "oidc": {
       if (client === undefined) return yield* usage(`${place}: an OpenID provider needs a client`)
@@ -114,7 +131,7 @@ const layerOf = Effect.fnUntraced(function*(path: string, name: string, entry: E
       const secret = client_secret_file === undefined
         ? undefined
         : yield* secretOf(place, Path.resolve(Path.dirname(path), client_secret_file))
-      const layer: Provider = OidcIam.layer({
+      return placed(OidcIam.layer({
         issuer,
         clientId: client,
         policy: ours,
@@ -122,8 +139,7 @@ const layerOf = Effect.fnUntraced(function*(path: string, name: string, entry: E
           ? {}
           : { scopes: typeof scopes === "string" ? scopes.split(/\s+/).filter(Boolean) : scopes }),
         clientAuthentication: secret === undefined ? { method: "none" } : { method: "client_secret", secret }
-      })
-      return layer
+      }))
     }
   }
 })
@@ -133,7 +149,7 @@ const layerOf = Effect.fnUntraced(function*(path: string, name: string, entry: E
  */
 export const load = Effect.fnUntraced(function*(
   path: string
-): Effect.fn.Return<Table, Failure, FileSystem.FileSystem> {
+): Effect.fn.Return<Table, Failure, FileSystem.FileSystem | Stdio.Stdio> {
   const providers: Array<Provider> = []
   const perSecond = new Map<string, number>()
   const reuseGrace = new Map<string, number>()

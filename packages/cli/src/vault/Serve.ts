@@ -17,6 +17,7 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServer from "effect/http/HttpServer"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -159,6 +160,17 @@ const statusPage = Effect.fnUntraced(function*(vault: Context.Context<Vault.Vaul
   yield* Output.say(`A link to the page about this vault is in ${(yield* Output.short)(path)}: each works once.`)
 })
 
+/** What is asked for and is not there. */
+const nowhere = HttpRouter.add(
+  "*",
+  "/*",
+  HttpServerResponse.jsonUnsafe({
+    error: "not_found",
+    error_description:
+      "there is no such route for this method: GET /openapi.json, with a service token, says which there are"
+  }, { status: 404, headers: { "cache-control": "no-store" } })
+)
+
 /** Serves until it is stopped. What is under way then becomes durable before the process ends. */
 export const serve = Effect.fnUntraced(function*(given: Given) {
   const { addressOf, layer: server } = yield* listening(given)
@@ -191,7 +203,9 @@ export const serve = Effect.fnUntraced(function*(given: Given) {
     openapiPath: "/openapi.json"
   }).pipe(Layer.provide(Layer.succeedContext(Context.merge(vault, stored))))
   const served = yield* Layer.build(
-    HttpRouter.serve(routes, { disableListenLog: true, disableLogger: true }).pipe(Layer.provideMerge(server))
+    HttpRouter.serve(Layer.merge(routes, nowhere), { disableListenLog: true, disableLogger: true }).pipe(
+      Layer.provideMerge(server)
+    )
   ).pipe(
     Effect.catchTag(
       "ServeError",

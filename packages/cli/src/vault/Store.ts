@@ -126,7 +126,13 @@ const found = Effect.fnUntraced(function*(store: Store, file: Option.Option<stri
     )
   )
   const isThere = yield* Effect.result(Context.get(inKeychain, Keys.EncryptionKeys).available)
-  return Result.isSuccess(isThere) ? Layer.succeedContext(inKeychain) : yield* made(beside, store)
+  if (Result.isSuccess(isThere)) return Layer.succeedContext(inKeychain)
+  if (yield* hasSessions(store)) {
+    return yield* usage(
+      `there are sessions in ${directory}, and no key for them in ${beside} or in the keychain: ${isThere.failure.detail}`
+    )
+  }
+  return yield* made(beside, store)
 })
 
 /** The key that sessions are encrypted with. What is none is said before anybody is served. */

@@ -324,6 +324,20 @@ describe("a storage that was away for a moment", () => {
       yield* TestClock.adjust("5 seconds")
       assert.strictEqual(grantOf(yield* house.stored), refreshTokenOf(renewed))
     }))
+
+  it.effect("and could not even be read gets the answer within seconds", () =>
+    Effect.gen(function*() {
+      const house = yield* makeHouse()
+      const one = yield* house.start({ scheduled: true })
+      yield* one.auth.login(as("ada"))
+      const renewed = yield* renewUnsaved(house, one)
+      one.disk.reads = "fail"
+      yield* TestClock.adjust("14 seconds")
+      one.disk.reads = "work"
+      one.disk.writes = "work"
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual(grantOf(yield* house.stored), refreshTokenOf(renewed))
+    }))
 })
 
 describe("many sessions", () => {

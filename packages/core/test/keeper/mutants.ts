@@ -130,6 +130,14 @@ export const mutants: ReadonlyArray<Mutant> = [
     falls: "a storage that was away for a moment"
   },
   {
+    name: "what cannot be read is not written again",
+    rule: 17,
+    file: "keeper/internal/caller.ts",
+    text: "entries.notWritten(entry, error.message)",
+    replacement: "error.message",
+    falls: "a storage that was away for a moment and could not even be read"
+  },
+  {
     name: "all that is due is renewed at once",
     rule: 21,
     file: "session/RefreshPolicy.ts",

@@ -21,6 +21,7 @@ import { program } from "../fixtures.ts"
 /** What happens between a program and the storage that it shares with others. Tests change it as they go. */
 export interface Disk {
   writes: "work" | "full" | "hang"
+  reads: "work" | "fail"
   /** What writes that hang wait for. */
   readonly repaired: Deferred.Deferred<void>
   /** A read sees what is there when it begins, and takes this long to say so. */
@@ -71,7 +72,8 @@ const diskOver = (inner: TokenStorage.TokenStorage["Service"], disk: Disk) => {
     ...inner,
     get: (key) =>
       Effect.suspend(() => {
-        const { readsTake } = disk
+        const { reads, readsTake } = disk
+        if (reads === "fail") return Effect.fail(full("get"))
         return Duration.isZero(readsTake) ? inner.get(key) : Effect.tap(inner.get(key), () => Effect.sleep(readsTake))
       }),
     put: (key, next, expected) => writing("put", inner.put(key, next, expected)),
@@ -166,6 +168,7 @@ export const makeHouse = Effect.fnUntraced(function*(options: ScriptedIam.Option
   const start = Effect.fnUntraced(function*(setting: Setting = {}) {
     const disk: Disk = {
       writes: "work",
+      reads: "work",
       repaired: Deferred.makeUnsafe(),
       readsTake: Duration.zero,
       hints: true,

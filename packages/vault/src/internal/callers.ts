@@ -18,8 +18,8 @@ export const nameOf = (caller: Api.Identity): string => {
   return `bearer ${typeof subject === "string" ? subject : "without a subject"}`
 }
 
-/** Whether a service token is for a session, or for a list, which shows only what it is for. */
-export const isFor = (
+/** Whether a service token is for a session, or for what is about none. */
+const isFor = (
   token: ServiceTokens.ServiceToken,
   right: ServiceTokens.Right,
   key: SessionKey | undefined

@@ -266,7 +266,10 @@ export const make = (options: {
       const { session, unsaved } = entry
       if (session === undefined || entry.forgotten) return Effect.void
       if (unsaved !== undefined && Pause.remaining(unsaved.pause, entries.nowMillis()) === 0) {
-        return Effect.ignore(flights.change(entry, session.durable, persistence.reconcile(entry)))
+        return Effect.catch(
+          flights.change(entry, session.durable, persistence.reconcile(entry)),
+          (error) => Effect.sync(() => entries.notWritten(entry, error.message))
+        )
       }
       const isRenewable = Session.canRenew(session, entries.now()) && entries.restLeft(entry, session) === 0
       const tokens = Session.currentToken(session)

@@ -305,6 +305,13 @@ export const make = (options: {
     trouble.unsaved = { ...trouble.unsaved, pause: Pause.start(nowMillis(), millis) }
   }
 
+  /** An unsaved session could not even be locked or read, to be written: it is written again later all the same. */
+  const notWritten = (entry: Entry, cause: string): void => {
+    const { session, unsaved } = entry
+    if (session === undefined || unsaved === undefined || Pause.remaining(unsaved.pause, nowMillis()) > 0) return
+    holdUnsaved(entry, session, { ...unsaved, cause })
+  }
+
   /** Another login stands from now on: nothing of the one before counts any more. */
   const replaced = (entry: Entry): void => {
     entry.detached = false
@@ -532,6 +539,7 @@ export const make = (options: {
     hold,
     holdUnsaved,
     writingAgain,
+    notWritten,
     replaced,
     leaving,
     left,
