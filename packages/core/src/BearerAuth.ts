@@ -30,9 +30,9 @@ import { errors, InsufficientScope, type KeysUnavailable, Unauthorized } from ".
 import * as scope from "./internal/requiredScope.ts"
 import { jwt, type JwtOptions, type TokenVerifier, type Verified } from "./internal/verifier.ts"
 import * as Jwks from "./jwt/Jwks.ts"
-import type * as JwtCodec from "./jwt/JwtCodec.ts"
+import * as JwtCodec from "./jwt/JwtCodec.ts"
 import type * as JwtError from "./jwt/JwtError.ts"
-export { type Proofs } from "./internal/proofs.ts"
+export { type Proofs, prover, type Prover, type Shown } from "./internal/proofs.ts"
 export { challenge, errors, InsufficientScope, KeysUnavailable, Unauthorized } from "./internal/refusals.ts"
 export { jwt, type JwtOptions, rfc9068, type TokenVerifier, type Verified } from "./internal/verifier.ts"
 
@@ -98,7 +98,7 @@ export const requireLogin = (
     const maxAge = options.maxAge === undefined ? undefined : Duration.toSeconds(options.maxAge)
     const isStrong = acrValues === undefined || (typeof acr === "string" && acrValues.includes(acr))
     const isRecent = maxAge === undefined ||
-      (typeof signedInAt === "number" && signedInAt + maxAge >= clock.currentTimeMillisUnsafe() / 1000)
+      (JwtCodec.isNumericDate(signedInAt) && signedInAt + maxAge >= clock.currentTimeMillisUnsafe() / 1000)
     return isStrong && isRecent ? Effect.void : Effect.fail(
       new Unauthorized({
         description: isStrong ? "the login is too long ago: sign in again" : "sign in in a stronger way",
@@ -294,7 +294,7 @@ export const layerFor: {
       const services = yield* Effect.context<R>()
       const { realm } = options
       const scheme = schemeOf(middleware)
-      const proofs = yield* Proofs.make(options, realm)
+      const proofs = yield* Proofs.prover(options, realm)
       const inRealm = {
         Unauthorized: ({ acrValues, description, dpop, maxAge }: Unauthorized) =>
           Effect.fail(new Unauthorized({ realm, description, acrValues, dpop, maxAge })),

@@ -376,7 +376,7 @@ describe("A login that is not enough", () => {
       }
       const again =
         "Bearer error=\"insufficient_user_authentication\", error_description=\"the login is too long ago: sign in again\", max_age=\"600\""
-      for (const time of [{}, { auth_time: 599 }, { auth_time: "1200" }]) {
+      for (const time of [{}, { auth_time: 599 }, { auth_time: "1200" }, { auth_time: 1_200_000_000_000 }]) {
         assert.strictEqual(yield* told("/recent", time), again)
       }
     }).pipe(Effect.provide(served)))

@@ -36,6 +36,8 @@ export interface Operation {
  * - `issuers`: who may give tokens, the preferred one first.
  * - the options of `BearerAuth.jwt`, whose audience is the resource and whose issuers are these; or a `verifier` for tokens
  *   that are no JWTs, which has to look at audience and issuer itself.
+ * - `dpop`: whether tokens may, or must, be bound to a key (RFC 9449), as `BearerAuth.Proofs` has it; the address of the
+ *   proofs is the resource's. Without it a token that is bound to a key is refused.
  * - `scopes`: what every token must have; nothing unless told.
  * - `scopesOf`: what a token must have for an operation; nothing more unless told.
  * - `name`: how the resource is called for people; absent unless told.
@@ -46,6 +48,7 @@ export interface Operation {
 export type Options = (TokenOptions | { readonly verifier: BearerAuth.TokenVerifier }) & {
   readonly resource: string
   readonly issuers: readonly [string, ...Array<string>]
+  readonly dpop?: Omit<NonNullable<BearerAuth.Proofs["dpop"]>, "origin"> | undefined
   readonly scopes?: ReadonlyArray<string> | undefined
   readonly scopesOf?: ((operation: Operation) => ReadonlyArray<string>) | undefined
   readonly name?: string | undefined
@@ -141,10 +144,12 @@ const unavailable = ({ retryAfter }: BearerAuth.KeysUnavailable) =>
  */
 export const layer = (options: Options) => {
   const { issuers, name, resource, scopes = [] } = options
+  const dpop = options.dpop === undefined ? undefined : { ...options.dpop, origin: resource }
   // A token for somebody else, who may be a server that hands it on, is refused.
   const verifying = "verifier" in options
     ? Effect.succeed(options.verifier)
     : BearerAuth.jwt({ ...options, issuer: issuers, audience: resource })
+  const proving = BearerAuth.prover({ dpop })
   const refused = (error: BearerAuth.Unauthorized | BearerAuth.InsufficientScope) =>
     HttpServerResponse.jsonUnsafe({ error: error.message }, {
       status: error._tag === "Unauthorized" ? 401 : 403,
@@ -155,25 +160,24 @@ export const layer = (options: Options) => {
     authorization_servers: issuers,
     bearer_methods_supported: ["header"],
     ...(scopes.length === 0 ? {} : { scopes_supported: scopes }),
+    ...(dpop?.required === true ? { dpop_bound_access_tokens_required: true } : {}),
     ...(name === undefined ? {} : { resource_name: name })
   })
 
   const protection = HttpRouter.middleware<{ provides: BearerAuth.Identity }>()(
-    Effect.map(verifying, (verifier) =>
+    Effect.map(Effect.all([verifying, proving]), ([verifier, proofs]) =>
       Effect.fnUntraced(function*(handler) {
         const request = yield* HttpServerRequest.HttpServerRequest
         const [, text = ""] = /^Bearer +(\S+)$/i.exec(request.headers["authorization"] ?? "") ?? []
-        if (text === "") return refused(new BearerAuth.Unauthorized({}))
-        const token = Redacted.make(text)
+        const presented = proofs.shown(Redacted.make(text), request)
+        const { token } = presented
+        if (Redacted.value(token) === "") return refused(new BearerAuth.Unauthorized({}))
         const verified = yield* Effect.result(verifier.verify(token))
         if (verified._tag === "Failure") {
           return verified.failure._tag === "Unauthorized" ? refused(verified.failure) : unavailable(verified.failure)
         }
-        if (verified.success.payload["cnf"] !== undefined) {
-          return refused(
-            new BearerAuth.Unauthorized({ description: "the token is bound to a key, and no proof is taken here" })
-          )
-        }
+        const proven = yield* Effect.result(proofs.prove(presented, verified.success, request))
+        if (Result.isFailure(proven)) return refused(proven.failure)
         const caller = BearerAuth.caller(token, verified.success)
         const read = options.scopesOf === undefined || request.method !== "POST"
           ? Result.succeed("")

@@ -5,7 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, Redacted, Schema } from "effect"
 import { McpClient, McpProtocol, McpServer, Tool, Toolkit } from "effect/ai"
 import { HttpClient, HttpClientRequest, HttpRouter, HttpServerResponse } from "effect/http"
-import { generateKeyPairSync } from "node:crypto"
+import { createHash, generateKeyPairSync, randomUUID, sign } from "node:crypto"
 
 const resource = "https://mcp.example/mcp"
 const issuer = "https://idp.example"
@@ -176,4 +176,61 @@ describe("McpServerAuth", () => {
       assert.deepStrictEqual([away?.status, away?.retryAfter], [503, "3"])
       assert.include(unknown?.header, "it is unknown")
     }))
+
+  it.live("takes tokens that are bound to a key with a proof of it, once, and says where they are needed", () =>
+    Effect.gen(function*() {
+      const codec = yield* JwtCodec.JwtCodec
+      const jwks = yield* Jwks.local({ keys: [jwk] })
+      const serve = (required?: true) =>
+        HttpRouter.serve(
+          HttpRouter.add(
+            "POST",
+            "/mcp",
+            Effect.map(BearerAuth.Identity, ({ claims }) => HttpServerResponse.text(String(claims.sub)))
+          ).pipe(Layer.provide(
+            McpServerAuth.layer({ resource, issuers: [issuer], jwks, algorithms: ["ES256"], dpop: { required } })
+          )),
+          { disableListenLog: true, disableLogger: true }
+        ).pipe(Layer.provideMerge(NodeHttpServer.layerTest), Layer.provide(Layer.succeed(JwtCodec.JwtCodec, codec)))
+      const holder = generateKeyPairSync("ec", { namedCurve: "P-256" })
+      const { crv, kty, x, y } = holder.publicKey.export({ format: "jwk" })
+      const digest = (text: string) => createHash("sha256").update(text).digest("base64url")
+      const jkt = digest(JSON.stringify({ crv, kty, x, y }))
+      const [bound, free] = [yield* token({ sub: "ada", cnf: { jkt } }), yield* token({ sub: "ada" })]
+      const proof = (htu: string) => {
+        const header = { alg: "ES256", typ: "dpop+jwt", jwk: { crv, kty, x, y } }
+        const iat = Math.floor(Date.now() / 1000)
+        const claims = { htm: "POST", htu, ath: digest(bound), jti: randomUUID(), iat }
+        const signed = [header, claims].map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(".")
+        const key = { key: holder.privateKey, dsaEncoding: "ieee-p1363" } as const
+        return `${signed}.${sign("sha256", Buffer.from(signed), key).toString("base64url")}`
+      }
+      const send = (authorization: string, dpop?: string) =>
+        Effect.map(
+          HttpClient.execute(
+            HttpClientRequest.post("/mcp").pipe(
+              HttpClientRequest.setHeaders({ authorization, ...(dpop === undefined ? {} : { dpop }) })
+            )
+          ),
+          ({ headers, status }) => [status, headers["www-authenticate"] ?? ""] as const
+        )
+      yield* Effect.gen(function*() {
+        const good = proof(resource)
+        assert.strictEqual((yield* send(`DPoP ${bound}`, good))[0], 200)
+        const [status, header] = yield* send(`DPoP ${bound}`, good)
+        assert.strictEqual(status, 401)
+        assert.match(header, /^DPoP error="invalid_dpop_proof", .*algs=".*resource_metadata="https:\/\/mcp\.example/)
+        assert.strictEqual((yield* send(`DPoP ${bound}`, proof("https://other.example/mcp")))[0], 401)
+        assert.strictEqual((yield* send(`Bearer ${bound}`))[0], 401)
+        assert.strictEqual((yield* send(`DPoP ${free}`, proof(resource)))[0], 401)
+        assert.strictEqual((yield* send(`Bearer ${free}`))[0], 200)
+      }).pipe(Effect.provide(serve()))
+      yield* Effect.gen(function*() {
+        assert.strictEqual((yield* send(`Bearer ${free}`))[0], 401)
+        assert.strictEqual((yield* send(`DPoP ${bound}`, proof(resource)))[0], 200)
+        const path = "/.well-known/oauth-protected-resource/mcp"
+        const described = yield* Effect.flatMap(HttpClient.get(path), ({ json }) => json)
+        assert.deepInclude(described, { dpop_bound_access_tokens_required: true })
+      }).pipe(Effect.provide(serve(true)))
+    }).pipe(Effect.provide(JwtCodec.layer)))
 })

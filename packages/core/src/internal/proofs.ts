@@ -42,18 +42,48 @@ export interface Proofs {
   readonly unproven?: true | undefined
 }
 
-/** A token as a request shows it, and whether it came in the scheme for tokens that are bound. */
-interface Shown {
+/**
+ * A token as a request shows it, and whether it came in the scheme for tokens that are bound.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Shown {
   readonly token: Redacted.Redacted
   readonly isBound: boolean
 }
 
-/** What is asked of the requests to `realm`. */
-export const make = Effect.fnUntraced(function*({ dpop, unproven }: Proofs, realm: string) {
+/**
+ * Asks the requests of one server for proofs, in a middleware that is no `BearerAuth`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Prover {
+  /** The token of a request: the one that it shows in the scheme `DPoP`, where that is taken, else the bearer token given. */
+  readonly shown: (bearer: Redacted.Redacted, request: HttpServerRequest) => Shown
+  /** Refuses a token that was verified, but came without the proof that it needs. */
+  readonly prove: (
+    shown: Shown,
+    verified: Verified<unknown>,
+    request: HttpServerRequest
+  ) => Effect.Effect<void, Unauthorized>
+}
+
+/**
+ * Makes what asks for proofs, with a memory of its own of those that it has taken. `realm` stands in its refusals.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const prover = Effect.fnUntraced(function*(
+  { dpop, unproven }: Proofs,
+  realm?: string
+): Effect.fn.Return<Prover> {
   const proofs = dpop === undefined ? undefined : yield* DpopProof.make(dpop)
 
   return {
-    shown: (credential: Redacted.Redacted, request: HttpServerRequest): Shown => {
+    shown: (credential, request) => {
       const bound = proofs === undefined
         ? undefined
         : /^dpop +(\S.*)$/i.exec(request.headers["authorization"] ?? "")?.[1]

@@ -60,10 +60,11 @@ export const local = (jwks: { readonly keys: ReadonlyArray<Jwk> }): Effect.Effec
  * How a key set is fetched and kept:
  *
  * - `maxAge`: after this the set is fetched again; 10 minutes. When that fails, the known keys serve for another day.
- * - `cooldown`: a token with an unknown `kid` makes the set be fetched again, so that a new key is found at once, but not
- *   within this span after another one has; 30 seconds. So whoever makes up key ids causes no load at the issuer.
+ * - `cooldown`: a token with an unknown `kid`, or with a signature of no known key, makes the set be fetched again, so that a
+ *   new key is found at once, but not within this span after another one has; 30 seconds. So whoever makes up key ids or
+ *   signatures causes no load at the issuer.
  * - `pause`: how long nothing is fetched after a fetch that failed; one second while there is no key at all, else
- *   `cooldown`. Meanwhile a token with an unknown `kid` fails with `JwksUnavailable`.
+ *   `cooldown`. Meanwhile such a token fails with `JwksUnavailable`.
  * - `timeLimit`: how long one request may take; 5 seconds.
  *
  * @category models
@@ -212,12 +213,9 @@ const kept = Effect.fnUntraced(function*(
       fetches++
       if (Result.isSuccess(outcome)) {
         const { keys, text } = outcome.success
-        known = {
-          keys,
-          text,
-          at: now,
-          version: known === undefined ? 0 : known.version + (known.text === text ? 0 : 1)
-        }
+        known = known?.text === text
+          ? { ...known, at: now }
+          : { keys, text, at: now, version: known === undefined ? 0 : known.version + 1 }
         failure = undefined
         if (isForKey) notBefore = now + cooldown
         return
@@ -243,6 +241,10 @@ const kept = Effect.fnUntraced(function*(
 
   return {
     version: Effect.map(current, ({ known }) => known.version),
+    again: Effect.suspend(() => fetchOnce(fetches, true)).pipe(
+      // Where the issuer cannot be asked, nobody knows that the signature is of none of its keys.
+      Effect.andThen(Effect.suspend(() => failure === undefined ? Effect.void : Effect.fail(failure)))
+    ),
     find: (header) =>
       Effect.flatMap(
         current,

@@ -17,7 +17,7 @@ import * as jose from "jose"
 import { algorithmOf } from "./internal/algorithm.ts"
 import * as parts from "./internal/parts.ts"
 import { notUsable, reasonOf } from "./internal/reason.ts"
-import { fail, type JwtError } from "./JwtError.ts"
+import { fail, type JwtError, type JwtErrorReason } from "./JwtError.ts"
 
 /**
  * A JSON object of a token, as it stands.
@@ -89,6 +89,16 @@ export const Claims = Schema.Struct({
 export type Claims = typeof Claims.Type
 
 /**
+ * Whether a claim is a time as RFC 7519, section 2, has it: a number of seconds. What would be the year 33658 or later is
+ * none: whoever wrote it meant milliseconds.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isNumericDate = (claim: unknown): claim is number =>
+  typeof claim === "number" && Number.isFinite(claim) && Math.abs(claim) < 1e12
+
+/**
  * The signature algorithms (RFC 7518, section 3.1; RFC 8037) that a caller can allow.
  *
  * @category models
@@ -120,7 +130,9 @@ export type Jwk = jose.JWK
  * Keys to verify with, found by a token's header. `Jwks` makes them.
  *
  * `version` is another number when the keys may be others than before, and fetches them where that is due; a set without it
- * never says so, and nothing that it verified is remembered.
+ * never says so, and nothing that it verified is remembered. `again` fetches them for a token that none of them has signed,
+ * where that is allowed now: a new key may have come under the name of an old one. After it `find` answers with the same keys
+ * as before only where they are no others.
  *
  * @category models
  * @since 0.1.0
@@ -128,6 +140,7 @@ export type Jwk = jose.JWK
 export interface KeySet {
   readonly find: (header: JsonObject) => Effect.Effect<Arr.NonEmptyReadonlyArray<CryptoKey>, JwtError>
   readonly version?: Effect.Effect<number, JwtError>
+  readonly again?: Effect.Effect<void, JwtError>
 }
 
 /**
@@ -139,7 +152,8 @@ export interface KeySet {
  * - `issuer`, `audience`: one of these must be the token's.
  * - `typ`: one of these must be the `typ` of its header, `application/` before it or not (RFC 7515, section 4.1.9); a header
  *   without it counts as `JWT`. Nothing is asked unless told.
- * - `requiredClaims`: names of claims that must be there. `exp` and `nbf` are checked where they are present.
+ * - `requiredClaims`: names of claims that must be there. `exp` and `nbf` are checked where they are present: an `exp` in
+ *   milliseconds, which would be thousands of years from now, is refused.
  * - `clockTolerance`: how far the clocks of issuer and verifier may differ; none unless told.
  * - `claims`: the schema of the claims; the registered ones unless told.
  *
@@ -318,10 +332,14 @@ export const makeWith = Effect.fnUntraced(function*(
     tryKey: (key: CryptoKey | Jwk) => Effect.Effect<A, JwtError>
   ): Effect.Effect<A, JwtError> => {
     if ("jwks" in options) {
-      return Effect.flatMap(
-        options.jwks.find(header),
-        (keys) => keys.length === 1 ? tryKey(keys[0]) : each(keys, tryKey)
-      )
+      const { jwks } = options
+      const by = (keys: Arr.NonEmptyReadonlyArray<CryptoKey>) => keys.length === 1 ? tryKey(keys[0]) : each(keys, tryKey)
+      return Effect.flatMap(jwks.find(header), (keys) =>
+        Effect.catchReason(by(keys), "JwtError", "BadSignature", (_reason, error) =>
+          jwks.again === undefined ? Effect.fail(error) : Effect.flatMap(
+            Effect.andThen(jwks.again, jwks.find(header)),
+            (now) => now.every((key) => keys.includes(key)) ? Effect.fail(error) : by(now)
+          )))
     }
     const { key } = options
     if (typeof key === "string") return Effect.flatMap(Cache.get(pems, `${algorithm} ${key}`), tryKey)
@@ -355,7 +373,7 @@ export const makeWith = Effect.fnUntraced(function*(
           })
         return Effect.flatMap(
           withKey(options, algorithm, header, tryKey),
-          (claims) => typed({ header, claims }, options.claims)
+          (claims) => isEndless(claims, asked) ? Effect.fail(fail(endless)) : typed({ header, claims }, options.claims)
         )
       }),
 
@@ -418,6 +436,15 @@ const typed = <S extends Schema.ConstraintDecoder<unknown>>(
     : Schema.decodeResult(schema)(payload)
   if (Result.isSuccess(decoded)) return Effect.succeed({ header, claims: decoded.success, payload })
   return Effect.fail(fail({ _tag: "InvalidClaims", detail: decoded.failure.message.replaceAll(/\s+/g, " ") }))
+}
+
+// A token that never ends in effect is nothing that an issuer means.
+const isEndless = ({ exp }: jose.JWTPayload, { clockTolerance = 0 }: jose.JWTVerifyOptions): boolean =>
+  exp !== undefined && !isNumericDate(Math.max(0, exp - Number(clockTolerance)))
+
+const endless: JwtErrorReason = {
+  _tag: "InvalidClaims",
+  detail: "\"exp\" is in milliseconds, and a time of a JWT is in seconds (RFC 7519, section 2): tell the issuer"
 }
 
 const isAlgorithm = Schema.is(Algorithm)

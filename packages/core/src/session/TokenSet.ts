@@ -44,8 +44,6 @@ export const clockTolerance: Duration.Duration = Duration.minutes(1)
 const longestLife = Duration.days(10 * 365)
 // `Date` has a grain of one second and travels with the answer: less than this is not an offset, it is noise.
 const clockNoise = 5_000
-// As seconds it is the year 33658, as milliseconds it is 2001.
-const leastMillis = 1e12
 
 const Lifetime = Schema.Union([Schema.Finite, Schema.FiniteFromString]).check(
   Schema.makeFilter((seconds) => seconds > 0)
@@ -226,7 +224,7 @@ export const timeClaim = (accessToken: Redacted.Redacted, name: string): Option.
  */
 export const timeFrom = (time: unknown): Option.Option<DateTime.Utc> =>
   typeof time === "number" && Number.isFinite(time)
-    ? DateTime.make(Math.trunc(time < leastMillis ? time * 1000 : time))
+    ? DateTime.make(Math.trunc(JwtCodec.isNumericDate(time) ? time * 1000 : time))
     : Option.none()
 
 /**

@@ -172,6 +172,59 @@ describe("Jwks.remote", () => {
       }
     }))
 
+  test("finds a new key under the name of the old one, in one fetch for all who have tokens of it", () =>
+    Effect.gen(function*() {
+      const { a, b, fetches, has, jwks: make } = yield* issuer
+      const jwks = yield* make
+      const [old, renamed] = [yield* sign(a), yield* sign(b, "a")]
+      assert.strictEqual(yield* verify(old, jwks), "ada")
+      yield* has({ ...b, publicJwk: { ...b.publicJwk, kid: "a" } })
+      const outcomes = yield* Effect.forEach(
+        Array.from({ length: 100 }),
+        () => verify(renamed, jwks),
+        { concurrency: "unbounded" }
+      )
+      assert.deepStrictEqual(new Set(outcomes), new Set(["ada"]))
+      assert.strictEqual(yield* fetches, 2)
+      assert.strictEqual(yield* verify(old, jwks), "BadSignature")
+      assert.strictEqual(yield* fetches, 2)
+    }))
+
+  test("fetches at most once per cooldown for a thousand signatures that none of its keys made", () =>
+    Effect.gen(function*() {
+      const { a, b, fetches, jwks: make } = yield* issuer
+      const jwks = yield* make
+      const good = yield* sign(a)
+      assert.strictEqual(yield* verify(good, jwks), "ada")
+      const version = yield* jwks.version!
+      const forged = yield* sign(b, "a")
+      const flood = Effect.forEach(Array.from({ length: 1000 }), () => verify(forged, jwks), {
+        concurrency: "unbounded"
+      })
+      for (const expected of [2, 3, 4]) {
+        assert.deepStrictEqual(new Set(yield* flood), new Set(["BadSignature"]))
+        assert.strictEqual(yield* verify(good, jwks), "ada")
+        assert.strictEqual(yield* fetches, expected)
+        yield* TestClock.adjust("30 seconds")
+      }
+      // What was verified with keys that are no others is still known.
+      assert.strictEqual(yield* jwks.version!, version)
+    }))
+
+  test("a signature that the issuer cannot be asked about is not called bad, and the known keys go on", () =>
+    Effect.gen(function*() {
+      const { a, answers, b, has, jwks: make } = yield* issuer
+      const jwks = yield* make
+      const [token, forged] = [yield* sign(a), yield* sign(b, "a")]
+      assert.strictEqual(yield* verify(token, jwks), "ada")
+      yield* answers(Effect.sync(() => new Response("down", { status: 503 })))
+      assert.strictEqual(yield* verify(forged, jwks), "JwksUnavailable")
+      assert.strictEqual(yield* verify(token, jwks), "ada")
+      yield* has(a)
+      yield* TestClock.adjust("30 seconds")
+      assert.strictEqual(yield* verify(forged, jwks), "BadSignature")
+    }))
+
   test("goes on with the known keys for a day when the issuer fails, asking once per cooldown", () =>
     Effect.gen(function*() {
       const { a, answers, fetches, has, jwks: make } = yield* issuer

@@ -275,6 +275,13 @@ describe("JwtCodec", () => {
           const error = yield* Effect.flip(codec.verify(yield* sign(bad), options))
           assert.strictEqual(error.reason._tag, "InvalidClaims", JSON.stringify(bad))
         }
+        for (const exp of [(now + 60) * 1000, 1e12, 1e300]) {
+          const error = yield* Effect.flip(codec.verify(yield* sign({ exp }), options))
+          assert.strictEqual(error.reason._tag, "InvalidClaims")
+          assert.include(error.message, "\"exp\" is in milliseconds")
+        }
+        // 9999-12-31, as those write it whose tokens shall not end.
+        yield* codec.verify(yield* sign({ exp: 253_402_300_799 }), options)
         const Mine = Schema.Struct({ role: Schema.Literal("admin") })
         const error = yield* Effect.flip(codec.verify(yield* sign({ role: "guest" }), { ...options, claims: Mine }))
         assert.strictEqual(error.reason._tag, "InvalidClaims")

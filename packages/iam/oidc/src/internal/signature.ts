@@ -4,13 +4,11 @@ import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as Jwks from "@effect-authn/core/jwt/Jwks"
 import * as JwtCodec from "@effect-authn/core/jwt/JwtCodec"
 import { JwtError } from "@effect-authn/core/jwt/JwtError"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Redacted from "effect/Redacted"
-import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Settings } from "../OidcOptions.ts"
 
@@ -19,43 +17,26 @@ export const asymmetric: ReadonlyArray<JwtCodec.Algorithm> = JwtCodec.Algorithm.
   !name.startsWith("HS")
 )
 
-// The times of what is verified were judged before, by both clocks.
-const judged = Duration.days(100 * 365)
-
-// As long as that of `Jwks.remote`: who signs with a wrong key causes no load.
-const cooldown = Duration.toNanosUnsafe(Duration.seconds(30))
+// The times of what is verified were judged before, by both clocks, whatever unit they have.
+const judged = Duration.days(1e8)
 
 export const make = Effect.fnUntraced(function*(settings: Settings, refuse: (detail: string) => IamError) {
   const http = yield* HttpClient.HttpClient
   const codec = yield* JwtCodec.make
   const secret = yield* secretOf(settings, refuse)
   let known: { readonly address: string; readonly keys: JwtCodec.KeySet } | undefined
-  let notBefore: bigint | undefined
-
-  // Whoever waits for the keys has spent a code for what they verify.
-  const keysAt = (address: string): Effect.Effect<JwtCodec.KeySet, JwtError> =>
-    Effect.provideService(Jwks.remote(address, { pause: Duration.zero }), HttpClient.HttpClient, http)
 
   const verifyAt = Effect.fnUntraced(function*(
     token: Redacted.Redacted,
     address: string
   ): Effect.fn.Return<void, JwtError> {
-    const by = (jwks: JwtCodec.KeySet) =>
-      codec.verify(token, { clockTolerance: judged, claims: Schema.Unknown, algorithms: asymmetric, jwks })
-    if (known?.address !== address) known = { address, keys: yield* keysAt(address) }
-    const tried = yield* Effect.result(by(known.keys))
-    if (Result.isSuccess(tried)) return
-    const now = yield* Clock.monotonicTimeNanos
-    if (tried.failure.reason._tag !== "BadSignature" || (notBefore !== undefined && now < notBefore)) {
-      return yield* tried.failure
+    if (known?.address !== address) {
+      // Whoever waits for the keys has spent a code for what they verify.
+      const keys = Jwks.remote(address, { pause: Duration.zero })
+      known = { address, keys: yield* Effect.provideService(keys, HttpClient.HttpClient, http) }
     }
-    // A new key may come under the name of the old one, or both without a name: then nothing says that it is another.
-    const keys = yield* keysAt(address)
-    yield* Effect.tapError(by(keys), ({ reason }) =>
-      Effect.sync(() => {
-        if (reason._tag !== "JwksUnavailable") notBefore = now + cooldown
-      }))
-    known = { address, keys }
+    const { keys: jwks } = known
+    yield* codec.verify(token, { clockTolerance: judged, claims: Schema.Unknown, algorithms: asymmetric, jwks })
   })
 
   /** Verifies the signature, and nothing else, with the keys at an address, which is asked for where it is needed. */
