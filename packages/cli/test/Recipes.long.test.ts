@@ -103,7 +103,7 @@ describe("the lines for providers", () => {
             const back = new URL(page.searchParams.get("redirect_uri") ?? "")
             back.searchParams.set("code", "c")
             back.searchParams.set("state", page.searchParams.get("state") ?? "")
-            const [cookie = ""] = (began.headers.get("set-cookie") ?? "").split(";")
+            const cookie = began.headers.getSetCookie().map((given) => given.replace(/;.*/, "")).join("; ")
             yield* Effect.promise(() => fetch(back, { headers: { cookie } }))
             return page
           })

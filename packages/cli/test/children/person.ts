@@ -3,13 +3,14 @@ import * as fs from "node:fs"
 
 const [, , file = "", address = ""] = process.argv
 
-const cookies = new Map<string, string>()
+const cookies = new Map<string, ReadonlyArray<string>>()
 const pages: Array<string> = []
 
 const open = async (address: URL, method = "GET"): Promise<void> => {
-  const cookie = cookies.get(address.host)
+  const cookie = cookies.get(address.host)?.join("; ")
   const response = await fetch(address, { method, redirect: "manual", ...(cookie && { headers: { cookie } }) })
-  for (const given of response.headers.getSetCookie()) cookies.set(address.host, given.replace(/;.*/, ""))
+  const given = response.headers.getSetCookie().map((cookie) => cookie.replace(/;.*/, ""))
+  if (given.length > 0) cookies.set(address.host, given)
   const html = await response.text()
   if (html !== "") pages.push(html)
   const location = response.headers.get("location")

@@ -44,7 +44,8 @@ const occupied = (host: string, port = 0) =>
 
 const iamPage = "https://iam.example/authorize?client_id=cli&state=s1"
 
-const cookieOf = ({ headers }: Answer) => (headers.get("set-cookie") ?? "").replace(/;.*/, "")
+const cookiesOf = ({ headers }: Answer) => headers.getSetCookie().map((cookie) => cookie.replace(/;.*/, ""))
+const cookieOf = (answer: Answer) => cookiesOf(answer).join("; ")
 
 const portOf = (uri: string) => Number(new URL(uri).port)
 
@@ -198,13 +199,17 @@ describe("NodeCallbackServer", () => {
       assert.strictEqual(first.headers.get("location"), iamPage)
       assert.strictEqual(first.headers.get("cache-control"), "no-store")
       assert.strictEqual(first.headers.get("referrer-policy"), "no-referrer")
-      assert.match(first.headers.get("set-cookie") ?? "", /^[\w-]+=[\w-]{36}; Path=\/; HttpOnly; SameSite=Lax$/)
-      const cookie = cookieOf(first)
-      const again = yield* get(page.url, { headers: { cookie: `other=1; ${cookie}` } })
+      const { pathname } = new URL(page.url)
+      const paths = first.headers.getSetCookie().map((cookie) =>
+        /^[\w-]+=[\w-]{36}; Path=(\S+); HttpOnly; SameSite=Lax$/.exec(cookie)?.[1]
+      )
+      assert.deepStrictEqual(paths, [pathname, "/callback"])
+      const [ofPage = "", cookie = ""] = cookiesOf(first)
+      const again = yield* get(page.url, { headers: { cookie: `other=1; ${ofPage}` } })
       assert.strictEqual(again.headers.get("location"), iamPage, "the same browser may come again")
       assert.isNull(again.headers.get("set-cookie"))
 
-      for (const wrong of ["", `${cookie}x`, `x${cookie}`, cookie.replace(/=.*/, "="), cookie.toUpperCase()]) {
+      for (const wrong of ["", ofPage, `${cookie}x`, `x${cookie}`, cookie.replace(/=.*/, "="), cookie.toUpperCase()]) {
         const refused = yield* get(back, { headers: { cookie: wrong } })
         assert.strictEqual(refused.status, 403, wrong)
         assert.include(refused.text, "did not begin the sign-in")
@@ -224,7 +229,8 @@ describe("NodeCallbackServer", () => {
       const shared = yield* Effect.forkChild(Effect.flip(page.shared), { startImmediately: true })
       const cookie = cookieOf(yield* get(page.url))
       assert.isUndefined(shared.pollUnsafe())
-      const second = yield* get(page.url)
+      const [, ofCallback = ""] = cookie.split("; ")
+      const second = yield* get(page.url, { headers: { cookie: ofCallback } })
       assert.strictEqual(second.status, 403)
       assert.include(second.text, "This sign-in was stopped")
       assert.isNull(second.headers.get("location"))

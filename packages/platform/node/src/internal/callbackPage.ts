@@ -141,7 +141,7 @@ export const send = (response: ServerResponse, name: Name): void => {
 export const sent = (
   response: ServerResponse,
   name: Name,
-  more: { readonly [header: string]: string } = {}
+  more: { readonly [header: string]: ReadonlyArray<string> } = {}
 ): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
     if (response.destroyed) return resume(Effect.void)
