@@ -332,22 +332,27 @@ describe("an address that is none", () => {
     }))
 })
 
-it.live("SOCKS prints no warning of Node's", () =>
-  Effect.gen(function*() {
-    const program = `
+it.live.each(["socks5://127.0.0.1:1", "https://127.0.0.1:1", "https://[::1]:1"])(
+  "%s prints no warning of Node's",
+  (address) =>
+    Effect.gen(function*() {
+      const program = `
       import { NodeAuth } from "@effect-authn/platform-node"
       import { Effect } from "effect"
       import { HttpClient } from "effect/http"
-      const { _tag } = await Effect.runPromise(Effect.provide(Effect.exit(HttpClient.get("https://iam.example/")), NodeAuth.layerHttpClient))
-      process.emitWarning("this one stays")
-      console.log(_tag)`
-    const { stderr, stdout } = yield* Effect.callback<{ stdout: string; stderr: string }>((resume) => {
-      execFile(process.execPath, ["--input-type=module", "--eval", program], {
-        cwd: import.meta.dirname,
-        env: { ...process.env, https_proxy: "socks5://127.0.0.1:1" }
-      }, (_, stdout, stderr) => resume(Effect.succeed({ stdout, stderr })))
+      for (const url of ["https://iam.example/", "http://iam.example/"]) {
+        const { _tag } = await Effect.runPromise(Effect.provide(Effect.exit(HttpClient.get(url)), NodeAuth.layerHttpClient))
+        console.log(_tag)
+      }
+      process.emitWarning("this one stays")`
+      const { stderr, stdout } = yield* Effect.callback<{ stdout: string; stderr: string }>((resume) => {
+        execFile(process.execPath, ["--input-type=module", "--eval", program], {
+          cwd: import.meta.dirname,
+          env: { ...process.env, https_proxy: address, http_proxy: address }
+        }, (_, stdout, stderr) => resume(Effect.succeed({ stdout, stderr })))
+      })
+      assert.strictEqual(stdout, "Failure\nFailure\n", stderr)
+      assert.include(stderr, "this one stays")
+      assert.notMatch(stderr, /SOCKS|experimental|ServerName/i)
     })
-    assert.strictEqual(stdout, "Failure\n", stderr)
-    assert.include(stderr, "this one stays")
-    assert.notMatch(stderr, /SOCKS|experimental/i)
-  }))
+)

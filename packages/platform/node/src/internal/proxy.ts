@@ -8,7 +8,7 @@ import type * as Undici from "@effect/platform-node/Undici"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { LookupFunction } from "node:net"
+import { isIP, type LookupFunction } from "node:net"
 import * as NoProxy from "./noProxy.ts"
 import { withoutWarning } from "./withoutWarning.ts"
 
@@ -107,6 +107,13 @@ interface Certificate {
   readonly key: string | undefined
 }
 
+/** No name is shown where there is an address only (RFC 6066, section 3), with which Node would warn the user. */
+const unnamed = (connect: unknown): { connect?: Undici.buildConnector.connector } =>
+  typeof connect !== "function" ? {} : {
+    connect: ({ servername, ...options }, done) =>
+      connect(isIP((servername ?? "").replace(/^\[|\]$/g, "")) === 0 ? { ...options, servername } : options, done)
+  }
+
 /** Through an HTTP proxy: to https by a tunnel, to http with the whole address in the request. */
 const byHttp = (
   undici: typeof Undici,
@@ -117,9 +124,10 @@ const byHttp = (
   const agent = new undici.ProxyAgent({
     uri: proxy.href,
     requestTls,
+    factory: (origin, options) => new undici.Pool(origin, { ...options, ...unnamed(Reflect.get(options, "connect")) }),
     // Whatever fails while a tunnel is dug is the proxy's doing.
     clientFactory: (origin, options) => {
-      const pool = new undici.Pool(origin, options)
+      const pool = new undici.Pool(origin, { ...options, ...unnamed(Reflect.get(options, "connect")) })
       const connect: (options: Undici.Dispatcher.ConnectOptions) => Promise<Undici.Dispatcher.ConnectData> = pool
         .connect
         .bind(pool)
