@@ -32,7 +32,7 @@ import { jwt, type JwtOptions, type TokenVerifier, type Verified } from "./inter
 import * as Jwks from "./jwt/Jwks.ts"
 import * as JwtCodec from "./jwt/JwtCodec.ts"
 import type * as JwtError from "./jwt/JwtError.ts"
-export { type Proofs, prover, type Prover, type Shown } from "./internal/proofs.ts"
+export { type Proofs, type Prover, prover, type Shown } from "./internal/proofs.ts"
 export { challenge, errors, InsufficientScope, KeysUnavailable, Unauthorized } from "./internal/refusals.ts"
 export { jwt, type JwtOptions, rfc9068, type TokenVerifier, type Verified } from "./internal/verifier.ts"
 

@@ -333,13 +333,25 @@ export const makeWith = Effect.fnUntraced(function*(
   ): Effect.Effect<A, JwtError> => {
     if ("jwks" in options) {
       const { jwks } = options
-      const by = (keys: Arr.NonEmptyReadonlyArray<CryptoKey>) => keys.length === 1 ? tryKey(keys[0]) : each(keys, tryKey)
-      return Effect.flatMap(jwks.find(header), (keys) =>
-        Effect.catchReason(by(keys), "JwtError", "BadSignature", (_reason, error) =>
-          jwks.again === undefined ? Effect.fail(error) : Effect.flatMap(
-            Effect.andThen(jwks.again, jwks.find(header)),
-            (now) => now.every((key) => keys.includes(key)) ? Effect.fail(error) : by(now)
-          )))
+      const by = (keys: Arr.NonEmptyReadonlyArray<CryptoKey>) =>
+        keys.length === 1 ? tryKey(keys[0]) : each(keys, tryKey)
+      return Effect.flatMap(
+        jwks.find(header),
+        (keys) =>
+          Effect.catchReason(
+            by(keys),
+            "JwtError",
+            "BadSignature",
+            (_reason, error) =>
+              jwks.again === undefined ? Effect.fail(error) : Effect.flatMap(
+                Effect.andThen(jwks.again, jwks.find(header)),
+                (now) =>
+                  now.every((key) => keys.includes(key))
+                    ? Effect.fail(error)
+                    : by(now)
+              )
+          )
+      )
     }
     const { key } = options
     if (typeof key === "string") return Effect.flatMap(Cache.get(pems, `${algorithm} ${key}`), tryKey)

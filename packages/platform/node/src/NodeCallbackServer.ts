@@ -75,7 +75,12 @@ export const make = (options?: Options): CallbackServer["Service"] => {
       redirectUri: `http://${host}:${port}${path}`,
       page: ({ confirmation, url }) =>
         Effect.sync(() => {
-          front = SignInPage.make({ url: new URL(url).href, confirmation, origin: `http://${host}:${port}`, callback: path })
+          front = SignInPage.make({
+            url: new URL(url).href,
+            confirmation,
+            origin: `http://${host}:${port}`,
+            callback: path
+          })
           return front.page
         }),
       receive: (state) =>
