@@ -107,12 +107,14 @@ interface Certificate {
   readonly key: string | undefined
 }
 
-/** No name is shown where there is an address only (RFC 6066, section 3), with which Node would warn the user. */
-const unnamed = (connect: unknown): { connect?: Undici.buildConnector.connector } =>
-  typeof connect !== "function" ? {} : {
-    connect: ({ servername, ...options }, done) =>
-      connect(isIP((servername ?? "").replace(/^\[|\]$/g, "")) === 0 ? { ...options, servername } : options, done)
-  }
+/** No name is shown where there is an address only (RFC 6066, section 3): Node would warn the user of it. */
+const unnamed = (options: object): Undici.Pool.Options => {
+  const connect: unknown = Reflect.get(options, "connect")
+  if (typeof connect !== "function") return options
+  const connector: Undici.buildConnector.connector = ({ servername, ...others }, done) =>
+    connect(isIP((servername ?? "").replace(/^\[|\]$/g, "")) === 0 ? { ...others, servername } : others, done)
+  return Object.assign({}, options, { connect: connector })
+}
 
 /** Through an HTTP proxy: to https by a tunnel, to http with the whole address in the request. */
 const byHttp = (
@@ -124,10 +126,10 @@ const byHttp = (
   const agent = new undici.ProxyAgent({
     uri: proxy.href,
     requestTls,
-    factory: (origin, options) => new undici.Pool(origin, { ...options, ...unnamed(Reflect.get(options, "connect")) }),
+    factory: (origin, options) => new undici.Pool(origin, unnamed(options)),
     // Whatever fails while a tunnel is dug is the proxy's doing.
     clientFactory: (origin, options) => {
-      const pool = new undici.Pool(origin, { ...options, ...unnamed(Reflect.get(options, "connect")) })
+      const pool = new undici.Pool(origin, unnamed(options))
       const connect: (options: Undici.Dispatcher.ConnectOptions) => Promise<Undici.Dispatcher.ConnectData> = pool
         .connect
         .bind(pool)
