@@ -4,7 +4,8 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Readline from "node:readline"
-import { keyOf, type Orders, process as vault } from "../chaos/fleet.ts"
+import { keyOf } from "../../../storage/sql/test/chaos/fleet.ts"
+import { type Orders, process as vault } from "../chaos/program.ts"
 
 const orders: Orders = JSON.parse(process.argv[2] ?? "")
 

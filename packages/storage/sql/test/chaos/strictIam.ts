@@ -2,12 +2,21 @@
 import * as Effect from "effect/Effect"
 import * as Http from "node:http"
 
-/** What the IAM saw of one refresh token. */
-interface Presented {
-  /** When, in epoch milliseconds, in the order of the presentations. */
-  readonly at: Array<number>
-  /** The access token that it had been issued with ended then. */
-  readonly accessEndsAt: number
+/** One arrival of a refresh token: when, in epoch milliseconds, and from which client. */
+interface Presentation {
+  readonly at: number
+  /** When the client had sent it, where it says so: a line can hold it for long. */
+  readonly sentAt: number
+  readonly by: string
+}
+
+/** The header in which a client says when it sends, in epoch milliseconds. */
+export const sentAt = "x-sent-at"
+
+/** A family that ended because a spent token came, with the presentation that had spent it. */
+export interface Loss {
+  readonly family: string
+  readonly spent: Presentation
 }
 
 export interface Ledger {
@@ -15,11 +24,10 @@ export interface Ledger {
   readonly renewals: number
   /** Requests that have arrived and have no answer yet. */
   readonly inFlight: number
-  /** Families that ended because a spent token came. */
-  readonly lost: number
+  readonly lost: ReadonlyArray<Loss>
   /**
-   * Tokens that came again, although neither the access token was over for as long as the lease lasts after the first time,
-   * nor the grace was on.
+   * Tokens that came again, although neither the access token was over and the lease of who sent it first, nor the grace was
+   * on.
    */
   readonly twice: number
   /** Tokens that came again by those two rules. */
@@ -28,8 +36,14 @@ export interface Ledger {
 
 export interface StrictIam {
   readonly issuer: string
+  readonly port: number
   readonly ledger: () => Ledger
+  /** The requests of one client that have arrived and have no answer yet. */
+  readonly inFlightOf: (client: string) => number
 }
+
+/** The path at which a client presents its refresh tokens, so that the ledger can tell whose they are. */
+export const pathOf = (client: string): string => `/token/${client}`
 
 /** Starts it on a free port of loopback, until the scope closes. Times are in milliseconds. */
 export const make = (options: {
@@ -44,33 +58,34 @@ export const make = (options: {
   Effect.map(
     Effect.acquireRelease(
       Effect.callback<{ readonly server: Http.Server } & StrictIam>((resume) => {
-        const newest = new Map(options.families.map((family) => [family, 0]))
-        const revoked = new Set<string>()
-        const spentAt = new Map<string, number>()
-        const presented = new Map<string, Presented>()
-        const ends = new Map(options.families.map((family) => [`${family}.0`, options.endsAt(family)]))
+        const { families, grace, latency, lease, life } = options
+        const newest = new Map(families.map((family) => [family, 0]))
+        const lost = new Map<string, Presentation>()
+        const presented = new Map<string, Array<Presentation>>()
+        const ends = new Map(families.map((family) => [`${family}.0`, options.endsAt(family)]))
+        const inFlight = new Map<string, number>()
         let renewals = 0
-        let inFlight = 0
 
-        const answer = (token: string): { readonly status: number; readonly body: object } => {
+        const answer = (
+          token: string,
+          from: Pick<Presentation, "by" | "sentAt">
+        ): { readonly status: number; readonly body: object } => {
           const [family = "", at = ""] = token.split(".")
           const current = newest.get(family)
           const now = Date.now()
-          const seen = presented.get(token) ?? { at: [], accessEndsAt: ends.get(token) ?? 0 }
-          seen.at.push(now)
-          presented.set(token, seen)
+          const seen = presented.get(token) ?? []
+          const [first] = seen
+          presented.set(token, [...seen, { ...from, at: now }])
           const index = Number(at)
-          const spent = spentAt.get(token)
-          const isRepeat = spent !== undefined && index === (current ?? 0) - 1 && now - spent <= options.grace
-          if (current === undefined || revoked.has(family) || (index !== current && !isRepeat)) {
-            revoked.add(family)
+          const isRepeat = first !== undefined && index === (current ?? 0) - 1 && now - first.at <= grace
+          if (current === undefined || lost.has(family) || (index !== current && !isRepeat)) {
+            if (!lost.has(family)) lost.set(family, first ?? { ...from, at: now })
             return { status: 400, body: { error: "invalid_grant", error_description: "the token was used before" } }
           }
           const next = index + 1
           if (!isRepeat) {
             newest.set(family, next)
-            spentAt.set(token, now)
-            ends.set(`${family}.${next}`, now + options.life)
+            ends.set(`${family}.${next}`, now + life)
           }
           renewals += 1
           return {
@@ -79,26 +94,29 @@ export const make = (options: {
               access_token: `at-${family}.${next}`,
               refresh_token: `${family}.${next}`,
               token_type: "Bearer",
-              expires_in: options.life / 1000
+              expires_in: life / 1000
             }
           }
         }
 
         const server = Http.createServer((request, response) => {
+          const by = request.url?.slice(pathOf("").length) ?? ""
+          const count = (change: number) => inFlight.set(by, (inFlight.get(by) ?? 0) + change)
           const chunks: Array<Uint8Array> = []
-          inFlight += 1
-          response.once("close", () => {
-            inFlight -= 1
-          })
+          count(1)
+          response.once("close", () => count(-1))
           request.on("data", (chunk: Uint8Array) => chunks.push(chunk))
           request.once("end", () => {
             const form = new URLSearchParams(Buffer.concat(chunks).toString())
-            const { body, status } = answer(form.get("refresh_token") ?? "")
+            const { body, status } = answer(form.get("refresh_token") ?? "", {
+              by,
+              sentAt: Number(request.headers[sentAt] ?? Date.now())
+            })
             // spent at once, answered later: what dies in between has lost its answer
             setTimeout(() => {
               response.writeHead(status, { "content-type": "application/json" })
               response.end(JSON.stringify(body))
-            }, options.latency)
+            }, latency)
           })
         })
         server.listen(0, "127.0.0.1", () => {
@@ -106,18 +124,19 @@ export const make = (options: {
           const port = typeof address === "object" && address !== null ? address.port : 0
           resume(Effect.succeed({
             server,
+            port,
             issuer: `http://127.0.0.1:${port}`,
+            inFlightOf: (client) => inFlight.get(client) ?? 0,
             ledger: () => {
-              const repeats = Array.from(presented.values()).flatMap(({ accessEndsAt, at }) => {
-                const first = at[0] ?? 0
-                return at.slice(1).map((time) =>
-                  time - first <= options.grace || time >= Math.max(accessEndsAt, first + options.lease)
+              const repeats = Array.from(presented).flatMap(([token, [first, ...later]]) =>
+                later.map(({ at }) =>
+                  at - first!.at <= grace || at >= Math.max(ends.get(token) ?? 0, first!.sentAt + lease)
                 )
-              })
+              )
               return {
                 renewals,
-                inFlight,
-                lost: revoked.size,
+                inFlight: Array.from(inFlight.values()).reduce((sum, many) => sum + many, 0),
+                lost: Array.from(lost, ([family, spent]) => ({ family, spent })),
                 twice: repeats.filter((isAllowed) => !isAllowed).length,
                 again: repeats.filter((isAllowed) => isAllowed).length
               }
@@ -131,5 +150,5 @@ export const make = (options: {
           server.close()
         })
     ),
-    ({ issuer, ledger }): StrictIam => ({ issuer, ledger })
+    ({ inFlightOf, issuer, ledger, port }): StrictIam => ({ inFlightOf, issuer, ledger, port })
   )

@@ -1,18 +1,18 @@
-/** A worker of a fleet: keeps asking for sessions, as fast as it may, and says each second how it goes. */
+/** A worker of a fleet: keeps asking for the sessions, one round after the other, until it is told to end. */
 import * as SessionKeeper from "@effect-authn/core/keeper/SessionKeeper"
 import * as Effect from "effect/Effect"
-import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
-import { keeper, keyOf, type Orders } from "../chaos/fleet.ts"
+import { keyOf } from "../chaos/fleet.ts"
+import { keeper, type Orders } from "../chaos/program.ts"
 
 const orders: Orders = JSON.parse(process.argv[2] ?? "")
 
-const main = Effect.gen(function*() {
+const work = Effect.gen(function*() {
   const { open } = yield* SessionKeeper.SessionKeeper
-  const ask = Effect.gen(function*() {
-    const kept = open(keyOf(orders, orders.families[yield* Random.nextIntBetween(0, orders.families.length - 1)] ?? ""))
-    yield* kept.freshen
-    yield* kept.forget
+  let next = orders.first
+  const ask = Effect.suspend(() => {
+    const kept = open(keyOf(orders, orders.families[next++ % orders.families.length] ?? ""))
+    return Effect.andThen(kept.freshen, kept.forget)
   }).pipe(Effect.ignore)
   console.log("ready")
   yield* Effect.forEach(
@@ -20,9 +20,12 @@ const main = Effect.gen(function*() {
     () => Effect.repeat(ask, Schedule.spaced(orders.pace)),
     { concurrency: "unbounded", discard: true }
   )
-}).pipe(Effect.provide(keeper(orders)), Effect.scoped)
+})
 
-const fiber = Effect.runFork(main)
+// one that finds no store when it starts looks again
+const fiber = Effect.runFork(
+  Effect.retry(Effect.scoped(Effect.provide(work, keeper(orders))), Schedule.spaced("300 millis"))
+)
 process.once("SIGTERM", () => {
   fiber.interruptUnsafe()
   fiber.addObserver(() => process.exit(0))
