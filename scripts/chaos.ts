@@ -25,7 +25,7 @@ const run = ([scenario, size]: readonly [Scenario, Size]) =>
     }
     const outcome = yield* play(scenario, size)
     const row: Row = [scenario, outcome, complaints(scenario, outcome)]
-    console.error(`${scenario.name}, ${scenario.kind}: ${JSON.stringify(outcome)}`)
+    console.error(JSON.stringify([scenario.name, scenario.kind, scenario.hasGrace, outcome, row[2]]))
     return row
   }).pipe(
     Effect.catchCause((cause) => Effect.succeed<Row>([scenario, undefined, [String(cause)]]))

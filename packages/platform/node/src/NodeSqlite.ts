@@ -11,6 +11,7 @@ import * as Formatter from "effect/Formatter"
 import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
 import * as Reactivity from "effect/reactivity/Reactivity"
+import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
@@ -71,11 +72,51 @@ const errorOf = (cause: unknown, operation: string): SqlError => {
 
 const isBusy = ({ reason }: SqlError): boolean => reason._tag === "LockTimeoutError"
 
-const patiently = <A>(effect: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
+type Patiently = <A>(effect: Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>
+
+const patiently: Patiently = (effect) =>
   Effect.retry(effect, {
     while: isBusy,
     schedule: Schedule.upTo(naps, { duration: patience })
   })
+
+/** The transaction of this program that may have the file, and how many statements it has run. */
+interface Open {
+  statements: number
+}
+
+// How often a reserved connection finds the file held by a transaction that has run nothing since the look before.
+const mostIdleLooks = 20
+
+/**
+ * Who waits for the file while a transaction of the same program has it, and does nothing, waits for ever if that one waits
+ * for it: it is told so instead.
+ */
+const besideTransactions = (current: () => Open | undefined): Patiently => (effect) =>
+  Effect.suspend(() => {
+    let idleLooks = 0
+    let seen: Open = { statements: 0 }
+    return patiently(
+      Effect.result(effect).pipe(
+        Effect.flatMap((result) => {
+          if (Result.isSuccess(result) || !isBusy(result.failure)) return Effect.succeed(result)
+          const open = current()
+          idleLooks = open !== undefined && open.statements === seen.statements ? idleLooks + 1 : 0
+          seen = { statements: open?.statements ?? 0 }
+          return idleLooks < mostIdleLooks ? Effect.fail(result.failure) : Effect.succeed(Result.fail(held))
+        })
+      )
+    ).pipe(Effect.flatMap(Effect.fromResult))
+  })
+
+const held = new SqlError({
+  reason: new LockTimeoutError({
+    cause: undefined,
+    message: "a transaction of this program has the SQLite file and runs nothing: " +
+      "use sessions before or after it, or give them a file of their own",
+    operation: "query"
+  })
+})
 
 type Value = null | number | bigint | string | Uint8Array
 
@@ -89,7 +130,7 @@ const valueOf = (value: unknown): Value => {
   return value instanceof Date ? value.toISOString() : Formatter.formatJson(value)
 }
 
-const connectionOf = (database: DatabaseSync): Connection => {
+const connectionOf = (database: DatabaseSync, waiting: Patiently): Connection => {
   const prepared = new Map<string, ReturnType<DatabaseSync["prepare"]>>()
   const statementOf = (text: string) => {
     const known = prepared.get(text)
@@ -100,7 +141,7 @@ const connectionOf = (database: DatabaseSync): Connection => {
     return statement
   }
   const rows = (text: string, parameters: ReadonlyArray<unknown>) =>
-    patiently(Effect.try({
+    waiting(Effect.try({
       try: (): ReadonlyArray<Record<string, unknown>> => statementOf(text).all(...parameters.map(valueOf)),
       catch: (cause) => errorOf(cause, "query")
     }))
@@ -171,14 +212,34 @@ export const make = Effect.fnUntraced(function*(
       )
     )
   )
-  const reserve = Effect.map(open, connectionOf)
-  const shared = yield* reserve
+  const shared = connectionOf(yield* open, patiently)
   // of one program one transaction at a time writes; the others wait here and not at the file
   const turn = yield* Semaphore.make(1)
+  let transaction: Open | undefined
+  const begin = Effect.gen(function*() {
+    yield* turn.takeScoped(1)
+    const database = yield* open
+    const begun: Open = { statements: 0 }
+    yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        transaction = begun
+      }),
+      () =>
+        Effect.sync(() => {
+          transaction = undefined
+        })
+    )
+    return connectionOf(database, (effect) =>
+      patiently(Effect.suspend(() => {
+        begun.statements += 1
+        return effect
+      })))
+  })
+  const reserve = Effect.map(open, (database) => connectionOf(database, besideTransactions(() => transaction)))
 
   const client = yield* SqlClient.make({
     acquirer: Effect.succeed(shared),
-    transactionAcquirer: Effect.andThen(turn.takeScoped(1), reserve),
+    transactionAcquirer: begin,
     compiler: Statement.makeCompilerSqlite(),
     driver: "node-sqlite",
     spanAttributes: [["db.system.name", "sqlite"]],
@@ -191,6 +252,7 @@ export const make = Effect.fnUntraced(function*(
 /**
  * A SQLite file as the program's `SqlClient`, until effect's own driver follows 4.1. Many programs of a machine share it: a
  * statement that meets another program's write waits, for 30 seconds at most, and the timers of the program go on meanwhile.
+ * A reserved connection does not wait for a transaction of this program that runs nothing, since that one may wait for it.
  *
  * **Gotchas**
  *

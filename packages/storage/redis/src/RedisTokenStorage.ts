@@ -122,11 +122,12 @@ const make = Effect.fnUntraced(function*(options: Options | undefined) {
     }))
   const duesOf = (partition: number) => `{${prefix}:${partition}}:dues`
   const allDues = Array.from({ length: partitions }, (_, partition) => duesOf(partition))
+  const namesOf = (dues: string) => `${dues.slice(0, -"dues".length)}names`
   const sessionOf = (dues: string, id: string) => `${dues.slice(0, -"dues".length)}s:${id}`
   const placeOf = (key: SessionKey) =>
     Effect.map(hashed(key.id), ({ id, slot }): Scripts.Place & { readonly slot: string } => {
       const dues = `${slot}:dues`
-      return { slot, dues, id, session: sessionOf(dues, id) }
+      return { slot, dues, names: namesOf(dues), id, session: sessionOf(dues, id) }
     })
 
   /** Runs a write; what was not acknowledged is tried once more, since the script knows its own work again. */
@@ -183,20 +184,45 @@ const make = Effect.fnUntraced(function*(options: Options | undefined) {
     return yield* new StorageConflict({ expected, found: Number(found.generation) })
   })
 
-  const keysOf = (dues: string) =>
-    Stream.fromIterableEffect(reading(redis.send<ReadonlyArray<string>>("ZRANGE", dues, "0", "-1"))).pipe(
-      Stream.grouped(page),
-      Stream.mapEffect((ids) =>
-        Effect.forEach(ids, (id) => reading(redis.send<string | null>("HGET", sessionOf(dues, id), "k")), {
-          concurrency: "unbounded"
-        })
+  /** At most `limit` names of a partition, behind the one that is given. */
+  const idsOf = (dues: string, after: string, limit: number) =>
+    Effect.map(
+      reading(
+        redis.send<ReadonlyArray<string>>(
+          "ZRANGE",
+          namesOf(dues),
+          after === "" ? "-" : `(${after}`,
+          "+",
+          "BYLEX",
+          "LIMIT",
+          "0",
+          `${limit}`
+        )
       ),
-      Stream.flattenIterable,
-      Stream.map((text) => text === null ? [] : Option.toArray(keyOf(text))),
-      Stream.flattenIterable
+      (ids) => ids.map((id) => ({ dues, id }))
     )
 
-  const scan = Stream.fromIterable(allDues).pipe(Stream.flatMap(keysOf), Stream.mapError(failed("scan")))
+  const keysOf = (found: ReadonlyArray<{ readonly dues: string; readonly id: string }>) =>
+    Effect.map(
+      Effect.forEach(
+        found,
+        ({ dues, id }) => reading(redis.send<string | null>("HGET", sessionOf(dues, id), "k")),
+        { concurrency: "unbounded" }
+      ),
+      (texts) => texts.flatMap((text) => text === null ? [] : Option.toArray(keyOf(text)))
+    )
+
+  const scan = Stream.fromIterable(allDues).pipe(
+    Stream.flatMap((dues) =>
+      Stream.paginate("", (after: string) =>
+        Effect.gen(function*() {
+          const found = yield* idsOf(dues, after, page)
+          const last = found.length < page ? Option.none<string>() : Option.fromUndefinedOr(found.at(-1)?.id)
+          return [yield* keysOf(found), last] as const
+        }))
+    ),
+    Stream.mapError(failed("scan"))
+  )
 
   const storage = TokenStorage.of({
     description,
@@ -233,6 +259,12 @@ const make = Effect.fnUntraced(function*(options: Options | undefined) {
       }).pipe(Effect.mapError(failed("remove"))),
     keys: Stream.runCollect(scan),
     scan,
+    page: (after, limit) =>
+      Effect.gen(function*() {
+        const found = yield* Effect.forEach(allDues, (dues) => idsOf(dues, after, limit), { concurrency: "unbounded" })
+        const first = found.flat().sort((one, other) => one.id < other.id ? -1 : 1).slice(0, limit)
+        return yield* keysOf(first)
+      }).pipe(Effect.mapError(failed("page"))),
     changes: Stream.unwrap(Effect.map(redis.subscribe(channel), Stream.fromQueue)).pipe(
       // A subscriber that lost its connection for good begins again; what it missed was a hint.
       Stream.retry(Schedule.spaced("1 second")),

@@ -27,7 +27,8 @@ export interface Options {
 
 type Row = Readonly<Record<string, string | null>>
 
-const make = Effect.fnUntraced(function*(options: Options | undefined) {
+/** The client, and what the table is called there. */
+const place = Effect.fnUntraced(function*(options: Options | undefined) {
   const prefix = options?.prefix ?? "effect_authn"
   if (!/^[a-z_][a-z0-9_]{0,39}$/.test(prefix)) {
     return yield* Effect.die(
@@ -44,29 +45,41 @@ const make = Effect.fnUntraced(function*(options: Options | undefined) {
     return yield* Effect.die(new Error("SqlRateLimiterStore is for PostgreSQL and SQLite"))
   }
   const table = `${prefix}_rates`
-  const now = Database.nowOf(dialect)
-  const [least, greatest, real, floor] = dialect === "pg"
-    ? ["LEAST", "GREATEST", "DOUBLE PRECISION", (text: string) => `FLOOR(${text})`] as const
-    // what is rounded is never negative
-    : ["MIN", "MAX", "REAL", (text: string) => `CAST(${text} AS INTEGER)`] as const
-
+  const real = dialect === "pg" ? "DOUBLE PRECISION" : "REAL"
   const failed = (error: SqlError) =>
     new RateLimiter.RateLimiterError({
       reason: new RateLimiter.RateLimitStoreError({
-        message: Database.unavailable(error, prefix).message,
+        message:
+          Database.unavailable(error, { named: `table ${table}`, migrate: "SqlRateLimiterStore.migrate" }).message,
         cause: error
       })
     })
-
   const statement = (text: string, parameters: ReadonlyArray<string>) =>
     sql.unsafe<Row>(dialect === "pg" ? text : text.replace(/\$(\d+)/g, "?$1"), parameters).withoutTransform
-
   // Of many programs that create it at once, PostgreSQL lets one succeed and may fail the others.
   const create = statement(
     `CREATE TABLE IF NOT EXISTS ${table} (name TEXT PRIMARY KEY, tokens ${real} NOT NULL, at ${real} NOT NULL, ` +
       `taken ${real} NOT NULL, state TEXT NOT NULL, ends_at ${real} NOT NULL)`,
     []
-  ).pipe(Effect.retry({ times: 3, schedule: Schedule.spaced("50 millis") }))
+  ).pipe(
+    Effect.retry({
+      times: 3,
+      schedule: Schedule.spaced("50 millis"),
+      while: (error) => !isForbidden(error)
+    })
+  )
+  return { sql, dialect, table, real, statement, create, failed }
+})
+
+const isForbidden = ({ reason }: SqlError): boolean => reason._tag === "AuthorizationError"
+
+const make = Effect.fnUntraced(function*(options: Options | undefined) {
+  const { create, dialect, failed, real, sql, statement, table } = yield* place(options)
+  const now = Database.nowOf(dialect)
+  const [least, greatest, floor] = dialect === "pg"
+    ? ["LEAST", "GREATEST", (text: string) => `FLOOR(${text})`] as const
+    // what is rounded is never negative
+    : ["MIN", "MAX", (text: string) => `CAST(${text} AS INTEGER)`] as const
 
   // A row that has ended says what no row says.
   const clean = statement(`DELETE FROM ${table} WHERE ends_at <= ${now}`, [])
@@ -75,7 +88,8 @@ const make = Effect.fnUntraced(function*(options: Options | undefined) {
   let cleanedAt = 0
   const run = (text: string, parameters: ReadonlyArray<string>) =>
     Effect.gen(function*() {
-      if (!isCreated) yield* create
+      // who may not create tables has one that was made before, or hears of it from the statement
+      if (!isCreated) yield* Effect.catchIf(create, isForbidden, () => Effect.void)
       isCreated = true
       const at = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
       if (at - cleanedAt >= 60_000) {
@@ -186,12 +200,22 @@ const make = Effect.fnUntraced(function*(options: Options | undefined) {
  *
  * **Gotchas**
  *
- * A user who may not create tables needs that one made before: `CREATE TABLE effect_authn_rates (name TEXT PRIMARY KEY,
- * tokens DOUBLE PRECISION NOT NULL, at DOUBLE PRECISION NOT NULL, taken DOUBLE PRECISION NOT NULL, state TEXT NOT NULL,
- * ends_at DOUBLE PRECISION NOT NULL)`.
+ * A user who may not create tables needs that one made before, by `migrate`, and `SELECT, INSERT, UPDATE, DELETE` on it.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layer = (options?: Options): Layer.Layer<RateLimiter.RateLimiterStore, never, SqlClient> =>
   Layer.effect(RateLimiter.RateLimiterStore, make(options))
+
+/**
+ * Creates the table, for a step of the deployment that runs as its owner. Many may run it at once.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const migrate = (options?: Options): Effect.Effect<void, RateLimiter.RateLimiterError, SqlClient> =>
+  Effect.flatMap(
+    place(options),
+    ({ create, failed, sql }) => Effect.asVoid(Effect.mapError(Database.outside(sql)(create), failed))
+  )

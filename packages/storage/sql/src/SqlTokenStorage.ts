@@ -89,8 +89,8 @@ const make = (options: Options | undefined, isMigrating: boolean): Layer.Layer<S
  * **Gotchas**
  *
  * The secrets lie there in plain text unless it is wrapped in `EncryptedTokenStorage.layer`. A pool of one connection is
- * refused. SQLite has one writer: a program that keeps a transaction of its own open on the same file makes the storage wait,
- * and fail after 8 seconds; give the sessions a file of their own. Pending logins are never encrypted; they hold no token, and end by themselves.
+ * refused. SQLite has one writer: in a transaction of the program on the same file whatever writes a session fails, and says
+ * so; give the sessions a file of their own. Pending logins are never encrypted; they hold no token, and end by themselves.
  *
  * @category layers
  * @since 0.1.0
@@ -122,7 +122,7 @@ export const migrate = (options?: Pick<Options, "prefix">): Effect.Effect<void, 
         new TokenStorageError({
           storage: `tables ${prefix}_*`,
           method: "migrate",
-          reason: Database.unavailable(error, prefix)
+          reason: Database.unavailable(error, Database.sessionTables(prefix))
         })
       )
     )

@@ -1,7 +1,8 @@
-import { ServiceTokens, TokenStorage } from "@effect-authn/core"
+import { ServiceTokens, SessionLock, TokenStorage } from "@effect-authn/core"
 import { NodeSqlite } from "@effect-authn/platform-node"
 import { SqlTokenStorage } from "@effect-authn/storage-sql"
 import { assert, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
@@ -118,6 +119,45 @@ it.live("a transaction of the program that rolls back takes nothing of the stora
       yield* Effect.exit(sql.withTransaction(Effect.andThen(sql`INSERT INTO ours VALUES (2)`, Effect.fail("no"))))
       assert.deepStrictEqual(yield* sql`SELECT n FROM ours`, [{ n: 1 }])
       yield* storage.put(key, plain(key, 1), 0)
+    }).pipe(Effect.provide(on(filename)))
+  }))
+
+it.live("a write inside the program's own transaction on the file fails with words, and one beside a transaction waits", () =>
+  Effect.gen(function*() {
+    const filename = Path.join(yield* temporary, "s.sqlite")
+    yield* Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      const storage = yield* TokenStorage.TokenStorage
+      const { withLock } = yield* SessionLock.SessionLock
+      yield* sql`CREATE TABLE ours (n INTEGER)`
+      yield* storage.put(key, plain(key, 1), 0)
+      const refused = yield* sql.withTransaction(Effect.gen(function*() {
+        yield* sql`INSERT INTO ours VALUES (1)`
+        const locked = yield* Effect.flip(withLock(key, "renew")(Effect.void))
+        assert.include(locked.message, "a transaction of this program has the SQLite file")
+        return yield* Effect.flip(storage.put(key, plain(key, 2), 1))
+      }))
+      assert.include(refused.message, "use sessions before or after it, or give them a file of their own")
+      assert.strictEqual(refused.written, "no")
+
+      const begun = yield* Deferred.make<void>()
+      const written = yield* Deferred.make<void>()
+      const busy = yield* Effect.forkChild(
+        sql.withTransaction(Effect.gen(function*() {
+          yield* Deferred.succeed(begun, undefined)
+          // longer than an idle one is waited for
+          for (let count = 0; count < 60; count++) {
+            yield* sql`INSERT INTO ours VALUES (2)`
+            yield* Effect.sleep("20 millis")
+          }
+          assert.isFalse(yield* Deferred.isDone(written))
+        })),
+        { startImmediately: true }
+      )
+      yield* Deferred.await(begun)
+      yield* storage.put(key, plain(key, 3), 1)
+      yield* Deferred.succeed(written, undefined)
+      yield* Fiber.join(busy)
     }).pipe(Effect.provide(on(filename)))
   }))
 

@@ -1,13 +1,15 @@
 import { SessionLock, TokenStorage, type TokenStorageError } from "@effect-authn/core"
-import { SqlTokenStorage } from "@effect-authn/storage-sql"
+import { SqlRateLimiterStore, SqlTokenStorage } from "@effect-authn/storage-sql"
 import * as PostgresServer from "@effect-authn/testing/PostgresServer"
 import * as TcpFaultProxy from "@effect-authn/testing/TcpFaultProxy"
 import { assert, describe, layer } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { RateLimiter } from "effect/persistence"
 import { SqlClient } from "effect/sql"
 import * as Fs from "node:fs"
 import { pool } from "./postgres.ts"
@@ -104,6 +106,38 @@ describe.runIf(PostgresServer.isThere)("PostgreSQL that fails", () => {
           Layer.provide(SqlTokenStorage.layerStorage(), pool(empty))
         )
         assert.include(missing.detail, "SqlTokenStorage.migrate")
+      }))
+
+    it.effect("a program that may not create tables uses those that their owner made, and is told where there are none", () =>
+      Effect.gen(function*() {
+        const server = yield* PostgresServer.PostgresServer
+        const owner = yield* server.createDatabase("owned")
+        yield* server.psql("CREATE ROLE worker LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC", "owned")
+        const worker = pool(owner.replace("postgres@", "worker@"))
+        const key = keyOf("owned")
+        const draw = Effect.gen(function*() {
+          const { tokenBucket } = yield* RateLimiter.RateLimiterStore
+          const bucket = { key: "rate", limit: 5, refillRate: Duration.minutes(1), allowOverflow: false }
+          return (yield* tokenBucket({ ...bucket, tokens: 2 }))[0]
+        }).pipe(Effect.provide(Layer.provide(SqlRateLimiterStore.layer(), worker)))
+        const put = Effect.provide(
+          TokenStorage.TokenStorage.use((storage) => storage.put(key, plain(key, 1), 0)),
+          Layer.provide(SqlTokenStorage.layerStorage(), worker)
+        )
+
+        const { message } = yield* Effect.flip(draw)
+        assert.include(message, "run SqlRateLimiterStore.migrate")
+        const refused = yield* unavailable(Effect.provide(
+          TokenStorage.TokenStorage.use(({ get }) => get(key)),
+          Layer.provide(SqlTokenStorage.layer(), worker)
+        ))
+        assert.include(refused.detail, "SqlTokenStorage.layerStorage")
+
+        yield* Effect.provide(Effect.andThen(SqlTokenStorage.migrate(), SqlRateLimiterStore.migrate()), pool(owner))
+        assert.include((yield* Effect.flip(draw)).message, "grant it SELECT, INSERT, UPDATE and DELETE")
+        yield* server.psql("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO worker", "owned")
+        assert.deepStrictEqual([yield* draw, yield* draw], [3, 1])
+        yield* put
       }))
 
     it.effect("eight programs start at once on an empty database whose program has migrations of its own", () =>

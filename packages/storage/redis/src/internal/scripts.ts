@@ -7,7 +7,9 @@ export interface Place {
   readonly session: string
   /** The sorted set of the partition: each session by the time at which it is due, or at the end. */
   readonly dues: string
-  /** The session's member in `dues`. */
+  /** The sorted set of the partition: each session by its name. */
+  readonly names: string
+  /** The session's name in both. */
   readonly id: string
 }
 
@@ -27,6 +29,7 @@ export const put = Redis.script(
   }) => [
     place.session,
     place.dues,
+    place.names,
     write.expected,
     write.generation,
     write.document,
@@ -36,13 +39,14 @@ export const put = Redis.script(
     write.channel
   ],
   {
-    numberOfKeys: 2,
+    numberOfKeys: 3,
     // generations are compared as texts, since Lua's numbers would round them
     lua: `
 local found = redis.call('HMGET', KEYS[1], 'g', 'd')
 if (found[1] or '0') ~= ARGV[1] then return {0, found[1] or '0', found[2] or ''} end
 redis.call('HSET', KEYS[1], 'g', ARGV[2], 'd', ARGV[3], 'k', ARGV[4])
 redis.call('ZADD', KEYS[2], ARGV[5], ARGV[6])
+redis.call('ZADD', KEYS[3], 0, ARGV[6])
 redis.call('PUBLISH', ARGV[7], ARGV[4])
 return {1, ARGV[2], ''}`
   }
@@ -53,19 +57,21 @@ export const remove = Redis.script(
   (place: Place, expected: number, key: string, channel: string) => [
     place.session,
     place.dues,
+    place.names,
     expected,
     place.id,
     key,
     channel
   ],
   {
-    numberOfKeys: 2,
+    numberOfKeys: 3,
     lua: `
 local found = redis.call('HMGET', KEYS[1], 'g', 'd')
 if not found[1] then return {1, '0', ''} end
 if found[1] ~= ARGV[1] then return {0, found[1], found[2] or ''} end
 redis.call('DEL', KEYS[1])
 redis.call('ZREM', KEYS[2], ARGV[2])
+redis.call('ZREM', KEYS[3], ARGV[2])
 redis.call('PUBLISH', ARGV[4], ARGV[3])
 return {1, '0', ''}`
   }
@@ -76,18 +82,20 @@ export const quarantine = Redis.script(
   (place: Place, aside: string, document: string, milliseconds: number) => [
     place.session,
     place.dues,
+    place.names,
     aside,
     place.id,
     document,
     milliseconds
   ],
   {
-    numberOfKeys: 3,
+    numberOfKeys: 4,
     lua: `
 if (redis.call('HGET', KEYS[1], 'd') or '') ~= ARGV[2] then return 0 end
-redis.call('RENAME', KEYS[1], KEYS[3])
-redis.call('PEXPIRE', KEYS[3], ARGV[3])
+redis.call('RENAME', KEYS[1], KEYS[4])
+redis.call('PEXPIRE', KEYS[4], ARGV[3])
 redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('ZREM', KEYS[3], ARGV[1])
 return 1`
   }
 ).withReturnType<number>()
@@ -158,7 +166,7 @@ return found`
 
 /** Puts those off that are still due, and gives their keys. */
 export const claim = Redis.script(
-  (dues: string, milliseconds: number, places: ReadonlyArray<Place>) => [
+  (dues: string, milliseconds: number, places: ReadonlyArray<Pick<Place, "session" | "id">>) => [
     dues,
     ...places.map(({ session }) => session),
     milliseconds,

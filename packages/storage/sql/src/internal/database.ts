@@ -101,7 +101,7 @@ export const make = Effect.fnUntraced(function*(
               )
             )
         }),
-        Effect.catchTag("SqlError", (error) => Effect.fail(unavailable(error, prefix)))
+        Effect.catchTag("SqlError", (error) => Effect.fail(unavailable(error, sessionTables(prefix))))
       )
     )
   }
@@ -171,8 +171,22 @@ const messageOf = (error: unknown): string => {
   return text.split("\n")[0] ?? text
 }
 
+/** Which tables, and what makes them: as their owner, where the program may not. */
+export interface Tables {
+  readonly named: string
+  readonly migrate: string
+  /** What the program takes then, where that is another layer. */
+  readonly layer?: string
+}
+
+export const sessionTables = (prefix: string): Tables => ({
+  named: `tables ${prefix}_*`,
+  migrate: "SqlTokenStorage.migrate",
+  layer: "SqlTokenStorage.layerStorage"
+})
+
 /** Says what the database answered, and what to do about it. */
-export const unavailable = (error: SqlError, prefix: string): StorageUnavailable => {
+export const unavailable = (error: SqlError, { layer, migrate, named }: Tables): StorageUnavailable => {
   const said = messageOf(error)
   const code = codeOf(error)
   const known = code === undefined ? undefined : advice[code]
@@ -194,15 +208,18 @@ export const unavailable = (error: SqlError, prefix: string): StorageUnavailable
     case "AuthorizationError":
       return new StorageUnavailable({
         detail:
-          `the database refused this program ("${said}"): grant it SELECT, INSERT, UPDATE and DELETE on the tables ` +
-          `${prefix}_*, and run SqlTokenStorage.migrate as their owner`,
+          `the database refused this program ("${said}"): grant it SELECT, INSERT, UPDATE and DELETE on the ${named}, ` +
+          `and run ${migrate} as their owner` +
+          (layer === undefined ? "" : ` (a program that may not create tables takes ${layer})`),
         written: "no"
       })
     case "SqlSyntaxError":
       return new StorageUnavailable({
-        detail: `the tables ${prefix}_* are not as this program needs them ("${said}"): run SqlTokenStorage.migrate`,
+        detail: `the ${named} are not as this program needs them ("${said}"): run ${migrate}`,
         written: "no"
       })
+    case "LockTimeoutError":
+      return new StorageUnavailable({ detail: said, written: "no" })
     default:
       return new StorageUnavailable({ detail: `the database said "${said}": try again`, written: "maybe" })
   }

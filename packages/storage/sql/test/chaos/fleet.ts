@@ -16,6 +16,9 @@ const clientId = "chaos"
 export const keyOf = ({ issuer }: { readonly issuer: string }, family: string) =>
   SessionKey.SessionKey.make({ issuer, clientId, account: family })
 
+/** What the IAM calls a session's family of refresh tokens, by the number of the session. */
+export const familyOf = (session: number): string => `rt${session}`
+
 /** The dialect of a member. Times are in milliseconds. */
 export const iam = (options: {
   readonly issuer: string

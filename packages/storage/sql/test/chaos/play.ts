@@ -91,7 +91,7 @@ interface Fault {
 export const play = (scenario: Scenario, size: Size) =>
   Effect.gen(function*() {
     const grace = scenario.hasGrace ? size.grace : 0
-    const families = Array.from({ length: size.sessions }, (_, index) => `rt${index}`)
+    const families = Array.from({ length: size.sessions }, (_, index) => Fleet.familyOf(index))
     const window = size.life / 5
     const began = Date.now() + 4000
     // they fall due one after the other
@@ -111,7 +111,7 @@ export const play = (scenario: Scenario, size: Size) =>
       store: store.store,
       replicas: store.replicas,
       address: store.by(toStore[worker]!),
-      families,
+      sessions: size.sessions,
       first: Math.round(worker * size.sessions / workers.length),
       lease: size.lease,
       timeLimit: size.timeLimit,

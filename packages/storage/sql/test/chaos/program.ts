@@ -41,7 +41,7 @@ export interface Orders {
   readonly store: "sqlite" | "postgres" | "redis"
   /** The address of the server, or the name of the file. */
   readonly address: string
-  readonly families: ReadonlyArray<string>
+  readonly sessions: number
   /** At which of them it begins its round. */
   readonly first: number
   readonly lease: number

@@ -11,7 +11,7 @@ export const long: Size = {
   lease: 15_000,
   timeLimit: 10_000,
   grace: 30_000,
-  round: 5000,
+  round: 8000,
   storm: 60_000,
   outage: 14_000,
   outages: 5

@@ -2,7 +2,7 @@
 import * as SessionKeeper from "@effect-authn/core/keeper/SessionKeeper"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
-import { keyOf } from "../chaos/fleet.ts"
+import { familyOf, keyOf } from "../chaos/fleet.ts"
 import { keeper, type Orders } from "../chaos/program.ts"
 
 const orders: Orders = JSON.parse(process.argv[2] ?? "")
@@ -11,7 +11,7 @@ const work = Effect.gen(function*() {
   const { open } = yield* SessionKeeper.SessionKeeper
   let next = orders.first
   const ask = Effect.suspend(() => {
-    const kept = open(keyOf(orders, orders.families[next++ % orders.families.length] ?? ""))
+    const kept = open(keyOf(orders, familyOf(next++ % orders.sessions)))
     return Effect.andThen(kept.freshen, kept.forget)
   }).pipe(Effect.ignore)
   console.log("ready")
@@ -30,3 +30,5 @@ process.once("SIGTERM", () => {
   fiber.interruptUnsafe()
   fiber.addObserver(() => process.exit(0))
 })
+// whoever started it has ended
+process.stdin.once("end", () => process.exit(0)).resume()
