@@ -1,6 +1,6 @@
-// Kills, stops and cuts off everything of a fleet in turn, in full length, and prints what the IAM's ledger says of it.
-// Words on the command line choose: those scenarios are played whose name or store has one of them, at one time as many as
-// EFFECT_AUTHN_AT_ONCE says (default 1).
+// Kills, stops and cuts off everything of a fleet in turn, in full length, and prints what the IAM's ledger says of it:
+// `npm run soak -- chaos`. Words after that choose the scenarios whose name, store or grace has one of them.
+// EFFECT_AUTHN_AT_ONCE: how many are played at the same time (default: 1).
 import * as Effect from "effect/Effect"
 import { complaints, type Outcome, play, type Scenario, type Size } from "../packages/storage/sql/test/chaos/play.ts"
 import { controls, crowded, long, scenarios } from "../packages/storage/sql/test/chaos/scenarios.ts"

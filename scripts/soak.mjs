@@ -1,5 +1,5 @@
 // Plays every case of renewal as often as its bar asks for, and prints what was measured beside the bar.
-// EFFECT_AUTHN_ROUNDS: how many of a thousand rounds (default: all).
+// EFFECT_AUTHN_ROUNDS: how many of a thousand rounds (default: all). `npm run soak -- chaos` plays a fleet (chaos.ts) instead.
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
@@ -7,6 +7,12 @@ import * as path from "node:path"
 import { mutants } from "../packages/core/test/keeper/mutants.ts"
 
 const root = path.dirname(import.meta.dirname)
+if (process.argv[2] === "chaos") {
+  const { status } = spawnSync(process.execPath, [path.join(root, "scripts/chaos.ts"), ...process.argv.slice(3)], {
+    stdio: "inherit"
+  })
+  process.exit(status ?? 1)
+}
 const set = process.env.EFFECT_AUTHN_ROUNDS
 const rounds = set === undefined || set === "full" ? 1000 : Number(set)
 if (!(rounds > 0)) throw new Error(`EFFECT_AUTHN_ROUNDS is "${set}": a number up to 1000, or "full"`)

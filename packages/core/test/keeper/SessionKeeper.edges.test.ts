@@ -12,7 +12,8 @@ import {
 } from "@effect-authn/core"
 import { ScriptedIam } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Duration, Effect, Fiber, Layer, Option, Redacted, Ref, Stream } from "effect"
+import { Context, DateTime, Duration, Effect, Fiber, Layer, Option, Redacted, Ref, Stream } from "effect"
+import * as Base64Url from "effect/encoding/Base64Url"
 import { TestClock } from "effect/testing"
 import { altered, passwordLogin, program, scheduled, setup, sibling, stored } from "../fixtures.ts"
 
@@ -23,6 +24,8 @@ const raw = (tokens: TokenSet.TokenSet) => Redacted.value(tokens.accessToken)
 const token = Effect.map(Effect.flatMap(manager, (auth) => auth.token), raw)
 const failRenewal = (reason: IamError.IamErrorReason) => iam.use((scripted) => scripted.failNext("renew", { reason }))
 const dead = new IamError.GrantDead({ detail: "invalid_grant" })
+const sha256 = async (text: string) =>
+  Base64Url.encode(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))))
 const down = new IamError.Unavailable({ sent: "no", detail: "connection refused" })
 
 /** What happens in the storage right before the next writes of this program, behind its back; and how often it read. */
@@ -116,6 +119,38 @@ describe("somebody else writes first", () => {
       assert.strictEqual(handed, raw(Option.getOrThrow(Session.currentToken(Option.getOrThrow(yield* stored)))))
       assert.isTrue(Option.isNone(Option.getOrThrow(yield* stored).intent))
     }).pipe(Effect.provide(shared({ rotation: "none" }))))
+
+  it.effect("and was refused for the same refresh token meanwhile: the answer stands, and its end says that one was lost", () =>
+    Effect.gen(function*() {
+      const auth = yield* manager
+      yield* auth.login(passwordLogin)
+      const { storage } = yield* Behind
+      yield* behindNextWrites(
+        Effect.void,
+        Effect.gen(function*() {
+          const asked = Option.getOrThrow(yield* storage.get(auth.key))
+          const { grant } = asked
+          const spent = grant._tag === "RefreshToken" ? Redacted.value(grant.refreshToken) : ""
+          const buries = yield* Effect.promise(() => sha256(spent))
+          const dead = Session.Tombstone.make({ at: DateTime.makeUnsafe(0), cause: "used before", answerLost: true, buries })
+          yield* storage.put(
+            auth.key,
+            Session.update(asked, {
+              grant: { _tag: "None" },
+              dead: Option.some(dead),
+              intent: Option.none(),
+              generation: asked.generation + 1
+            }),
+            asked.generation
+          )
+        })
+      )
+      yield* auth.refresh()
+      assert.isTrue(Option.isNone(Option.getOrThrow(yield* stored).dead))
+      yield* failRenewal(dead)
+      const ended = yield* Effect.flip(auth.refresh())
+      assert.include(ended.message, "the answer to an earlier renewal was lost")
+    }).pipe(Effect.provide(shared())))
 
   it.effect("and signed out while the answer was on its way: it is revoked, not resurrected", () =>
     Effect.gen(function*() {

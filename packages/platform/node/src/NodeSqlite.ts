@@ -17,7 +17,7 @@ import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { Connection } from "effect/sql/SqlConnection"
-import { ConnectionError, LockTimeoutError, SqlError, UnknownError } from "effect/sql/SqlError"
+import { ConnectionError, LockTimeoutError, SqlError, SqlSyntaxError, UnknownError } from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
 import * as Stream from "effect/Stream"
 import * as Path from "node:path"
@@ -57,15 +57,39 @@ const pragmas = [
   "PRAGMA foreign_keys = ON"
 ]
 
-const errorOf = (cause: unknown, operation: string): SqlError => {
-  const message = Predicate.isError(cause) ? cause.message : "unknown error"
-  const code = Predicate.hasProperty(cause, "errcode") && Predicate.isNumber(cause.errcode) ? cause.errcode & 0xff : 0
+const codeOf = (cause: unknown): number =>
+  Predicate.hasProperty(cause, "errcode") && Predicate.isNumber(cause.errcode) ? cause.errcode & 0xff : 0
+
+// what to do about a file that cannot be opened, by SQLite's primary result code
+const remedies: { readonly [code: number]: string | undefined } = {
+  8: "it is read-only: give this user access to it, or choose another file",
+  10: "the disk failed: see the messages of the system",
+  11: "put a backup in its place, or move it away and sign in again",
+  13: "free some space on its disk",
+  14: "give this user access to its directory, or choose another file",
+  26: "choose another file, or move this one away and sign in again"
+}
+
+/** Names the file, and what to do. */
+const openingError = (filename: string) => (cause: unknown): SqlError => {
+  const remedy = remedies[codeOf(cause)]
+  return remedy === undefined
+    ? errorOf(cause, "connect")
+    : errorOf(cause, "connect", (said) => `${said}: "${filename}": ${remedy}`)
+}
+
+const errorOf = (cause: unknown, operation: string, telling = (said: string) => said): SqlError => {
+  const message = telling(Predicate.isError(cause) ? cause.message : "unknown error")
+  const code = codeOf(cause)
   const props = { cause, message, operation }
   return new SqlError({
     reason: code === 5 || code === 6 || message === "database is locked"
       ? new LockTimeoutError(props)
       : code === 14
       ? new ConnectionError(props)
+      // a table or a column that is not there is one, too
+      : code === 1
+      ? new SqlSyntaxError(props)
       : new UnknownError(props)
   })
 }
@@ -197,7 +221,7 @@ export const make = Effect.fnUntraced(function*(
   }).pipe(Effect.mapError(({ detail }) => failed(`unable to open database file: ${detail}`)))
 
   const open = Effect.acquireRelease(
-    Effect.try({ try: () => new DatabaseSync(filename), catch: (cause) => errorOf(cause, "connect") }),
+    Effect.try({ try: () => new DatabaseSync(filename), catch: openingError(filename) }),
     (database) =>
       Effect.sync(() => {
         database.close()
@@ -207,7 +231,7 @@ export const make = Effect.fnUntraced(function*(
       Effect.forEach(
         pragmas,
         (pragma) =>
-          patiently(Effect.try({ try: () => database.exec(pragma), catch: (cause) => errorOf(cause, "connect") })),
+          patiently(Effect.try({ try: () => database.exec(pragma), catch: openingError(filename) })),
         { discard: true }
       )
     )

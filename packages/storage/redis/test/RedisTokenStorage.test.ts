@@ -1,10 +1,11 @@
 // The contracts against a real server, plain and encrypted; without one they are left out, loudly.
-import { EncryptedTokenStorage, EncryptionKeys } from "@effect-authn/core"
+import { EncryptedTokenStorage, EncryptionKeys, Selection, Session, SessionKey, TokenStorage } from "@effect-authn/core"
 import { RedisTokenStorage } from "@effect-authn/storage-redis"
 import { DueSessionsSuite, PendingLoginsSuite, RedisServer, TokenStorageSuite } from "@effect-authn/testing"
 import { NodeRedis } from "@effect/platform-node"
-import { describe } from "@effect/vitest"
-import { Effect, Exit, Layer, Redacted, Scope } from "effect"
+import { assert, describe, layer } from "@effect/vitest"
+import { Effect, Exit, Layer, Option, Redacted, Scope, Stream } from "effect"
+import * as Crypto from "node:crypto"
 import { afterAll } from "vitest"
 
 // one server for all programs, which a layer of each program would start again
@@ -33,4 +34,42 @@ describe.runIf(RedisServer.isThere)("RedisTokenStorage", () => {
   DueSessionsSuite.suite("Redis", storage())
   DueSessionsSuite.suite("Redis, one partition", storage({ partitions: 1 }))
   PendingLoginsSuite.suite("Redis", storage())
+
+  layer(storage({ partitions: 3 }))((it) => {
+    it.effect("pages come in the order of the SHA-256 of the keys, and none is missed or doubled", () =>
+      Effect.gen(function*() {
+        const { page, put, remove, scan } = yield* TokenStorage.TokenStorage
+        const keys = Array.from({ length: 23 }, (_, index) =>
+          SessionKey.SessionKey.make({ issuer: "https://iam.example", clientId: "tests", account: `person ${index}` }))
+        for (const key of keys) yield* put(key, sessionOf(key), 0)
+        yield* remove(keys[0]!, 1)
+        const place = ({ id }: { readonly id: string }) => Crypto.createHash("sha256").update(id).digest("hex")
+        const pages: Array<string> = []
+        for (let after = ""; pages.length < 30;) {
+          const found = (yield* page!(after, 5)).map(place)
+          assert.isAtMost(found.length, 5)
+          pages.push(...found)
+          if (found.length < 5) break
+          after = found.at(-1)!
+        }
+        const left = keys.slice(1).map(place).sort()
+        assert.deepStrictEqual(pages, left)
+        assert.deepStrictEqual((yield* Stream.runCollect(scan!)).map(place).sort(), left)
+      }))
+  })
 })
+
+/** A session without tokens. */
+const sessionOf = (key: SessionKey.SessionKey) =>
+  Session.Session.make({
+    key,
+    generation: 1,
+    durable: true,
+    strategy: "password",
+    user: Option.none(),
+    grant: { _tag: "ExchangeAccessToken" },
+    tokens: {},
+    current: Selection.none,
+    dead: Option.none(),
+    intent: Option.none()
+  })

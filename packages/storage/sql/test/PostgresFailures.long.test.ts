@@ -127,10 +127,10 @@ describe.runIf(PostgresServer.isThere)("PostgreSQL that fails", () => {
 
         const { message } = yield* Effect.flip(draw)
         assert.include(message, "run SqlRateLimiterStore.migrate")
-        const refused = yield* unavailable(Effect.provide(
-          TokenStorage.TokenStorage.use(({ get }) => get(key)),
+        const refused = yield* Effect.provide(
+          TokenStorage.TokenStorage.use(({ get }) => unavailable(get(key))),
           Layer.provide(SqlTokenStorage.layer(), worker)
-        ))
+        )
         assert.include(refused.detail, "SqlTokenStorage.layerStorage")
 
         yield* Effect.provide(Effect.andThen(SqlTokenStorage.migrate(), SqlRateLimiterStore.migrate()), pool(owner))

@@ -30,11 +30,9 @@ export interface Setup {
 export const storage = ({ connections = 2, filename, url }: Setup) =>
   SqlTokenStorage.layer({ changes: "none" }).pipe(
     Layer.provide(
-      Layer.orDie(
-        url === undefined
-          ? NodeSqlite.layer({ filename: filename ?? "" })
-          : pool(url, { maxConnections: connections })
-      )
+      url === undefined
+        ? NodeSqlite.layer({ filename: filename ?? "" })
+        : pool(url, { maxConnections: connections })
     )
   )
 
@@ -64,8 +62,8 @@ export const signInExpired = (setup: Setup) =>
     yield* stored.put(auth.key, Session.update(session, { tokens: ended, generation }), session.generation)
   }).pipe(Effect.provide(program(setup)), Effect.scoped)
 
-/** A process of its own, killed at the end of the scope: its lines come in order. */
-export const child = (name: string, orders: object) =>
+/** A process of its own, of another user where one is named, killed at the end of the scope: its lines come in order. */
+export const child = (name: string, orders: object, uid?: number) =>
   Effect.map(
     Effect.acquireRelease(
       Effect.sync(() =>
@@ -74,7 +72,8 @@ export const child = (name: string, orders: object) =>
           JSON.stringify(orders)
         ], {
           env: { ...process.env, NODE_COMPILE_CACHE: Path.join(import.meta.dirname, "../node_modules/.cache/compile") },
-          stdio: ["ignore", "pipe", "inherit"]
+          stdio: ["ignore", "pipe", "inherit"],
+          ...(uid === undefined ? {} : { uid })
         })
       ),
       (running) => Effect.sync(() => running.kill("SIGKILL"))

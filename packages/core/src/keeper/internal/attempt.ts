@@ -265,7 +265,8 @@ export const make = (options: {
         // A sibling renewed: its token serves if it is good, and the next attempt sends its grant.
         return undefined
       }
-      const buried = Decision.bury(held, { detail, answerLost: Option.isSome(before.intent), name }, entries.now())
+      const answerLost = Option.isSome(before.intent) || (before.boughtWith?.presentation ?? 1) > 1
+      const buried = Decision.bury(held, { detail, answerLost, name }, entries.now())
       const written = yield* Effect.result(persistence.write(entry, buried))
       if (Result.isSuccess(written)) return yield* entries.ended(entry, buried)
       if (persistence.isConflict(written.failure)) continue

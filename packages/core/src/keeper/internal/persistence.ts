@@ -126,12 +126,21 @@ export const make = (options: {
     if (standing.revoke && session !== undefined) fork(revoke(session))
   }
 
-  /** A session with what the document that it supersedes knows besides. */
-  const known = (session: Session.Session, superseded: Session.Session | undefined): Session.Session =>
-    Option.isNone(session.user) && superseded !== undefined && Option.isSome(superseded.user) &&
-      Session.login(superseded) === Session.login(session)
-      ? Session.update(session, { user: superseded.user })
-      : session
+  /**
+   * A session with what the document that it supersedes knows besides: who is signed in, and that the IAM has refused the
+   * grant that it was bought with when that came again, because this answer was late.
+   */
+  const known = (session: Session.Session, superseded: Session.Session | undefined): Session.Session => {
+    if (superseded === undefined || Session.login(superseded) !== Session.login(session)) return session
+    const token = Option.getOrUndefined(superseded.dead)?.buries
+    const presentation = session.boughtWith?.presentation ?? 1
+    const isRefusal = token !== undefined && presentation < 2
+    if (!isRefusal && (Option.isSome(session.user) || Option.isNone(superseded.user))) return session
+    return Session.update(session, {
+      user: Option.orElse(session.user, () => superseded.user),
+      ...(isRefusal ? { boughtWith: Session.Purchase.make({ token, presentation: 2 }) } : {})
+    })
+  }
 
   /** Memory as the storage has it, and the storage as memory has it where memory is ahead. */
   const reconcile = Effect.fnUntraced(function*(entry: Entry): Effect.fn.Return<void, TokenStorageError> {

@@ -34,8 +34,9 @@ const all = [0, 1, 2]
 
 const kills = ({ kill, size }: Stage) =>
   Effect.gen(function*() {
-    for (let index = 0; index < Math.floor(size.storm / 4000); index += 1) {
-      yield* Effect.sleep(4000)
+    const began = Date.now()
+    for (let index = 1; index <= size.storm / 4000; index += 1) {
+      yield* Effect.sleep(Math.max(0, began + index * 4000 - Date.now()))
       yield* kill(index % all.length)
     }
   })

@@ -17,8 +17,8 @@ const main = Effect.gen(function*() {
   const tokens = yield* auth.token
   return { token: Redacted.value(tokens.accessToken) }
 }).pipe(
-  Effect.catch((error) => Effect.succeed({ error: error.message })),
-  Effect.provide(program(orders))
+  Effect.provide(program(orders)),
+  Effect.catch((error) => Effect.succeed({ error: error.message }))
 )
 
 console.log(JSON.stringify(await Effect.runPromise(main)))
