@@ -66,7 +66,7 @@ const remedies: { readonly [code: number]: string | undefined } = {
   10: "the disk failed: see the messages of the system",
   11: "put a backup in its place, or move it away and sign in again",
   13: "free some space on its disk",
-  14: "give this user access to its directory, or choose another file",
+  14: "see whether its directory is read-only or another user's, or choose another file",
   26: "choose another file, or move this one away and sign in again"
 }
 
