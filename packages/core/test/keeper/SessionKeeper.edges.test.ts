@@ -132,7 +132,12 @@ describe("somebody else writes first", () => {
           const { grant } = asked
           const spent = grant._tag === "RefreshToken" ? Redacted.value(grant.refreshToken) : ""
           const buries = yield* Effect.promise(() => sha256(spent))
-          const dead = Session.Tombstone.make({ at: DateTime.makeUnsafe(0), cause: "used before", answerLost: true, buries })
+          const dead = Session.Tombstone.make({
+            at: DateTime.makeUnsafe(0),
+            cause: "used before",
+            answerLost: true,
+            buries
+          })
           yield* storage.put(
             auth.key,
             Session.update(asked, {

@@ -230,8 +230,7 @@ export const make = Effect.fnUntraced(function*(
     Effect.tap((database) =>
       Effect.forEach(
         pragmas,
-        (pragma) =>
-          patiently(Effect.try({ try: () => database.exec(pragma), catch: openingError(filename) })),
+        (pragma) => patiently(Effect.try({ try: () => database.exec(pragma), catch: openingError(filename) })),
         { discard: true }
       )
     )

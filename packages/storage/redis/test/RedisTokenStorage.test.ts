@@ -39,8 +39,11 @@ describe.runIf(RedisServer.isThere)("RedisTokenStorage", () => {
     it.effect("pages come in the order of the SHA-256 of the keys, and none is missed or doubled", () =>
       Effect.gen(function*() {
         const { page, put, remove, scan } = yield* TokenStorage.TokenStorage
-        const keys = Array.from({ length: 23 }, (_, index) =>
-          SessionKey.SessionKey.make({ issuer: "https://iam.example", clientId: "tests", account: `person ${index}` }))
+        const keys = Array.from(
+          { length: 23 },
+          (_, index) =>
+            SessionKey.SessionKey.make({ issuer: "https://iam.example", clientId: "tests", account: `person ${index}` })
+        )
         for (const key of keys) yield* put(key, sessionOf(key), 0)
         yield* remove(keys[0]!, 1)
         const place = ({ id }: { readonly id: string }) => Crypto.createHash("sha256").update(id).digest("hex")

@@ -92,10 +92,13 @@ describe("while a hundred renewals wait for the IAM", { concurrent: false }, () 
       assert.deepStrictEqual([sent, connections], [100, 2])
     }))
 
-  it.live.runIf(RedisServer.isThere)("Redis with a replica has those of its pool besides", () =>
-    Effect.gen(function*() {
-      const { connections, sent } = yield* onRedis(1)
-      assert.strictEqual(sent, 100)
-      assert.isAtMost(connections, 2 + 4)
-    }))
+  it.live.runIf(RedisServer.isThere)(
+    "Redis with a replica has those of its pool besides",
+    () =>
+      Effect.gen(function*() {
+        const { connections, sent } = yield* onRedis(1)
+        assert.strictEqual(sent, 100)
+        assert.isAtMost(connections, 2 + 4)
+      })
+  )
 })

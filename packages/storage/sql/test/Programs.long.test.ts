@@ -16,7 +16,9 @@ import { child, program, type Setup } from "./fleet.ts"
 
 // A file system of its own, and a program of another user, are for root on Linux, as in CI.
 const isRoot = process.platform === "linux" && process.getuid?.() === 0
-if (!isRoot) console.warn("LEFT OUT: SQLite on a full disk, a read-only one, and one of another user, which need root on Linux")
+if (!isRoot) {
+  console.warn("LEFT OUT: SQLite on a full disk, a read-only one, and one of another user, which need root on Linux")
+}
 
 const nobody = 65534
 
@@ -67,22 +69,27 @@ const together = (setup: Setup) =>
     yield* one.refresh()
     assert.strictEqual(yield* shown(one), renewed)
     yield* other.logout
-    assert.strictEqual((yield* Effect.flip(Effect.scoped(Effect.flatMap(started(setup), shown))))._tag, "NotAuthenticated")
+    assert.strictEqual(
+      (yield* Effect.flip(Effect.scoped(Effect.flatMap(started(setup), shown))))._tag,
+      "NotAuthenticated"
+    )
     assert.strictEqual((yield* Effect.flip(one.refresh()))._tag, "NotAuthenticated")
   })
 
 describe("two programs sign in, renew and sign out for each other", { concurrent: false }, () => {
   it.live("on one SQLite file", () =>
     simulated((issuer) =>
-      Effect.flatMap(temporary, (directory) =>
-        together({ issuer, filename: Path.join(directory, "private", "sessions.sqlite") }))
+      Effect.flatMap(
+        temporary,
+        (directory) => together({ issuer, filename: Path.join(directory, "private", "sessions.sqlite") })
+      )
     ))
 
-  it.live.runIf(PostgresServer.isThere)("on PostgreSQL", () =>
-    simulated((issuer) =>
-      Effect.flatMap(PostgresServer.make(), (server) =>
-        together({ issuer, url: server.url() }))
-    ))
+  it.live.runIf(PostgresServer.isThere)(
+    "on PostgreSQL",
+    () =>
+      simulated((issuer) => Effect.flatMap(PostgresServer.make(), (server) => together({ issuer, url: server.url() })))
+  )
 })
 
 /** Puts a file out of order while no program has it open, and gives what brings it back. */
@@ -192,24 +199,27 @@ describe("a program whose SQLite file is out of order says what to do, and has i
       })
     ))
 
-  it.live.runIf(isRoot)("a directory of another user, and one that this user may not enter", () =>
-    simulated((issuer) =>
-      Effect.gen(function*() {
-        const directory = yield* temporary
-        const filename = Path.join(directory, "private", "sessions.sqlite")
-        const setup = { issuer, filename }
-        const token = yield* Effect.scoped(
-          Effect.flatMap(started(setup), (auth) => Effect.andThen(signIn(auth), shown(auth)))
-        )
-        Fs.writeFileSync(Path.join(directory, "go"), "")
-        Fs.chmodSync(directory, 0o755)
-        const stranger = yield* child("caller", { ...setup, go: Path.join(directory, "go") }, nobody)
-        const said = yield* stranger
-        assert.match(said, /unable to open database file.*(permission|access|EACCES|owner|user)/is)
-        Fs.chownSync(Path.dirname(filename), nobody, nobody)
-        assert.match(yield* complaint(setup), /unable to open database file.*(owner|user|owned)/is)
-        Fs.chownSync(Path.dirname(filename), 0, 0)
-        assert.strictEqual(yield* Effect.scoped(Effect.flatMap(started(setup), shown)), token)
-      })
-    ))
+  it.live.runIf(isRoot)(
+    "a directory of another user, and one that this user may not enter",
+    () =>
+      simulated((issuer) =>
+        Effect.gen(function*() {
+          const directory = yield* temporary
+          const filename = Path.join(directory, "private", "sessions.sqlite")
+          const setup = { issuer, filename }
+          const token = yield* Effect.scoped(
+            Effect.flatMap(started(setup), (auth) => Effect.andThen(signIn(auth), shown(auth)))
+          )
+          Fs.writeFileSync(Path.join(directory, "go"), "")
+          Fs.chmodSync(directory, 0o755)
+          const stranger = yield* child("caller", { ...setup, go: Path.join(directory, "go") }, nobody)
+          const said = yield* stranger
+          assert.match(said, /unable to open database file.*(permission|access|EACCES|owner|user)/is)
+          Fs.chownSync(Path.dirname(filename), nobody, nobody)
+          assert.match(yield* complaint(setup), /unable to open database file.*(owner|user|owned)/is)
+          Fs.chownSync(Path.dirname(filename), 0, 0)
+          assert.strictEqual(yield* Effect.scoped(Effect.flatMap(started(setup), shown)), token)
+        })
+      )
+  )
 })
