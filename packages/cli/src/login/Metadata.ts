@@ -4,9 +4,9 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import * as Account from "./Account.ts"
-import { usage } from "./Failure.ts"
-import * as Input from "./Input.ts"
+import * as Account from "../Account.ts"
+import { usage } from "../Failure.ts"
+import * as Input from "../Input.ts"
 
 /**
  * What a file says, and where it is.
