@@ -20,7 +20,7 @@ import { HttpRouter } from "effect/http"
 import { SqlClient } from "effect/sql"
 import { createHash } from "node:crypto"
 import { createServer } from "node:http"
-import * as Iam from "./vaultIam.ts"
+import { accessToken, refreshToken } from "./vaultTokens.ts"
 
 export interface Orders {
   readonly database: string
@@ -127,10 +127,10 @@ const sessionOf = (issuer: string, family: number, now: number, left: number) =>
     durable: true,
     strategy: "vault",
     user: Option.none(),
-    grant: Session.Grant.cases.RefreshToken.make({ refreshToken: Redacted.make(Iam.refreshToken(family, 0)) }),
+    grant: Session.Grant.cases.RefreshToken.make({ refreshToken: Redacted.make(refreshToken(family, 0)) }),
     tokens: {
       [Selection.id(Selection.none)]: TokenSet.TokenSet.make({
-        accessToken: Redacted.make(Iam.accessToken(family, 0)),
+        accessToken: Redacted.make(accessToken(family, 0)),
         tokenType: "Bearer",
         issuedAt: DateTime.makeUnsafe(renewedAt),
         expiresAt: Option.some(DateTime.makeUnsafe(now + left)),

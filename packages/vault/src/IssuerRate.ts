@@ -72,13 +72,14 @@ const way = 50
 
 /**
  * How far apart permits are, in milliseconds, so that no window has more requests than it may. `ahead` is how many permits may
- * have been given for moments to come, and a lot is half of that, so that what is drawn for a lot leaves room for a caller.
+ * have been given for moments to come: what is written before a request is sent is written meanwhile. A lot is a third of
+ * that, so that what is drawn for a sweep leaves room for a caller.
  */
 const spacing = (rate: number) => {
   const most = Math.max(rate, 10)
   const window = most * 1000 / rate
-  const ahead = Math.max(1, Math.floor(rate / 10))
-  return { apart: (window + late + way) / (most - 1), ahead, lot: Math.max(1, Math.floor(ahead / 2)) }
+  const ahead = Math.max(1, Math.floor(rate * 0.15))
+  return { apart: (window + late + way) / (most - 1), ahead, lot: Math.max(1, Math.floor(ahead / 3)) }
 }
 
 /**

@@ -10,7 +10,7 @@ import type { KeptSession } from "@effect-authn/core/keeper/KeptSession"
 import * as SessionKeeper from "@effect-authn/core/keeper/SessionKeeper"
 import * as Selection from "@effect-authn/core/session/Selection"
 import * as Session from "@effect-authn/core/session/Session"
-import { SessionKey } from "@effect-authn/core/session/SessionKey"
+import { makeDigest, SessionKey } from "@effect-authn/core/session/SessionKey"
 import type { SessionState } from "@effect-authn/core/session/SessionState"
 import type * as TokenSet from "@effect-authn/core/session/TokenSet"
 import { DueSessions } from "@effect-authn/core/storage/DueSessions"
@@ -249,8 +249,6 @@ export const make = Effect.fnUntraced(function*<E, R>(options: Options<E, R>) {
   const keepOpen = Duration.toMillis(options.keepOpen ?? "5 minutes")
   const maxOpen = options.maxOpen ?? 10_000
 
-  const digest = yield* Digest.Digest
-
   const nameOf = (of: { readonly issuer: string; readonly clientId: string }) =>
     JSON.stringify([of.issuer, of.clientId])
   // Of a storage that tells nothing of other programs a keeper would hear its own writes only, and read after each.
@@ -377,7 +375,7 @@ export const make = Effect.fnUntraced(function*<E, R>(options: Options<E, R>) {
     Effect.forkScoped
   )
 
-  const placeOf = (key: SessionKey) => digest.digestHex(Digest.sha256, new TextEncoder().encode(key.id))
+  const placeOf = makeDigest(yield* Digest.Digest)
 
   // Where the storage has no pages, all keys are put in the order that its pages would have.
   const pageOf = Effect.fnUntraced(function*(after: string, limit: number) {

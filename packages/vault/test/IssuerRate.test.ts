@@ -113,8 +113,7 @@ describe("the rate of a fleet", () => {
       )
       const draw = (most: number) =>
         Effect.map(rates.draw("https://one.example", most)!, ({ permits }) => permits.length)
-      assert.strictEqual(yield* draw(64), 5)
-      assert.strictEqual(yield* draw(64), 5)
+      for (let lot = 0; lot < 3; lot += 1) assert.strictEqual(yield* draw(64), 5)
       yield* TestClock.adjust("15 millis")
       assert.strictEqual(yield* draw(64), 0)
       assert.strictEqual(yield* draw(1), 1)

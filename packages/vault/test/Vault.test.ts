@@ -172,7 +172,7 @@ describe("a sweeper", () => {
       const vault = yield* process()
       yield* vault.put(keyOf(issuers[0], "ada"), yield* issued(0))
       yield* Layer.build(
-        Sweeper.layer().pipe(
+        Sweeper.layer({ rest: "1 minute" }).pipe(
           Layer.provide([Layer.succeed(Vault.Vault, vault), Layer.succeed(DueSessions.DueSessions, due)])
         )
       )

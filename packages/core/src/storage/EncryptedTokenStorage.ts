@@ -12,7 +12,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type { Session } from "../session/Session.ts"
-import type { SessionKey } from "../session/SessionKey.ts"
+import * as SessionKey from "../session/SessionKey.ts"
 import { EncryptionKeys, type Key } from "./EncryptionKeys.ts"
 import type * as SessionLock from "./SessionLock.ts"
 import * as TokenStorage from "./TokenStorage.ts"
@@ -59,7 +59,7 @@ const makeCodec = Effect.gen(function*() {
 
   // what WebCrypto has imported lies with the key
   const imported = new Map<string, Aead.Key<typeof algorithm>>()
-  const digestOf = (key: SessionKey) => digest.digestHex(Digest.sha256, bytesOf(key.id))
+  const digestOf = SessionKey.makeDigest(digest)
   const keyFrom = ({ bytes, name }: Key) => {
     const known = imported.get(name)
     return known !== undefined ? Effect.succeed(known) : Effect.map(

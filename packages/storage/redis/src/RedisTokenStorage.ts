@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { SessionKey } from "@effect-authn/core/session/SessionKey"
+import { makeDigest, SessionKey } from "@effect-authn/core/session/SessionKey"
 import { DueAt, DueSessions } from "@effect-authn/core/storage/DueSessions"
 import * as LeaseLock from "@effect-authn/core/storage/LeaseLock"
 import { PendingLogins } from "@effect-authn/core/storage/PendingLogins"
@@ -115,17 +115,19 @@ const make = Effect.fnUntraced(function*(options: Options | undefined) {
   if (losses.length > 0) yield* Effect.logWarning(`Redis keeps no session for sure: ${losses.join("; ")}`)
 
   // Names are hashed: they are bounded, and an issuer may hold a secret of its own.
+  const inSlot = (hash: string) => ({
+    id: hash,
+    slot: `{${prefix}:${Number.parseInt(hash.slice(0, 8), 16) % partitions}}`
+  })
   const hashed = (text: string) =>
-    Effect.map(digest.digestHex(Digest.sha256, new TextEncoder().encode(text)), (hash) => ({
-      id: hash,
-      slot: `{${prefix}:${Number.parseInt(hash.slice(0, 8), 16) % partitions}}`
-    }))
+    Effect.map(digest.digestHex(Digest.sha256, new TextEncoder().encode(text)), inSlot)
+  const nameOf = makeDigest(digest)
   const duesOf = (partition: number) => `{${prefix}:${partition}}:dues`
   const allDues = Array.from({ length: partitions }, (_, partition) => duesOf(partition))
   const namesOf = (dues: string) => `${dues.slice(0, -"dues".length)}names`
   const sessionOf = (dues: string, id: string) => `${dues.slice(0, -"dues".length)}s:${id}`
   const placeOf = (key: SessionKey) =>
-    Effect.map(hashed(key.id), ({ id, slot }): Scripts.Place & { readonly slot: string } => {
+    Effect.map(Effect.map(nameOf(key), inSlot), ({ id, slot }): Scripts.Place & { readonly slot: string } => {
       const dues = `${slot}:dues`
       return { slot, dues, names: namesOf(dues), id, session: sessionOf(dues, id) }
     })
@@ -343,7 +345,7 @@ const make = Effect.fnUntraced(function*(options: Options | undefined) {
           if (found.length === 0) break
           const order = new Map(found.map(({ id }, index) => [id, index]))
           const taken = (yield* claimOf(found, duration)).flat().flatMap((text) => Option.toArray(keyOf(text)))
-          const ranked = yield* Effect.forEach(taken, (key) => Effect.map(hashed(key.id), ({ id }) => ({ key, id })))
+          const ranked = yield* Effect.forEach(taken, (key) => Effect.map(nameOf(key), (id) => ({ key, id })))
           ranked.sort((one, other) => (order.get(one.id) ?? 0) - (order.get(other.id) ?? 0))
           claimed.push(...ranked.map(({ key }) => key))
         }

@@ -16,7 +16,7 @@ export const make = (options: {
   const { database: { now, prefix, run }, description, lease, names } = options
   const table = `${prefix}_leases`
 
-  const nameOf = ({ key, purpose }: LeaseLock.Lease) => Effect.map(names.of(key.id), (id) => `${purpose} ${id}`)
+  const nameOf = ({ key, purpose }: LeaseLock.Lease) => Effect.map(names.ofSession(key), (id) => `${purpose} ${id}`)
   const length = ({ duration }: LeaseLock.Lease) => `${Duration.toMillis(duration)}`
   const failed = Effect.mapError((reason: TokenStorageError["reason"]) =>
     new TokenStorageError({ storage: description, method: "withLock", reason })

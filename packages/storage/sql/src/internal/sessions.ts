@@ -116,14 +116,14 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     guarantees: { durable: true, exclusive: true, changes: changes !== "none", atRest: codec.atRest },
 
     get: Effect.fn("SqlTokenStorage.get")(function*(key) {
-      const id = yield* names.of(key.id)
+      const id = yield* names.ofSession(key)
       const row = yield* rowOf(id)
       if (row === undefined) return Option.none()
       return Option.some(yield* open(id, key, row))
     }, Effect.mapError(failed("get"))),
 
     put: Effect.fn("SqlTokenStorage.put")(function*(key, next, expected) {
-      const id = yield* names.of(key.id)
+      const id = yield* names.ofSession(key)
       const document = yield* codec.encode(next)
       const due = Option.match(dueAt(next), { onNone: () => "", onSome: (at) => `${Math.trunc(at)}` })
       const dueColumn = "CAST(NULLIF($5, '') AS BIGINT)"
@@ -150,7 +150,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     }, Effect.mapError(failed("put"))),
 
     remove: Effect.fn("SqlTokenStorage.remove")(function*(key, expected) {
-      const id = yield* names.of(key.id)
+      const id = yield* names.ofSession(key)
       const removed = yield* run(
         hinted(`DELETE FROM ${table} WHERE id = $1 AND generation = CAST($2 AS BIGINT)`, channel),
         [id, `${expected}`]
@@ -214,7 +214,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       Effect.gen(function*() {
         yield* run(
           `UPDATE ${table} SET due_at = CAST($2 AS BIGINT) WHERE id = $1 RETURNING id`,
-          [yield* names.of(key.id), `${DateTime.toEpochMillis(until)}`]
+          [yield* names.ofSession(key), `${DateTime.toEpochMillis(until)}`]
         )
       }).pipe(Effect.mapError(failed("putOff"))),
     rule: dueAt,
