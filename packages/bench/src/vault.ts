@@ -239,9 +239,13 @@ const measured = Effect.gen(function*() {
   progress("a storm, at the rate of the fleet")
   yield* makeDue(from.storm, storm)
   const limited = yield* Effect.scoped(Effect.gen(function*() {
-    const machines = yield* Effect.forEach(Array.from({ length: processes }), () => machine(file, { ...orders, rate }), {
-      concurrency: "unbounded"
-    })
+    const machines = yield* Effect.forEach(
+      Array.from({ length: processes }),
+      () => machine(file, { ...orders, rate }),
+      {
+        concurrency: "unbounded"
+      }
+    )
     yield* until(() => renewedOf(from.storm, storm).length >= storm, 30 + 2 * storm / rate)
     const renewed = renewedOf(from.storm, storm).toSorted((one, other) => one.at - other.at)
     const times = renewed.map(({ at }) => at)

@@ -119,8 +119,7 @@ const make = Effect.fnUntraced(function*(options: Options | undefined) {
     id: hash,
     slot: `{${prefix}:${Number.parseInt(hash.slice(0, 8), 16) % partitions}}`
   })
-  const hashed = (text: string) =>
-    Effect.map(digest.digestHex(Digest.sha256, new TextEncoder().encode(text)), inSlot)
+  const hashed = (text: string) => Effect.map(digest.digestHex(Digest.sha256, new TextEncoder().encode(text)), inSlot)
   const nameOf = makeDigest(digest)
   const duesOf = (partition: number) => `{${prefix}:${partition}}:dues`
   const allDues = Array.from({ length: partitions }, (_, partition) => duesOf(partition))
