@@ -5,6 +5,7 @@ import { Witness } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Layer, Redacted, type Scope } from "effect"
 import { FetchHttpClient } from "effect/http"
+import { execFileSync } from "node:child_process"
 import * as Fs from "node:fs/promises"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import { tmpdir } from "node:os"
@@ -104,6 +105,24 @@ describe("a file", () => {
     "that is empty": { make: written(""), says: "is empty" },
     "of white space": { make: written(" \n\t\n"), says: "is empty" },
     "that has expired": { make: written(jwt({ exp: 1_700_000_000 })), says: "expired at 2023-11-14T22:13:20.000Z" },
+    "that has expired, told in milliseconds": {
+      make: written(jwt({ exp: 1_700_000_000_000 })),
+      says: "expired at 2023-11-14T22:13:20.000Z"
+    },
+    "that is a pipe which nobody writes to": {
+      make: Effect.map(directory, (root) => {
+        const path = Path.join(root, "pipe")
+        execFileSync("mkfifo", [path])
+        return path
+      }),
+      says: "is not a file"
+    },
+    "that is a device without an end": { make: Effect.succeed("/dev/zero"), says: "is not a file" },
+    "that is JSON with a token in it": {
+      make: Effect.suspend(() => written(JSON.stringify({ access_token: jwt() }))),
+      says: "no JWT"
+    },
+    "that is a key": { make: written("-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----\n"), says: "no JWT" },
     "of 1 MB": { make: written("x".repeat(1_000_000)), says: "longer than 64 KiB" },
     "that is no JWT": { make: written("canary-secret"), says: "no JWT" },
     "that is not text": {
@@ -124,6 +143,12 @@ describe("a file", () => {
         assert.include(message, says)
       }))
   }
+
+  it.live("may begin with a byte order mark and end with line breaks", () =>
+    Effect.gen(function*() {
+      const token = jwt()
+      assert.strictEqual(yield* ask(NodeWorkloadIdentity.file(yield* written(`\uFEFF${token}\r\n\n`))), token)
+    }))
 
   it.live("that is not there says that the program runs elsewhere; one that a variable names has to be there", () =>
     Effect.gen(function*() {
