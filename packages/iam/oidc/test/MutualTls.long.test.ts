@@ -71,7 +71,12 @@ const provider = Effect.gen(function*() {
   const jwk = { kty: "EC", ...createPublicKey(alone.cert).export({ format: "jwk" }) }
   const idp = new Provider(open.origin, {
     clients: [
-      { ...common, client_id: "authority", token_endpoint_auth_method: "tls_client_auth", tls_client_auth_subject_dn: "CN=client" },
+      {
+        ...common,
+        client_id: "authority",
+        token_endpoint_auth_method: "tls_client_auth",
+        tls_client_auth_subject_dn: "CN=client"
+      },
       {
         ...common,
         client_id: "alone",
@@ -133,8 +138,10 @@ const begin = Effect.gen(function*() {
 const byBrowser: AuthStrategy.AuthStrategy<BrowserLogin.BrowserLogin> = {
   name: "browser",
   obtain: (context) =>
-    Effect.map(Effect.flatMap(Effect.orDie(begin), (complete) => complete), (issued) =>
-      Session.fromResponse(context.key, issued, { strategy: "browser", selection: context.selection }))
+    Effect.map(
+      Effect.flatMap(Effect.orDie(begin), (complete) => complete),
+      (issued) => Session.fromResponse(context.key, issued, { strategy: "browser", selection: context.selection })
+    )
 }
 
 const asks = (origin: string, token: string) =>

@@ -122,7 +122,10 @@ describe("a file", () => {
       make: Effect.suspend(() => written(JSON.stringify({ access_token: jwt() }))),
       says: "no JWT"
     },
-    "that is a key": { make: written("-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----\n"), says: "no JWT" },
+    "that is a key": {
+      make: written("-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----\n"),
+      says: "no JWT"
+    },
     "of 1 MB": { make: written("x".repeat(1_000_000)), says: "longer than 64 KiB" },
     "that is no JWT": { make: written("canary-secret"), says: "no JWT" },
     "that is not text": {
