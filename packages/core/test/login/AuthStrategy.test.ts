@@ -11,7 +11,7 @@ import {
 } from "@effect-authn/core"
 import { ScriptedIam } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
-import { Config, ConfigProvider, Context, Duration, Effect, Option, Redacted, Ref } from "effect"
+import { Config, ConfigProvider, Context, Duration, Effect, Layer, Option, Redacted, Ref } from "effect"
 import { TestClock } from "effect/testing"
 import { altered, Faults, leave, passwordLogin, setup, sibling, variables } from "../fixtures.ts"
 
@@ -274,6 +274,59 @@ describe("environment", () => {
       assert.strictEqual(error._tag, "InvalidCredentials")
       assert.include(error.message, "FIRST_TOKEN cannot be read")
     }).pipe(Effect.provide(setup(names))))
+})
+
+describe("chain", () => {
+  const way = (name: string, isThere: () => boolean) => {
+    let asked = 0
+    const strategy: AuthStrategy.AuthStrategy = {
+      name,
+      obtain: (context) =>
+        Effect.suspend(() => {
+          asked += 1
+          return isThere()
+            ? passwordLogin.obtain(context)
+            : Effect.fail(AuthStrategy.noCredentials(context, name, `no ${name} here`))
+        })
+    }
+    return { strategy, asked: () => asked }
+  }
+
+  it.effect("with nothing there asks each way once, sends nothing, and says why of each", () =>
+    Effect.gen(function*() {
+      const [cloud, people] = [way("cloud", () => false), way("people", () => false)]
+      const error = yield* Effect.flip(
+        obtain(AuthStrategy.chain({ unattended: [cloud.strategy], people: people.strategy }))
+      )
+      assert.deepStrictEqual(
+        error._tag === "NoCredentials" ? error.tried.map(({ strategy }) => strategy) : error._tag,
+        ["environment", "stored", "cloud", "people"]
+      )
+      assert.deepStrictEqual([cloud.asked(), people.asked()], [1, 1])
+      assert.deepStrictEqual(yield* iam.use((scripted) => scripted.calls), [])
+      assert.strictEqual(yield* Ref.get((yield* Faults).writes), 0)
+    }).pipe(Effect.provide(setup())))
+
+  it.effect("asks first what signed in last, of each IAM for itself, and the others again where it has nothing", () =>
+    Effect.gen(function*() {
+      let isThere = true
+      const [first, second, third] = [way("first", () => false), way("second", () => isThere), way("third", () => true)]
+      const login = obtain(
+        AuthStrategy.chain({ unattended: [first.strategy, second.strategy, third.strategy] })
+      )
+      const asked = () => [first.asked(), second.asked(), third.asked()]
+      yield* login
+      assert.deepStrictEqual(asked(), [1, 1, 0])
+      yield* login
+      assert.deepStrictEqual(asked(), [1, 2, 0])
+      yield* Effect.provide(login, Layer.fresh(setup()))
+      assert.deepStrictEqual(asked(), [2, 3, 0])
+      isThere = false
+      yield* login
+      assert.deepStrictEqual(asked(), [3, 4, 1])
+      yield* login
+      assert.deepStrictEqual(asked(), [3, 4, 2])
+    }).pipe(Effect.provide(setup())))
 })
 
 describe("firstOf", () => {

@@ -19,7 +19,7 @@ import { createPublicKey, X509Certificate } from "node:crypto"
 import type { IncomingMessage, RequestListener } from "node:http"
 import { createServer } from "node:https"
 import * as Tls from "node:tls"
-import Provider from "oidc-provider"
+import { Provider } from "oidc-provider"
 import { alone, authority, client, neighbour, server } from "./certificates.ts"
 import { answers, tokenOf, visit } from "./fixtures.ts"
 
@@ -128,20 +128,15 @@ const program = (issuer: string, clientId: string, http: Layer.Layer<HttpClient.
     Layer.provideMerge(http)
   )
 
-const begin = Effect.gen(function*() {
-  const browser = yield* BrowserLogin.BrowserLogin
-  const { pending, url } = yield* browser.begin({ redirectUri: "http://127.0.0.1:4000/callback" })
-  const page = yield* visit(url, { answers, stopAt: (url) => url.pathname === "/callback" })
-  return browser.complete(pending, page.url)
-})
-
 const byBrowser: AuthStrategy.AuthStrategy<BrowserLogin.BrowserLogin> = {
   name: "browser",
-  obtain: (context) =>
-    Effect.map(
-      Effect.flatMap(Effect.orDie(begin), (complete) => complete),
-      (issued) => Session.fromResponse(context.key, issued, { strategy: "browser", selection: context.selection })
-    )
+  obtain: Effect.fnUntraced(function*(context) {
+    const browser = yield* BrowserLogin.BrowserLogin
+    const { pending, url } = yield* browser.begin({ redirectUri: "http://127.0.0.1:4000/callback" })
+    const page = yield* Effect.orDie(visit(url, { answers, stopAt: (url) => url.pathname === "/callback" }))
+    const issued = yield* browser.complete(pending, page.url)
+    return Session.fromResponse(context.key, issued, { strategy: "browser", selection: context.selection })
+  })
 }
 
 const asks = (origin: string, token: string) =>
