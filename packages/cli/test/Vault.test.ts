@@ -111,6 +111,11 @@ describe("what authn vault refuses before it serves", () => {
       )
       assert.notMatch(listed.stdout, /authn_/)
       assert.strictEqual((yield* there.run(["vault", "token", "revoke", "nobody", store])).code, 1)
+      const other = path.join(there.directory, "other")
+      fs.writeFileSync(other, "canary-9f\n".repeat(100), { mode: 0o600 })
+      const foreign = yield* there.run(["vault", "token", "list", `--store=${other}`])
+      assert.strictEqual(foreign.code, 1)
+      assert.include(foreign.stderr, `the store ${other} cannot be used`)
     }).pipe(Effect.scoped))
 
   it.live("vaults elsewhere that may see no token", () =>

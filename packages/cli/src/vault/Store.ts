@@ -21,7 +21,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type { SqlClient } from "effect/sql/SqlClient"
-import type { SqlError } from "effect/sql/SqlError"
+import { isSqlError, type SqlError } from "effect/sql/SqlError"
 import type * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as Path from "node:path"
@@ -129,7 +129,8 @@ const found = Effect.fnUntraced(function*(store: Store, file: Option.Option<stri
   if (Result.isSuccess(isThere)) return Layer.succeedContext(inKeychain)
   if (yield* hasSessions(store)) {
     return yield* usage(
-      `there are sessions in ${directory}, and no key for them in ${beside} or in the keychain: ${isThere.failure.detail}`
+      `there are sessions in ${directory}, and their key is neither in ${beside} nor to be had from the keychain ` +
+        `(${isThere.failure.detail}): put the key back, unlock the keychain, or move the sessions away`
     )
   }
   return yield* made(beside, store)
@@ -142,6 +143,15 @@ export const keys = Effect.fnUntraced(function*(store: Store, file: Option.Optio
   yield* Effect.mapError(Context.get(built, Keys.EncryptionKeys).available, ({ detail }) => usage(detail))
   return Layer.succeedContext(built)
 })
+
+/** What SQLite says of a file does not name it. */
+const naming = ({ file }: Store) => <A, E, R>(layer: Layer.Layer<A, E | SqlError, R>) =>
+  Layer.effectContext(
+    Effect.mapError(
+      Layer.build(layer),
+      (error) => file !== undefined && isSqlError(error) ? failed(`the store ${file} cannot be used: ${error.message}`) : error
+    )
+  )
 
 /**
  * Opens the store, with its sessions encrypted, and says how they lie there. What a machine that died has begun falls due while
@@ -158,7 +168,8 @@ export const layer = (
       Layer.merge(SqlRateLimiterStore.layer()),
       Layer.provide(store.client)
     )
-  ).pipe(Layer.provide(key))
+  ).pipe(Layer.provide(key), naming(store))
 
 /** Opens the store for its service tokens only, which need no key. */
-export const serviceTokens = (store: Store) => Layer.provide(SqlTokenStorage.layer({ changes: "none" }), store.client)
+export const serviceTokens = (store: Store) =>
+  Layer.provide(SqlTokenStorage.layer({ changes: "none" }), store.client).pipe(naming(store))
