@@ -32,12 +32,13 @@ const { status } = spawnSync(
     "--reporter=default",
     "--reporter=json",
     `--outputFile.json=${report}`,
-    ...["platform/node", "platform/node:long", "core", "iam/oidc", "iam/oidc:long"].map((name) => `--project=${name}`),
+    ...["platform/node", "platform/node:long", "core", "iam/oidc", "iam/oidc:long", "vault:long"].map((name) => `--project=${name}`),
     "packages/platform/node/test/",
     "packages/core/test/keeper/SessionKeeper.test.ts",
     "packages/core/test/keeper/SessionModel.test.ts",
     "packages/core/test/keeper/SessionLease.test.ts",
-    "packages/iam/oidc/test/RenewalProcesses.long.test.ts"
+    "packages/iam/oidc/test/RenewalProcesses.long.test.ts",
+    "packages/vault/test/Chaos.long.test.ts"
   ],
   {
     cwd: root,

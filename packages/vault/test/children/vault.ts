@@ -1,28 +1,20 @@
-/** A process of a fleet: sweeps, and gives the token of a session for each line that names one. */
-import * as Vault from "@effect-authn/vault/Vault"
+/** A machine of a fleet. It says where it listens, and serves until it is stopped or killed. */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as HttpServer from "effect/http/HttpServer"
 import * as Layer from "effect/Layer"
-import * as Readline from "node:readline"
-import { keyOf } from "../../../storage/sql/test/chaos/fleet.ts"
-import { type Orders, process as vault } from "../chaos/program.ts"
-
-const orders: Orders = JSON.parse(process.argv[2] ?? "")
+import * as References from "effect/References"
+import * as Program from "../chaos/program.ts"
 
 const main = Effect.gen(function*() {
-  const { token } = Context.get(yield* Layer.build(vault(orders)), Vault.Vault)
-  const run = Effect.runForkWith(yield* Effect.context())
-  console.log("ready")
-  Readline.createInterface(process.stdin).on("line", (family) => {
-    run(
-      Effect.matchEffect(token(keyOf(orders, family)), {
-        onFailure: (error) => Effect.sync(() => console.log(`${family} ${error._tag}`)),
-        onSuccess: () => Effect.sync(() => console.log(`${family} ok`))
-      })
-    )
-  })
-  process.stdin.on("end", () => process.exit(0))
+  const { address } = Context.get(
+    yield* Layer.build(Program.process(JSON.parse(process.argv[2] ?? ""))),
+    HttpServer.HttpServer
+  )
+  console.log(address._tag === "UnixPathAddress" ? 0 : address.port)
+  process.stdin.resume().once("end", () => process.exit(0))
   return yield* Effect.never
-}).pipe(Effect.scoped)
+}).pipe(Effect.scoped, Effect.provideService(References.LogToStderr, true))
 
-Effect.runFork(main)
+NodeRuntime.runMain(main)

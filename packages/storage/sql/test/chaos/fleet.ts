@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 
-const clientId = "chaos"
+export const clientId = "chaos"
 
 export const keyOf = ({ issuer }: { readonly issuer: string }, family: string) =>
   SessionKey.SessionKey.make({ issuer, clientId, account: family })

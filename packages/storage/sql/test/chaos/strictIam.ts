@@ -40,6 +40,10 @@ export interface StrictIam {
   readonly ledger: () => Ledger
   /** The requests of one client that have arrived and have no answer yet. */
   readonly inFlightOf: (client: string) => number
+  /** Whether a refresh token has come at least once. */
+  readonly hasSeen: (refreshToken: string) => boolean
+  /** Whether a refresh token is the newest of a family that has not ended. */
+  readonly isNewest: (refreshToken: string) => boolean
 }
 
 /** The path at which a client presents its refresh tokens, so that the ledger can tell whose they are. */
@@ -127,6 +131,11 @@ export const make = (options: {
             port,
             issuer: `http://127.0.0.1:${port}`,
             inFlightOf: (client) => inFlight.get(client) ?? 0,
+            hasSeen: (token) => presented.has(token),
+            isNewest: (token) => {
+              const [family = "", at = ""] = token.split(".")
+              return !lost.has(family) && newest.get(family) === Number(at)
+            },
             ledger: () => {
               const repeats = Array.from(presented).flatMap(([token, [first, ...later]]) =>
                 later.map(({ at }) =>
@@ -150,5 +159,5 @@ export const make = (options: {
           server.close()
         })
     ),
-    ({ inFlightOf, issuer, ledger, port }): StrictIam => ({ inFlightOf, issuer, ledger, port })
+    ({ server: _, ...iam }): StrictIam => iam
   )
