@@ -149,7 +149,8 @@ const naming = ({ file }: Store) => <A, E, R>(layer: Layer.Layer<A, E | SqlError
   Layer.effectContext(
     Effect.mapError(
       Layer.build(layer),
-      (error) => file !== undefined && isSqlError(error) ? failed(`the store ${file} cannot be used: ${error.message}`) : error
+      (error) =>
+        file !== undefined && isSqlError(error) ? failed(`the store ${file} cannot be used: ${error.message}`) : error
     )
   )
 
