@@ -159,5 +159,12 @@ export const make = (options: {
           server.close()
         })
     ),
-    ({ server: _, ...iam }): StrictIam => iam
+    ({ hasSeen, inFlightOf, isNewest, issuer, ledger, port }): StrictIam => ({
+      hasSeen,
+      inFlightOf,
+      isNewest,
+      issuer,
+      ledger,
+      port
+    })
   )
