@@ -48,6 +48,8 @@ const program = (answer: () => Response) => {
 
 const refusals: Record<string, () => Response> = {
   "400 without a word": () => new Response(null, { status: 400 }),
+  "a page of whoever stands before the provider": () =>
+    new Response("<h1>Forbidden</h1>", { status: 403, headers: { "content-type": "text/html" } }),
   "a code that nobody knows": () => Response.json({ error: "forbidden_by_policy_7" }, { status: 403 })
 }
 

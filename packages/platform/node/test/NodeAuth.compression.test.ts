@@ -44,6 +44,8 @@ const codings: Record<string, (text: string) => Uint8Array> = {
   gzip: (text) => Zlib.gzipSync(text),
   "X-GZip": (text) => Zlib.gzipSync(text),
   deflate: (text) => Zlib.deflateSync(text),
+  // Without the frame that the standard asks for.
+  "Deflate": (text) => Zlib.deflateRawSync(text),
   br: (text) => Zlib.brotliCompressSync(text),
   zstd: (text) => Zlib.zstdCompressSync(text),
   identity: (text) => Buffer.from(text),

@@ -24,7 +24,8 @@ import { quote, safe } from "./quote.ts"
  * - `isEmpty` tells an answer without a body, which some servers send, from one that is not theirs.
  * - `shape` describes the answer for a message: `status 200 with text/html`.
  * - `message` is what the server says about it, safe to show: one line of at most 200 characters, from the fields
- *   `message`, `detail`, `errors` and `details`, or else `error` and `error_description`, without the credentials that
+ *   `message`, `detail`, `errors` and `details`, or else `error` and `error_description`, or else from what others call
+ *   them, without the credentials that
  *   were sent and without the ids by which the server finds the request in its own logs.
  * - `challenge` is its `WWW-Authenticate` header, empty where it has none; `retryAfter` is its own wish.
  * - `serverTime` is its `Date` header, `receivedAt` our own clock.
@@ -136,9 +137,11 @@ const retryAfter = (headers: Headers.Headers, serverNow: DateTime.Utc): Duration
 const said = (value: Schema.Json | undefined): string => {
   if (typeof value === "string") return value
   // FastAPI lists `{ loc, msg, input }`, and `input` is what was sent.
-  const text = isObject(value) ? value["message"] ?? value["msg"] : undefined
-  return typeof text === "string" ? text : ""
+  return isObject(value) ? words.map((name) => value[name]).find((text) => typeof text === "string") ?? "" : ""
 }
+
+// What objects within an answer call their words, the longest first.
+const words = ["message", "msg", "error_description", "detail", "description", "reason", "title", "error", "code", "name"]
 
 const isObject = Schema.is(Schema.JsonObject)
 
@@ -158,7 +161,10 @@ const serverMessage = (body: Schema.JsonObject, secrets: ReadonlyArray<Redacted.
     })
   const texts = saidIn("message", "detail", "errors", "details")
   // OAuth has words of its own (RFC 6749, section 5.2).
-  const all = texts.length > 0 ? texts : saidIn("error", "error_description")
+  const ofOAuth = texts.length > 0 ? texts : saidIn("error", "error_description")
+  const all = ofOAuth.length > 0
+    ? ofOAuth
+    : saidIn("error_message", "errmsg", "msg", "description", "reason", "title", "data", "result")
   const message = quote([...new Set(all)].join(": ").replace(tracing, ""), [...secrets, ...tokensIn(body)])
   return message === "" ? Option.none() : Option.some(message)
 }

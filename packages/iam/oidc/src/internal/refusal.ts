@@ -81,13 +81,17 @@ const meanings: { readonly [code: string]: Meaning | undefined } = {
 }
 
 /** A text as a code of the table: in lower case, with underscores, and without what follows it. */
-const asCode = (text: string): string => (text.split(/[,:;.]/)[0] ?? "").trim().toLowerCase().replaceAll(/[\s-]+/g, "_")
+const asCode = (text: string): string =>
+  (text.split(/[,:;.]/)[0] ?? "").trim().replaceAll(/(?<=[a-z])(?=[A-Z])/g, "_").toLowerCase().replaceAll(/[\s-]+/g, "_")
 
 const isObject = (value: Schema.Json | undefined): value is Schema.JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
 // Where providers put their code, if not in `error`, in the order in which it is looked for.
-const names = ["error_code", "errorCode", "errorType", "code", "type", "status", "reason", "message", "msg", "errmsg"]
+const names = [
+  ...["error", "error_code", "errorCode", "errorType", "code", "type", "name", "status", "reason", "title"],
+  ...["message", "msg", "errmsg", "error_description", "detail", "details", "description", "data", "result"]
+]
 
 const textsOf = (value: Schema.Json | undefined, depth = 0): ReadonlyArray<string> => {
   if (typeof value === "string") return [value]
@@ -240,13 +244,16 @@ const isDead = (code: string | undefined, said: string): boolean =>
 
 /**
  * Whether a refused renewal leaves in doubt what became of the grant: the provider's own answer, and no word of it that
- * anybody knows. The session is kept; how often it is asked for again, `doubtful` says.
+ * anybody knows; or a refusal of whoever, which may stand for ever. The session is kept; how often it is asked for again, `doubtful` says.
  */
 export const isDoubtful = (answer: IamHttp.Answer, { reason }: IamError): boolean => {
   const code = codeOf(answer)
-  return reason._tag === "Unavailable" && answer.status >= 400 && (Option.isSome(answer.body) || answer.isEmpty) &&
+  return reason._tag === "Unavailable" && answer.status >= 400 &&
+    (Option.isSome(answer.body) || answer.isEmpty || isRefusal(answer)) &&
     (code === undefined || meanings[code] === undefined) && !isPassing(answer)
 }
+
+const isRefusal = ({ status }: IamHttp.Answer): boolean => status < 500 && ![408, 425, 429].includes(status)
 
 // As often in a row, a refusal may be a moment's; after that the pause doubles, from one minute to fifteen.
 const moments = 5

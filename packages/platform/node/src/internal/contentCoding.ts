@@ -5,13 +5,32 @@ import * as Headers from "effect/http/Headers"
 import * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Stream from "effect/Stream"
-import type { Duplex } from "node:stream"
+import { type Duplex, Transform } from "node:stream"
 import * as Zlib from "node:zlib"
+
+/** Some servers leave the frame of zlib out (RFC 9110, section 8.4.1.2), whose first byte names the method. */
+const inflate = (): Duplex => {
+  let inner: Zlib.Inflate | Zlib.InflateRaw | undefined
+  const outer = new Transform({
+    transform: (chunk: Uint8Array, _encoding, done) => {
+      if (inner === undefined) {
+        inner = ((chunk[0] ?? 0) & 0x0f) === 8 ? Zlib.createInflate() : Zlib.createInflateRaw()
+        inner.on("data", (data) => outer.push(data)).on("error", (cause) => outer.destroy(cause))
+      }
+      inner.write(chunk, done)
+    },
+    flush: (done) => {
+      if (inner === undefined) return done()
+      return inner.once("end", () => done()).end()
+    }
+  })
+  return outer
+}
 
 const decoders: { readonly [coding: string]: (() => Duplex) | undefined } = {
   gzip: Zlib.createGunzip,
   "x-gzip": Zlib.createGunzip,
-  deflate: Zlib.createInflate,
+  deflate: inflate,
   br: Zlib.createBrotliDecompress,
   // Node has it since 22.15.
   zstd: Zlib.createZstdDecompress
