@@ -127,6 +127,51 @@ describe("authn mcp", () => {
     assert.strictEqual(home.browsers().length, 1)
   })
 
+  for (const grace of [true, false]) {
+    const what = grace
+      ? "loses nothing at a server with a grace"
+      : "says what is lost, and asks once, under strict rotation"
+    it(`killed between the rotation and its answer, with 8 processes after it: ${what}`, async (test) => {
+      const { home, server } = await world(test)
+      server.grace = grace
+      assert.strictEqual((await home.run(["mcp", "login", server.url])).code, 0)
+      server.tokens.clear()
+      const rotated = new Promise<void>((resolve) => {
+        // The refresh token is spent, and nobody hears of the new one.
+        server.routes.set("/token", (_request, _response, body) => {
+          server.routes.delete("/token")
+          const headers = { "content-type": "application/x-www-form-urlencoded" }
+          void fetch(`${server.issuer}/token`, { method: "POST", headers, body }).then(() => resolve())
+        })
+      })
+      const ask = (env: Record<string, string>) => {
+        const child = spawn(process.execPath, [main, "mcp", "stdio", server.url], { env })
+        child.stdin.write(`${JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/list" })}\n`)
+        return child
+      }
+      const victim = ask(home.env)
+      await rotated
+      victim.kill("SIGKILL")
+      await once(victim, "close")
+      server.tokens.clear()
+      if (!grace) {
+        const alone = ask({ ...home.env, DISPLAY: "" })
+        const [said] = await once(alone.stdout, "data")
+        alone.stdin.end()
+        await once(alone, "close")
+        assert.include(JSON.parse(String(said)).error.message, "the answer to an earlier renewal was lost")
+        assert.strictEqual(home.browsers().length, 1)
+      }
+      const hosts = await Promise.all(Array.from({ length: 8 }, () => home.host(server.url)))
+      await Promise.all(hosts.map(({ client }) => client.callTool(call)))
+      await Promise.all(hosts.map(({ client }) => client.close()))
+      assert.deepStrictEqual(
+        [server.count("refresh"), server.count("refresh refused"), home.browsers().length],
+        grace ? [2, 0, 1] : [1, 1, 2]
+      )
+    })
+  }
+
   it("remembers a client that was given once, and keeps its secret out of what it says", async (test) => {
     const { home, server } = await world(test)
     const canary = "s3cret-canary-of-a-client"

@@ -156,27 +156,45 @@ describe("authn mcp stdio", () => {
     const { home, strict } = await world(test)
     assert.strictEqual((await home.run(["mcp", "login", strict.url])).code, 0)
     let seen: Record<string, unknown> = {}
-    strict.resource = (request, response) => {
+    const marked = (name: string, type: string) => ({ type, "x-mcp-header": name })
+    const place = { type: "object", properties: { region: marked("Region", "string"), zone: marked("Zone", "string") } }
+    const schema = {
+      type: "object",
+      properties: { place, count: marked("Count", "integer"), dry: marked("Dry", "boolean") }
+    }
+    const bad = { type: "object", properties: { line: marked("A\r\nB", "string"), count: marked("Count", "integer") } }
+    strict.resource = (request, response, body) => {
       seen = request.headers
-      answerJson(response, 200, { jsonrpc: "2.0", id: 1, result: {} })
+      const { id } = JSON.parse(body)
+      const tools = [{ name: "größe", inputSchema: schema }, { name: "bad", inputSchema: bad }]
+      answerJson(response, 200, { jsonrpc: "2.0", id, result: id === 0 ? { tools } : {} })
     }
     const child = spawn(process.execPath, [main, "mcp", "stdio", strict.url], { env: home.env })
-    const message = {
-      jsonrpc: "2.0",
-      id: 1,
-      method: "tools/call",
-      params: { name: "größe", _meta: { "io.modelcontextprotocol/protocolVersion": "2026-07-28" } }
-    }
-    child.stdin.write(`not json\n${JSON.stringify(message)}\n`)
     let out = ""
     child.stdout.on("data", (chunk) => (out += String(chunk)))
-    await until(() => out.includes("result"))
+    const _meta = { "io.modelcontextprotocol/protocolVersion": "2026-07-28" }
+    const send = async (id: number, method: string, params: object) => {
+      child.stdin.write(`${JSON.stringify({ jsonrpc: "2.0", id, method, params: { ...params, _meta } })}\n`)
+      await until(() => out.includes(`"id":${id},"result"`))
+    }
+    child.stdin.write("not json\n")
+    await send(0, "tools/list", {})
+    await send(1, "tools/call", { name: "bad", arguments: { line: "x", count: 1 } })
+    assert.notInclude(Object.keys(seen).join(), "mcp-param")
+    await send(2, "tools/call", {
+      name: "größe",
+      arguments: { place: { region: "ä\r\nx-evil: 1", zone: null }, count: 3, dry: false }
+    })
     child.stdin.end()
     await once(child, "close")
+    assert.notProperty(seen, "mcp-param-zone")
     assert.include(out, "-32700")
     assert.deepInclude(seen, {
       "mcp-protocol-version": "2026-07-28",
       "mcp-method": "tools/call",
+      "mcp-param-region": `=?base64?${Buffer.from("ä\r\nx-evil: 1").toString("base64")}?=`,
+      "mcp-param-count": "3",
+      "mcp-param-dry": "false",
       "mcp-name": `=?base64?${Buffer.from("größe").toString("base64")}?=`
     })
   })

@@ -21,6 +21,8 @@ export interface Strict {
   /** The scopes that a token must have. */
   required: ReadonlyArray<string>
   lifetime: number
+  /** Whether a refresh token is answered again after it was spent, as authorization servers with a grace do. */
+  grace: boolean
   readonly tokens: Map<
     string,
     { readonly scopes: ReadonlyArray<string>; readonly until: number; readonly family: string }
@@ -99,7 +101,7 @@ export const start = async (): Promise<Strict> => {
           return refuse("invalid_client", 401)
         }
         const held = refreshTokens.get(form.get("refresh_token") ?? "")
-        if (held === undefined || held.isSpent || revoked.has(held.family)) {
+        if (held === undefined || (held.isSpent && !strict.grace) || revoked.has(held.family)) {
           strict.ledger.push("refresh refused")
           if (held !== undefined) revoked.add(held.family)
           return refuse("invalid_grant")
@@ -186,6 +188,7 @@ export const start = async (): Promise<Strict> => {
     resource: echo,
     required: [],
     lifetime: 3600,
+    grace: false,
     tokens: new Map(),
     clients: new Set(),
     count: (what) => strict.ledger.filter((entry) => entry === what).length,

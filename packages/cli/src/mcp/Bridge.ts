@@ -5,7 +5,6 @@
 import * as McpAuth from "@effect-authn/mcp/McpAuth"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Base64 from "effect/encoding/Base64"
 import * as Sse from "effect/encoding/Sse"
 import * as Fiber from "effect/Fiber"
 import * as HttpClient from "effect/http/HttpClient"
@@ -19,6 +18,7 @@ import * as Schema from "effect/Schema"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as Output from "../Output.ts"
+import * as ParameterHeaders from "./ParameterHeaders.ts"
 
 type Json = { readonly [name: string]: unknown }
 
@@ -42,19 +42,19 @@ const versionIn = (message: Json): string | undefined => {
   return text(meta["io.modelcontextprotocol/protocolVersion"])
 }
 
-const headerValue = (value: string): string =>
-  /^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(value) && !value.startsWith("=?base64?")
-    ? value
-    : `=?base64?${Base64.encode(value)}?=`
-
-/** By what a gateway tells requests of 2026-07-28 apart. */
-const routing = (message: Json): Record<string, string> => {
+/** By what a gateway tells requests of 2026-07-28 apart. `tools` are those that the server has listed. */
+const routing = (message: Json, tools: ReturnType<typeof ParameterHeaders.make>): Record<string, string> => {
   const method = text(message["method"])
   if (method === undefined) return {}
   const params = isObject(message["params"]) ? message["params"] : {}
   const name = text(method === "resources/read" ? params["uri"] : params["name"])
   const isNamed = method === "tools/call" || method === "prompts/get" || method === "resources/read"
-  return { "mcp-method": method, ...(isNamed && name !== undefined ? { "mcp-name": headerValue(name) } : {}) }
+  if (!isNamed || name === undefined) return { "mcp-method": method }
+  return {
+    "mcp-method": method,
+    "mcp-name": ParameterHeaders.valueOf(name),
+    ...(method === "tools/call" ? tools.of(name, params["arguments"]) : {})
+  }
 }
 
 const unreachable = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH"])
@@ -85,6 +85,7 @@ export const run = Effect.fnUntraced(function*(auth: McpAuth.McpAuth, url: strin
   let generation = 0
   let isListening = false
   const running = new Map<string, Fiber.Fiber<void>>()
+  const tools = ParameterHeaders.make()
 
   const write = (line: string) => Effect.ignore(Output.raw(`${line.replace(/\r?\n/g, " ")}\n`))
 
@@ -103,7 +104,7 @@ export const run = Effect.fnUntraced(function*(auth: McpAuth.McpAuth, url: strin
       accept: line === undefined ? "text/event-stream" : "application/json, text/event-stream",
       ...(spoken === undefined ? {} : { "mcp-protocol-version": spoken }),
       ...(session === undefined ? {} : { "mcp-session-id": session }),
-      ...(named !== undefined && named >= modern && message !== undefined ? routing(message) : {})
+      ...(named !== undefined && named >= modern && message !== undefined ? routing(message, tools) : {})
     }
   }
 
@@ -133,6 +134,7 @@ export const run = Effect.fnUntraced(function*(auth: McpAuth.McpAuth, url: strin
         if (one["method"] === undefined && one["id"] !== undefined) {
           answered(one["id"])
           const result = one["result"]
+          tools.note(result)
           if (isObject(result) && initialize?.messages[0]?.["id"] === one["id"]) {
             version = text(result["protocolVersion"]) ?? version
           }

@@ -164,7 +164,7 @@ const serverMessage = (body: Schema.JsonObject, secrets: ReadonlyArray<Redacted.
   const ofOAuth = texts.length > 0 ? texts : saidIn("error", "error_description")
   const all = ofOAuth.length > 0
     ? ofOAuth
-    : saidIn("error_message", "errmsg", "msg", "description", "reason", "title", "data", "result")
+    : saidIn("error_message", "errmsg", "msg", "description", "reason", "title", "data", "result", "code")
   const message = quote([...new Set(all)].join(": ").replace(tracing, ""), [...secrets, ...tokensIn(body)])
   return message === "" ? Option.none() : Option.some(message)
 }
