@@ -148,10 +148,17 @@ const isObject = Schema.is(Schema.JsonObject)
 // What Microsoft's servers add to each description. It changes with each answer, and helps only whoever has their logs.
 const tracing = /\s*\b(trace id|correlation id|request id|timestamp): [\w:.-]+( [\d:.]+Z)?/gi
 
-// An answer may say back what it brings itself.
-const tokensIn = (body: Schema.JsonObject): ReadonlyArray<Redacted.Redacted> =>
-  ["access_token", "refresh_token", "id_token", "device_code"].map((name) => body[name])
-    .filter(Predicate.isString).map((token) => Redacted.make(token))
+const ofTokens = new Set(["access_token", "refresh_token", "id_token", "device_code"])
+
+// An answer may say back what it brings itself, wherever in it that stands.
+const tokensIn = (value: Schema.Json | undefined, depth = 0): ReadonlyArray<Redacted.Redacted> => {
+  if (depth > 3) return []
+  if (Array.isArray(value)) return value.flatMap((item) => tokensIn(item, depth + 1))
+  if (!isObject(value)) return []
+  return Object.entries(value).flatMap(([name, member]) =>
+    typeof member === "string" ? ofTokens.has(name) ? [Redacted.make(member)] : [] : tokensIn(member, depth + 1)
+  )
+}
 
 const serverMessage = (body: Schema.JsonObject, secrets: ReadonlyArray<Redacted.Redacted>): Option.Option<string> => {
   const saidIn = (...names: ReadonlyArray<string>) =>
