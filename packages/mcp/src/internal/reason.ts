@@ -76,7 +76,8 @@ export const reasonOf = (error: unknown): Option.Option<McpAuthError> => {
 }
 
 const isReauthentication = Schema.is(ReauthenticationRequired)
-const isNotAuthenticated = Schema.is(NotAuthenticated)
+/** Whether nobody is signed in. */
+export const isNotAuthenticated = Schema.is(NotAuthenticated)
 
 /** Whether only a new sign-in helps. */
 export const isEnded = (error: AuthError | ScopeRefused): boolean =>

@@ -1,4 +1,5 @@
 /** Signing in at a server: who gives tokens for it, as which client, and how a person is asked. */
+import { ReauthenticationRequired } from "@effect-authn/core/AuthError"
 import { BrowserLogin } from "@effect-authn/core/iam/BrowserLogin"
 import { DeviceLogin } from "@effect-authn/core/iam/DeviceLogin"
 import type { AuthStrategy } from "@effect-authn/core/login/AuthStrategy"
@@ -12,6 +13,7 @@ import { SessionLock } from "@effect-authn/core/storage/SessionLock"
 import * as OidcIam from "@effect-authn/iam-oidc/OidcIam"
 import * as OidcStrategy from "@effect-authn/iam-oidc/OidcStrategy"
 import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
@@ -166,12 +168,30 @@ export const make = Effect.fnUntraced(function*(options: Options, connections: C
     return { ...Strategy.firstOf(Asking.newerThan(seen), way), interactive: true }
   })
 
+  /** Where nobody can be asked, how the session ended says more than that nobody is signed in. */
+  const telling = <A, R>(effect: Effect.Effect<A, Reason.McpAuthError, R>) =>
+    Effect.catchIf(effect, Reason.isNotAuthenticated, (error) =>
+      Effect.gen(function*() {
+        const one = yield* connections.known
+        const held = one === undefined ? Option.none() : yield* one.manager.session
+        const now = yield* DateTime.now
+        if (Option.isNone(held) || (Option.isNone(held.value.dead) && Session.isAlive(held.value, now))) {
+          return yield* error
+        }
+        const { answerLost, detail } = Session.ending(held.value, now)
+        return yield* new ReauthenticationRequired({
+          key: held.value.key,
+          answerLost,
+          detail: error.detail === undefined ? detail : `${detail}; ${error.detail}`
+        })
+      }))
+
   /**
    * Signs in, with what the server asks for. One sign-in at a time; who waited takes what it brought. `None` where the
    * server wants something else.
    */
   return (asked: Asked) =>
-    turn.withPermit(Effect.gen(function*(): Effect.fn.Return<
+    telling(turn.withPermit(Effect.gen(function*(): Effect.fn.Return<
       Option.Option<SignedIn>,
       Reason.McpAuthError,
       Services
@@ -255,5 +275,5 @@ export const make = Effect.fnUntraced(function*(options: Options, connections: C
           detail: "the session ended at once"
         })
         : Option.some({ bearer, session: Option.some(session) })
-    }))
+    })))
 })
