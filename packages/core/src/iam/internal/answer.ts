@@ -141,7 +141,18 @@ const said = (value: Schema.Json | undefined): string => {
 }
 
 // What objects within an answer call their words, the longest first.
-const words = ["message", "msg", "error_description", "detail", "description", "reason", "title", "error", "code", "name"]
+const words = [
+  "message",
+  "msg",
+  "error_description",
+  "detail",
+  "description",
+  "reason",
+  "title",
+  "error",
+  "code",
+  "name"
+]
 
 const isObject = Schema.is(Schema.JsonObject)
 

@@ -82,7 +82,10 @@ const meanings: { readonly [code: string]: Meaning | undefined } = {
 
 /** A text as a code of the table: in lower case, with underscores, and without what follows it. */
 const asCode = (text: string): string =>
-  (text.split(/[,:;.]/)[0] ?? "").trim().replaceAll(/(?<=[a-z])(?=[A-Z])/g, "_").toLowerCase().replaceAll(/[\s-]+/g, "_")
+  (text.split(/[,:;.]/)[0] ?? "").trim().replaceAll(/(?<=[a-z])(?=[A-Z])/g, "_").toLowerCase().replaceAll(
+    /[\s-]+/g,
+    "_"
+  )
 
 const isObject = (value: Schema.Json | undefined): value is Schema.JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value)
