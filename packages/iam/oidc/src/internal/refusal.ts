@@ -91,10 +91,8 @@ const isObject = (value: Schema.Json | undefined): value is Schema.JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
 // Where providers put their code, if not in `error`, in the order in which it is looked for.
-const names = [
-  ...["error", "error_code", "errorCode", "errorType", "code", "type", "name", "status", "reason", "title"],
-  ...["message", "msg", "errmsg", "error_description", "detail", "details", "description", "data", "result"]
-]
+const names = ("error error_code errorCode errorType code type name status reason title message msg errmsg " +
+  "error_description detail details description data result").split(" ")
 
 const textsOf = (value: Schema.Json | undefined, depth = 0): ReadonlyArray<string> => {
   if (typeof value === "string") return [value]
