@@ -119,14 +119,17 @@ const mostIdleLooks = 20
 const besideTransactions = (current: () => Open | undefined): Patiently => (effect) =>
   Effect.suspend(() => {
     let idleLooks = 0
-    let seen: Open = { statements: 0 }
+    let seen: Open | undefined
+    let statements = 0
     return patiently(
       Effect.result(effect).pipe(
         Effect.flatMap((result) => {
           if (Result.isSuccess(result) || !isBusy(result.failure)) return Effect.succeed(result)
           const open = current()
-          idleLooks = open !== undefined && open.statements === seen.statements ? idleLooks + 1 : 0
-          seen = { statements: open?.statements ?? 0 }
+          const isIdle = open !== undefined && open === seen && open.statements === statements
+          idleLooks = isIdle ? idleLooks + 1 : 0
+          seen = open
+          statements = open?.statements ?? 0
           return idleLooks < mostIdleLooks ? Effect.fail(result.failure) : Effect.succeed(Result.fail(held))
         })
       )
