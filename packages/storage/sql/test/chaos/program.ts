@@ -8,6 +8,7 @@ import * as NodeSqlite from "@effect-authn/platform-node/NodeSqlite"
 import * as RedisTokenStorage from "@effect-authn/storage-redis/RedisTokenStorage"
 import * as SqlTokenStorage from "@effect-authn/storage-sql/SqlTokenStorage"
 import * as NodeRedis from "@effect/platform-node/NodeRedis"
+import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
@@ -15,11 +16,12 @@ import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { RedisError } from "effect/persistence/Redis"
+import * as Redacted from "effect/Redacted"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Fs from "node:fs"
 import { pool } from "../postgres.ts"
 import * as Fleet from "./fleet.ts"
-import { sentAt } from "./strictIam.ts"
+import { intendedAt } from "./strictIam.ts"
 
 /** The steps of a renewal at which a worker can be stopped, in their order. */
 export const steps = [
@@ -121,10 +123,16 @@ const halting = (orders: Orders) => {
 
 type Halt = ReturnType<typeof halting>
 
-const haltingStorage = (halt: Halt) =>
+/** When an intent was written, by the refresh token that it is for. */
+type Intents = Map<string, number>
+
+const haltingStorage = (halt: Halt, intents: Intents) =>
   over((storage) => ({
     put: (key, next, expected) => {
       const isIntent = Option.isSome(next.intent)
+      if (isIntent && next.grant._tag === "RefreshToken") {
+        intents.set(Redacted.value(next.grant.refreshToken), DateTime.toEpochMillis(next.intent.value.at))
+      }
       return (isIntent ? Effect.void : halt("the answer has come")).pipe(
         Effect.andThen(storage.put(key, next, expected)),
         Effect.tap(halt(isIntent ? "the intent is written" : "the answer is written"))
@@ -143,7 +151,11 @@ const haltingLock = (halt: Halt) =>
       }))
   )
 
-const client = ({ line }: Orders, halt: Halt) =>
+/** The refresh token that a request presents. */
+const presented = ({ body }: HttpClientRequest.HttpClientRequest): string =>
+  body._tag === "Uint8Array" ? new URLSearchParams(new TextDecoder().decode(body.body)).get("refresh_token") ?? "" : ""
+
+const client = ({ line }: Orders, halt: Halt, intents: Intents) =>
   Layer.effect(
     HttpClient.HttpClient,
     Effect.map(HttpClient.HttpClient, (client) =>
@@ -151,7 +163,10 @@ const client = ({ line }: Orders, halt: Halt) =>
         HttpClient.mapRequestEffect((request) =>
           Effect.as(
             halt("the request is about to go"),
-            request.pipe(HttpClientRequest.setUrl(line), HttpClientRequest.setHeader(sentAt, `${Date.now()}`))
+            request.pipe(
+              HttpClientRequest.setUrl(line),
+              HttpClientRequest.setHeader(intendedAt, `${intents.get(presented(request)) ?? Date.now()}`)
+            )
           )
         ),
         HttpClient.transform((sent) =>
@@ -171,10 +186,11 @@ export const storage = (orders: Orders) => {
 
 export const keeper = (orders: Orders) => {
   const halt = halting(orders)
+  const intents: Intents = new Map()
   return SessionKeeper.layer.pipe(
-    Layer.provide(Layer.merge(haltingStorage(halt), haltingLock(halt))),
+    Layer.provide(Layer.merge(haltingStorage(halt, intents), haltingLock(halt))),
     Layer.provideMerge(storage(orders)),
-    Layer.provide(Layer.provide(Fleet.iam(orders), client(orders, halt))),
+    Layer.provide(Layer.provide(Fleet.iam(orders), client(orders, halt, intents))),
     Layer.provide(NodeAuth.layerHttpClient)
   )
 }

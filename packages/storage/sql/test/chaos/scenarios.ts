@@ -10,6 +10,7 @@ export const long: Size = {
   life: 120_000,
   lease: 15_000,
   timeLimit: 10_000,
+  saving: 2000,
   grace: 30_000,
   round: 8000,
   storm: 60_000,
@@ -23,6 +24,8 @@ export const short: Size = {
   life: 40_000,
   lease: 5_000,
   timeLimit: 2_500,
+  // beside other tests
+  saving: 5000,
   grace: 30_000,
   round: 2000,
   storm: 9_000,
@@ -117,7 +120,8 @@ export const controls: ReadonlyArray<Scenario> = [
     kind,
     hasGrace: false,
     without: "lock",
-    faults: together
+    faults: together,
+    bar: { text: "no refresh token may come twice", isMet: ({ silent, stuck, twice }) => twice + silent + stuck === 0 }
   })),
   ...every.map((kind): Scenario => ({
     name: "without compare and set",

@@ -5,13 +5,13 @@ import * as Http from "node:http"
 /** One arrival of a refresh token: when, in epoch milliseconds, and from which client. */
 interface Presentation {
   readonly at: number
-  /** When the client had sent it, where it says so: a line can hold it for long. */
-  readonly sentAt: number
+  /** When the client had written that it would, where it says so: a line can hold it for long. */
+  readonly intendedAt: number
   readonly by: string
 }
 
-/** The header in which a client says when it sends, in epoch milliseconds. */
-export const sentAt = "x-sent-at"
+/** The header in which a client says when it wrote its intent, in epoch milliseconds. */
+export const intendedAt = "x-intended-at"
 
 /** A family that ended because a spent token came, with the presentation that had spent it. */
 export interface Loss {
@@ -26,7 +26,7 @@ export interface Ledger {
   readonly inFlight: number
   readonly lost: ReadonlyArray<Loss>
   /**
-   * Tokens that came again, although neither the access token was over and the lease of who sent it first, nor the grace was
+   * Tokens that came again, although neither the access token was over and the intent of the first time older than the lease, nor the grace was
    * on.
    */
   readonly twice: number
@@ -72,7 +72,7 @@ export const make = (options: {
 
         const answer = (
           token: string,
-          from: Pick<Presentation, "by" | "sentAt">
+          from: Pick<Presentation, "by" | "intendedAt">
         ): { readonly status: number; readonly body: object } => {
           const [family = "", at = ""] = token.split(".")
           const current = newest.get(family)
@@ -114,7 +114,7 @@ export const make = (options: {
             const form = new URLSearchParams(Buffer.concat(chunks).toString())
             const { body, status } = answer(form.get("refresh_token") ?? "", {
               by,
-              sentAt: Number(request.headers[sentAt] ?? Date.now())
+              intendedAt: Number(request.headers[intendedAt] ?? Date.now())
             })
             // spent at once, answered later: what dies in between has lost its answer
             setTimeout(() => {
@@ -139,7 +139,7 @@ export const make = (options: {
             ledger: () => {
               const repeats = Array.from(presented).flatMap(([token, [first, ...later]]) =>
                 later.map(({ at }) =>
-                  at - first!.at <= grace || at >= Math.max(ends.get(token) ?? 0, first!.sentAt + lease)
+                  at - first!.at <= grace || at >= Math.max(ends.get(token) ?? 0, first!.intendedAt + lease)
                 )
               )
               return {
