@@ -223,6 +223,7 @@ export const play = (scenario: Scenario, size: Size) =>
     )
     const { again, lost, twice } = iam.ledger()
     const isInGap = ({ spent }: StrictIam.Loss) =>
+      !spent.isAnswered ||
       faults.some(({ from, to, workers }) =>
         workers.some((worker) => `${worker}` === spent.by) && spent.at >= from - latency - size.saving && spent.at <= to
       )

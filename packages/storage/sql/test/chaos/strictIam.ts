@@ -8,6 +8,8 @@ interface Presentation {
   /** When the client had written that it would, where it says so: a line can hold it for long. */
   readonly intendedAt: number
   readonly by: string
+  /** Whether its answer has gone out whole: a client that gave up has none. */
+  isAnswered: boolean
 }
 
 /** The header in which a client says when it wrote its intent, in epoch milliseconds. */
@@ -72,18 +74,18 @@ export const make = (options: {
 
         const answer = (
           token: string,
-          from: Pick<Presentation, "by" | "intendedAt">
+          arrived: Presentation
         ): { readonly status: number; readonly body: object } => {
           const [family = "", at = ""] = token.split(".")
           const current = newest.get(family)
-          const now = Date.now()
+          const now = arrived.at
           const seen = presented.get(token) ?? []
           const [first] = seen
-          presented.set(token, [...seen, { ...from, at: now }])
+          presented.set(token, [...seen, arrived])
           const index = Number(at)
           const isRepeat = first !== undefined && index === (current ?? 0) - 1 && now - first.at <= grace
           if (current === undefined || lost.has(family) || (index !== current && !isRepeat)) {
-            if (!lost.has(family)) lost.set(family, first ?? { ...from, at: now })
+            if (!lost.has(family)) lost.set(family, first ?? arrived)
             return { status: 400, body: { error: "invalid_grant", error_description: "the token was used before" } }
           }
           const next = index + 1
@@ -112,9 +114,15 @@ export const make = (options: {
           request.on("data", (chunk: Uint8Array) => chunks.push(chunk))
           request.once("end", () => {
             const form = new URLSearchParams(Buffer.concat(chunks).toString())
-            const { body, status } = answer(form.get("refresh_token") ?? "", {
+            const arrived: Presentation = {
+              at: Date.now(),
               by,
-              intendedAt: Number(request.headers[intendedAt] ?? Date.now())
+              intendedAt: Number(request.headers[intendedAt] ?? Date.now()),
+              isAnswered: false
+            }
+            const { body, status } = answer(form.get("refresh_token") ?? "", arrived)
+            response.once("finish", () => {
+              arrived.isAnswered = true
             })
             // spent at once, answered later: what dies in between has lost its answer
             setTimeout(() => {
