@@ -225,6 +225,27 @@ describe("each package", () => {
     assert.deepStrictEqual(names.filter((name) => !plan.includes(name)), [])
   })
 
+  it("that the command uses is an arrow to it in the plan", () => {
+    const used = packages.find(({ name }) => name === "cli")!.sources.flatMap(({ imports }) =>
+      imports.flatMap((path) => target(path) ?? []).filter((to) => !["cli", "core", "testing"].includes(to))
+    )
+    const arrows = new Set(Array.from(plan.matchAll(/^ +cli --> (\w+)$/gm), ([, to]) => to!))
+    const named = (to: string) => {
+      const [folder, name] = to.split("/") as [string, string?]
+      return folder === "storage" && name !== "keyring" ? name : folder
+    }
+    assert.sameMembers([...arrows], [...new Set(used.map(named))])
+  })
+
+  it("of core has all its modules in the plan", () => {
+    const table = Fs.readFileSync(Path.join(root, "docs/architecture.md"), "utf8").split("## Core")[1]!
+      .split("**The layering rule**")[0]!
+    const modules = packages.find(({ name }) => name === "core")!.sources.map(({ path }) =>
+      Path.posix.basename(path, ".ts")
+    ).filter((name) => /^[A-Z]/.test(name))
+    assert.deepStrictEqual(modules.filter((name) => !table.includes(`\`${name}\``)), [])
+  })
+
   it("that is imported keeps to itself what is internal", () => {
     const open = directories.flatMap((directory) => {
       const { exports = {}, publishConfig } = JSON.parse(
