@@ -1,30 +1,57 @@
-// Makes the command in packages/cli/dist: `authn.js`, and `commands.cjs` with the licences of what is in it.
+// Makes the command in packages/cli/dist: `authn.js`, and `commands.cjs` with the licences of what is in it (`LICENSES.txt`).
 //
-// V8 reads a file to its end before it runs the first line of it, and of 1.5 MB that takes longer than `authn token` may.
-// So `authn.js` has only the short way of that command, and loads the rest when it needs it, through Node's compile cache.
+// V8 reads a file to its end before it runs the first line of it, and of 2 MB that takes longer than `authn token` may.
+// So `authn.js` has only the short ways of `token`, `status` and `--help` (whose texts are in `help.json`), and loads the
+// rest when it needs it, through Node's compile cache.
 //
 // Another file than `authn.js` may be named, for tests.
 import * as fs from "node:fs"
 import { builtinModules, createRequire } from "node:module"
+import * as os from "node:os"
 import * as path from "node:path"
 
 const cli = path.join(import.meta.dirname, "../packages/cli")
 const { build } = createRequire(path.join(cli, "package.json"))("esbuild")
 
-// As CommonJS a module of Node is loaded by whoever first needs it; imported, it would be loaded by every command.
-const lazyBuiltins = {
-  name: "lazy-builtins",
+// A module whose members are looked up when they are used: with the first of them the module is loaded. It is what
+// `import defer` will say. esbuild's copy of a CommonJS module has the prototype of the original.
+const deferred = (load) => `
+let loaded
+const load = () => (loaded ??= ${load})
+module.exports = Object.create(new Proxy({}, { get: (_, member) => load()[member] }))`
+
+// Most commands need few modules of Node.
+const deferBuiltins = {
+  name: "defer-builtins",
   setup({ onLoad, onResolve }) {
-    onResolve({ filter: new RegExp(`^(node:.+|${builtinModules.join("|")})$`) }, ({ path: name }) => ({
-      path: name.replace(/^node:/, ""),
-      namespace: "builtin"
-    }))
+    onResolve({ filter: new RegExp(`^(node:.+|${builtinModules.join("|")})$`) }, ({ kind, path: name }) =>
+      // What is required may be a class or a function itself.
+      kind === "import-statement" ? { path: name.replace(/^node:/, ""), namespace: "builtin" } : { path: name, external: true })
     onLoad({ filter: /.*/, namespace: "builtin" }, ({ path: name }) => ({
-      contents: `module.exports = process.getBuiltinModule("node:${name}")`,
+      contents: deferred(`process.getBuiltinModule("node:${name}")`),
       loader: "js"
     }))
   }
 }
+
+// And few of the libraries.
+const deferModules = {
+  name: "defer-modules",
+  setup({ onLoad, onResolve, resolve }) {
+    onResolve({ filter: later }, async ({ importer, kind, namespace, path: name, pluginData, resolveDir }) => {
+      if (kind !== "import-statement" || namespace !== "file" || pluginData === "now" || !ours.test(importer)) return
+      const { errors, path: file } = await resolve(name, { importer, kind, resolveDir, pluginData: "now" })
+      return errors.length > 0 ? { errors } : { path: file, namespace: "deferred", sideEffects: false }
+    })
+    onLoad({ filter: /.*/, namespace: "deferred" }, ({ path: file }) => ({
+      contents: deferred(`require(${JSON.stringify(file)})`),
+      resolveDir: path.dirname(file),
+      loader: "js"
+    }))
+  }
+}
+const ours = /\/packages\/(?!.*node_modules)/
+const later = /^@effect-authn\/|^\.|^effect\/(http|sql|encoding|persistence|cli\/Prompt)|^@effect\/platform-node|^jose$/
 
 // What `import("./Process.ts")` is in the bundle.
 const rest = {
@@ -40,6 +67,15 @@ export const { main } = createRequire(import.meta.url)("./commands.cjs")`,
   }
 }
 
+// Effect makes one when it is loaded, which takes longer than all of `authn token`; in ASCII a character is a letter.
+const lazySegmenter = `class LazySegmenter {
+  constructor(...options) { this.options = options }
+  segment(text) {
+    if (/^[\\x20-\\x7e]*$/.test(text)) return Array.from(text, (segment) => ({ segment }))
+    return (this.made ??= new (Intl["Segmenter"])(...this.options)).segment(text)
+  }
+}`
+
 const common = {
   absWorkingDir: cli,
   bundle: true,
@@ -50,30 +86,33 @@ const common = {
   target: "node22.19",
   legalComments: "none",
   logLevel: "warning",
+  define: { "Intl.Segmenter": "LazySegmenter" },
   external: ["@napi-rs/keyring"]
 }
 const head = await build({
   ...common,
   entryPoints: ["src/main.ts"],
   format: "esm",
-  banner: { js: "#!/usr/bin/env node" },
-  plugins: [rest]
+  banner: { js: `#!/usr/bin/env node\n${lazySegmenter}` },
+  plugins: [rest, deferBuiltins]
 })
-const commands = await build({
+const asCommonJs = {
   ...common,
-  entryPoints: ["src/Process.ts"],
   format: "cjs",
   banner: {
     js: `const { pathToFileURL } = require("node:url"), bundleUrl = pathToFileURL(__filename).href,
-bundleResolve = (name) => pathToFileURL(require.resolve(name)).href`
+bundleResolve = (name) => pathToFileURL(require.resolve(name)).href
+${lazySegmenter}`
   },
-  define: { "import.meta.url": "bundleUrl", "import.meta.resolve": "bundleResolve" },
-  plugins: [lazyBuiltins]
-})
+  define: { ...common.define, "import.meta.url": "bundleUrl", "import.meta.resolve": "bundleResolve" },
+  plugins: [deferBuiltins, deferModules]
+}
+const commands = await build({ ...asCommonJs, entryPoints: ["src/Process.ts"] })
+const helpTexts = await build({ ...asCommonJs, entryPoints: ["src/HelpTexts.ts"] })
 
 const packages = new Map()
 for (const input of Object.keys(commands.metafile.inputs)) {
-  const directory = /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(input)?.[0]
+  const directory = /^[^:]*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(input)?.[0]
   if (directory !== undefined) packages.set(directory.replace(/^.*node_modules\//, ""), path.resolve(cli, directory))
 }
 const notices = [...packages].sort(([a], [b]) => a.localeCompare(b)).map(([name, directory]) => {
@@ -89,10 +128,32 @@ const beside = (name) => path.join(path.dirname(outfile), name)
 fs.mkdirSync(path.dirname(outfile), { recursive: true })
 fs.writeFileSync(outfile, head.outputFiles[0].text)
 fs.chmodSync(outfile, 0o755)
+// V8 reads text with other letters than ASCII in twice the time. What is left of them is in regular expressions.
 fs.writeFileSync(
   beside("commands.cjs"),
-  `${commands.outputFiles[0].text}/*\nThis file contains:\n\n${notices.join("\n\n---\n\n").replaceAll("*/", "* /")}\n*/\n`
+  commands.outputFiles[0].text.replace(
+    /[^\0-\x7f]/g,
+    (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`
+  )
 )
+fs.writeFileSync(beside("LICENSES.txt"), `commands.cjs contains:\n\n${notices.join("\n\n---\n\n")}\n`)
+
+// The help of every command: which there are depends on whether the package of the simulator can be found.
+const helpMadeIn = async (directory) => {
+  const file = path.join(directory, "helpTexts.cjs")
+  fs.mkdirSync(directory, { recursive: true })
+  fs.writeFileSync(file, helpTexts.outputFiles[0].text)
+  try {
+    return await createRequire(file)(file).all()
+  } finally {
+    fs.rmSync(file)
+  }
+}
+const elsewhere = fs.mkdtempSync(path.join(os.tmpdir(), "authn-help-"))
+const alone = await helpMadeIn(elsewhere)
+fs.rmdirSync(elsewhere)
+const withSimulator = await helpMadeIn(path.join(cli, "dist"))
+fs.writeFileSync(beside("help.json"), JSON.stringify({ alone, withSimulator }))
 
 // Docker starts a helper by this name, and gives it no argument of the user's.
 const docker = beside("docker-credential-authn.js")

@@ -7,6 +7,7 @@ import * as CliConfig from "effect/cli/CliConfig"
 import type * as CliError from "effect/cli/CliError"
 import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
+import * as Completions from "effect/cli/Completions"
 import * as Flag from "effect/cli/Flag"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
 import * as Console from "effect/Console"
@@ -32,6 +33,7 @@ import * as Input from "./Input.ts"
 import * as Mcp from "./mcp/Mcp.ts"
 import * as Output from "./Output.ts"
 import * as Settings from "./Settings.ts"
+import * as Simulator from "./Simulator.ts"
 import * as Vault from "./vault/Vault.ts"
 import * as Warnings from "./Warnings.ts"
 import * as Whereabouts from "./Whereabouts.ts"
@@ -69,7 +71,7 @@ const authn = Command.make("authn").pipe(
     Explain.explain,
     Explain.config,
     Doctor.command,
-    Exec.hasSimulator() ? Exec.simulator : Command.unlisted(Exec.simulator)
+    Simulator.manifest() !== undefined ? Exec.simulator : Command.unlisted(Exec.simulator)
   ]),
   Command.withGlobalFlags([Settings.AccountFlag, Settings.JsonFlag, completions])
 )
@@ -143,6 +145,15 @@ export const layer: Layer.Layer<Terminal.Terminal | Warnings.Warnings, never, St
 
 /** A hint is worth no second failure. */
 const flagFor = (name: string) => Effect.orElseSucceed(Settings.flagFor(name), () => ` --account ${name}`)
+
+/** All commands, by the words after `authn` that name them. */
+export const paths = (
+  { subcommands } = Completions.fromCommand(authn),
+  parents: ReadonlyArray<string> = []
+): ReadonlyArray<ReadonlyArray<string>> => [
+  parents,
+  ...subcommands.flatMap((command) => paths(command, [...parents, command.name]))
+]
 
 const command = Command.runWith(authn, { version: "0.1.0" })
 

@@ -1,7 +1,6 @@
 /**
  * What is printed: data on the standard output, people's text on the standard error, colour on terminals only.
  */
-import * as CliOutput from "effect/cli/CliOutput"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
@@ -9,11 +8,13 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as UserDirectories from "effect/persistence/UserDirectories"
 import * as Predicate from "effect/Predicate"
-import * as Schema from "effect/Schema"
+import type * as Schema from "effect/Schema"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
-import * as Util from "node:util"
 import { failed, type Failure } from "./Failure.ts"
+import * as Text from "./Text.ts"
+
+export { plain, rows, table } from "./Text.ts"
 
 type Channel = "stdout" | "stderr"
 
@@ -32,21 +33,8 @@ const write = Effect.fnUntraced(function*(channel: Channel, text: string) {
 /** Prints data, as it is. */
 export const raw = (text: string): Effect.Effect<void, Failure, Stdio.Stdio> => write("stdout", text)
 
-// What a terminal acts on instead of showing it: control characters, C1 among them, and the marks that turn the direction
-// of a text. The joiners ZWNJ and ZWJ stay, which names and emoji are written with.
-const acting = "(?:(?![\\u200c\\u200d])[\\p{C}\\p{Zl}\\p{Zp}])"
-const run = new RegExp(`${acting}+`, "gu")
-// The styles of `paint` stay, as the one exception.
-const runBesideStyle = new RegExp(`(\\x1b\\[\\d\\d?m)|(?:(?!\\x1b\\[\\d\\d?m)${acting})+`, "gu")
-
-/** A line as the terminal may have it: in one row, with no other escape than a style. */
-const inert = (line: string): string => line.replace(runBesideStyle, (_, style: string | undefined) => style ?? " ")
-
-const text = (lines: ReadonlyArray<string>): string =>
-  lines.flatMap((line) => line.split("\n")).map((line) => `${inert(line)}\n`).join("")
-
 /** Prints lines of data. */
-export const out = (...lines: ReadonlyArray<string>): Effect.Effect<void, Failure, Stdio.Stdio> => raw(text(lines))
+export const out = (...lines: ReadonlyArray<string>): Effect.Effect<void, Failure, Stdio.Stdio> => raw(Text.lines(lines))
 
 /**
  * How wide the terminal is, where there is one: 0 where nobody knows.
@@ -59,44 +47,26 @@ export const Width = Context.Reference<Effect.Effect<number>>("@effect-authn/cli
 const widthOf = Effect.fnUntraced(function*(channel: Channel): Effect.fn.Return<number, never, Stdio.Stdio> {
   const stdio = yield* Stdio.Stdio
   if (!(yield* stdio[`${channel}IsTerminal`])) return Number.POSITIVE_INFINITY
-  return Math.max(40, (yield* yield* Width) || 80)
+  return Text.widthOf(yield* yield* Width)
 })
 
 /** Tells people something, in lines that end between words. That nobody hears it is no failure. */
 export const say = (...lines: ReadonlyArray<string>): Effect.Effect<void, never, Stdio.Stdio> =>
   Effect.flatMap(
     widthOf("stderr"),
-    (width) => show(text(lines.flatMap((line) => localTimes(line).split("\n")).flatMap((line) => folded(line, width))))
+    (width) =>
+      show(Text.lines(
+        lines.flatMap((line) => Text.localTimes(line).split("\n")).flatMap((line) => Text.folded(line, width))
+      ))
   )
 
 /** Shows people something, as it is. */
 export const show = (text: string): Effect.Effect<void, never, Stdio.Stdio> => Effect.ignore(write("stderr", text))
 
-const encodeJson = Schema.encodeEffect(Schema.fromJsonString(Schema.Json, { space: 2 }))
-
-const escaped = (characters: string): string =>
-  Array.from(
-    { length: characters.length },
-    (_, at) => `\\u${characters.charCodeAt(at).toString(16).padStart(4, "0")}`
-  ).join("")
-
 /**
  * Prints data as JSON. What a terminal would act on is written as `\\u…`, which says the same to whoever parses it.
  */
-export const json = (value: Schema.Json): Effect.Effect<void, Failure, Stdio.Stdio> =>
-  Effect.flatMap(
-    Effect.orDie(encodeJson(value)),
-    (text) => raw(`${text.split("\n").map((line) => line.replace(run, escaped)).join("\n")}\n`)
-  )
-
-/** How things are shown on a channel: styles change nothing where it is no terminal, or where `NO_COLOR` is set. */
-export interface Paint {
-  readonly bold: (text: string) => string
-  readonly dim: (text: string) => string
-  readonly red: (text: string) => string
-  readonly green: (text: string) => string
-  readonly yellow: (text: string) => string
-}
+export const json = (value: Schema.Json): Effect.Effect<void, Failure, Stdio.Stdio> => raw(Text.json(value))
 
 /** Whether the terminal can only write: no colour, and no cursor that moves. */
 export const isDumb: Effect.Effect<boolean> = Effect.map(
@@ -104,142 +74,25 @@ export const isDumb: Effect.Effect<boolean> = Effect.map(
   Option.contains("dumb")
 )
 
-/** The styles for a channel. */
-export const paint = Effect.fnUntraced(function*(channel: Channel): Effect.fn.Return<Paint, never, Stdio.Stdio> {
+/** The styles for a channel: they change nothing where it is no terminal, or where `NO_COLOR` is set. */
+export const paint = Effect.fnUntraced(function*(channel: Channel): Effect.fn.Return<Text.Paint, never, Stdio.Stdio> {
   const stdio = yield* Stdio.Stdio
   const never = yield* Effect.orElseSucceed(Config.option(Config.NonEmptyString("NO_COLOR")), () => Option.none())
-  const isOn = (yield* stdio[`${channel}IsTerminal`]) && Option.isNone(never) && !(yield* isDumb)
-  const style = (format: Parameters<typeof Util.styleText>[0]) => (text: string) =>
-    isOn ? Util.styleText(format, text, { validateStream: false }) : text
-  return { bold: style("bold"), dim: style("dim"), red: style("red"), green: style("green"), yellow: style("yellow") }
+  return Text.paint((yield* stdio[`${channel}IsTerminal`]) && Option.isNone(never) && !(yield* isDumb))
 })
 
 /** How wide a table on the standard output may be. */
 export const columns: Effect.Effect<number, never, Stdio.Stdio> = widthOf("stdout")
 
-/** An instant as people read it: in the time of where they are, to the second (RFC 3339). */
-export const time = (at: DateTime.DateTime): string =>
-  DateTime.formatIsoOffset(DateTime.setZone(at, DateTime.zoneMakeLocal()))
-    .replace(/\.\d+/, "").replace("+00:00", "Z")
+/** An instant as people read it. */
+export const time = (at: DateTime.DateTime): string => Text.time(DateTime.toEpochMillis(at))
 
-/** The text with its instants as people read them. The library, which knows no person, writes them in UTC. */
-const localTimes = (text: string): string =>
-  text.replace(
-    /\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g,
-    (written) => Option.match(DateTime.make(written), { onNone: () => written, onSome: time })
-  )
-
-/**
- * Text that came from elsewhere, on one line and with nothing that a terminal acts on.
- */
-export const plain = (text: string): string => text.replace(run, " ").replace(/\s+/g, " ").trim()
-
-/** Writes paths and instants in a text as people do: `~` is their home, and the time is theirs. */
+/** Writes paths and instants in a text as people do. */
 export const short: Effect.Effect<(text: string) => string> = UserDirectories.make().home.pipe(
-  Effect.map((home) => (text: string) => localTimes(home.length > 1 ? text.replaceAll(home, "~") : text)),
-  Effect.orElseSucceed(() => localTimes)
+  Effect.map((home) => (text: string) => Text.short(text, home)),
+  Effect.orElseSucceed(() => Text.localTimes)
 )
-
-/**
- * Rows of cells as a table no wider than `width`: columns are aligned, and what is too long for its column goes on below.
- * Where the columns in front leave no room for the last one, the widest of them is made narrower.
- */
-export const table = (
-  rows: ReadonlyArray<ReadonlyArray<string>>,
-  width: number,
-  indent = ""
-): ReadonlyArray<string> => {
-  const cellOf = (row: ReadonlyArray<string>, column: number) => inert(row[column] ?? "")
-  const count = Math.max(1, ...rows.map((row) => row.length))
-  const widths = Array.from(
-    { length: count },
-    (_, column) => Math.max(0, ...rows.map((row) => visible(cellOf(row, column))))
-  )
-  const gaps = indent.length + 2 * (count - 1)
-  const last = count - 1
-  const front = () => widths.slice(0, last).reduce((sum, cell) => sum + cell, gaps)
-  const least = Math.min(widths[last] ?? 0, 30)
-  while (front() + least > width) {
-    const widest = Math.max(...widths.slice(0, last))
-    if (widest <= 12) break
-    widths[widths.indexOf(widest)] = widest - 1
-  }
-  widths[last] = Math.max(20, width - front())
-  return rows.flatMap((row) => {
-    const cells = widths.map((width, column) => wrap(cellOf(row, column), width))
-    return Array.from({ length: Math.max(...cells.map((lines) => lines.length)) }, (_, line) => {
-      const shown = cells.map((lines, column) => {
-        const part = lines[line] ?? ""
-        return column === last ? part : part + " ".repeat(Math.max(0, (widths[column] ?? 0) - visible(part)) + 2)
-      })
-      return `${indent}${shown.join("")}`.trimEnd()
-    })
-  })
-}
-
-const visible = (text: string): number => CliOutput.displayWidth(Util.stripVTControlCharacters(text))
-
-/**
- * How many rows of a terminal a line takes.
- */
-export const rows = (line: string, width: number): number => Math.max(1, Math.ceil(visible(line) / width))
-
-// A cell of one style has it in each of its lines.
-const style = "(?:\\x1b\\[\\d\\d?m)+"
-const styled = new RegExp(`^(${style})([^\\x1b]*)(${style})$`)
-
-/** A cell in lines no wider than `width`: they end between words, and where a word is longer, inside it. */
-const wrap = (text: string, width: number): ReadonlyArray<string> => {
-  if (visible(text) <= width) return [text]
-  const [, begin = "", inner, end = ""] = styled.exec(text) ?? []
-  if (inner !== undefined) return wrap(inner, width).map((line) => `${begin}${line}${end}`)
-  return filled(text.split(" ").flatMap((word) => pieces(word, width)), width)
-}
-
-/** Words in lines, as many as there is room for. */
-const filled = (words: ReadonlyArray<string>, width: number): ReadonlyArray<string> => {
-  const lines: Array<string> = []
-  for (const word of words) {
-    const last = lines.at(-1)
-    if (last !== undefined && visible(last) + 1 + visible(word) <= width) lines[lines.length - 1] = `${last} ${word}`
-    else lines.push(word)
-  }
-  return lines
-}
-
-/** A word that is longer than a line, such as a path, in pieces that end behind a mark in it. */
-const pieces = (word: string, width: number): ReadonlyArray<string> => {
-  if (visible(word) <= width || word.includes("\x1b")) return [word]
-  const found: Array<string> = []
-  for (const part of word.match(/[^/?&=,;:._-]*[/?&=,;:._-]+|[^/?&=,;:._-]+$/gu) ?? [word]) {
-    const last = found.at(-1)
-    if (last !== undefined && visible(last + part) <= width) found[found.length - 1] = last + part
-    else found.push(part)
-  }
-  return found
-}
-
-/** A line in several, under its own beginning. A word that is longer than a line stays whole, to be copied. */
-const folded = (line: string, width: number): ReadonlyArray<string> => {
-  if (visible(line) <= width) return [line]
-  const indent = /^ */.exec(line)?.[0] ?? ""
-  return filled(line.trim().split(" "), width - indent.length).map((part) => `${indent}${part}`)
-}
-
-/** A line of help in several: a description goes on under itself, a command in its next line behind a backslash. */
-const helpLines = (line: string, width: number): ReadonlyArray<string> => {
-  if (visible(line) <= width) return [line]
-  const [, head, description] = /^(\s+\S.*?\s{2,})(\S.*)$/.exec(line) ?? []
-  if (head !== undefined && description !== undefined && visible(head) < width - 20) {
-    const indent = " ".repeat(visible(head))
-    return filled(description.split(" "), width - indent.length).map((part, at) => (at === 0 ? head : indent) + part)
-  }
-  if (!/^ {2}authn /.test(Util.stripVTControlCharacters(line))) return folded(line, width)
-  return filled(line.trim().split(" "), width - 6).map((part, at, all) =>
-    `${at === 0 ? "  " : "    "}${part}${at === all.length - 1 ? "" : " \\"}`
-  )
-}
 
 /** Prints help in lines that end between words. */
 export const help = (text: string): Effect.Effect<void, Failure, Stdio.Stdio> =>
-  Effect.flatMap(columns, (width) => raw(text.split("\n").flatMap((line) => helpLines(line, width)).join("\n")))
+  Effect.flatMap(columns, (width) => raw(Text.help(text, width)))

@@ -290,7 +290,7 @@ const issuer = Effect.fnUntraced(function*(dialect: Account.Dialect | undefined,
   return found
   // The command is the entry point.
   // oxlint-disable-next-line effecttsgo/strict-effect-provide
-}, Effect.provide(NodeAuth.layerHttpClient))
+}, (checks) => Effect.provide(checks, NodeAuth.layerHttpClient))
 
 const browser = Effect.fnUntraced(function*(where: Account.Callback) {
   const context = yield* Layer.build(Layer.mergeAll(NodeBrowser.layer, NodeCallbackServer.layer(where)))

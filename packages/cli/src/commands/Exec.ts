@@ -16,6 +16,7 @@ import * as EnvironmentToken from "../EnvironmentToken.ts"
 import { failed, usage } from "../Failure.ts"
 import * as Program from "../Program.ts"
 import * as Settings from "../Settings.ts"
+import * as Simulator from "../Simulator.ts"
 import * as Waiting from "../Waiting.ts"
 import { minTtl } from "./Token.ts"
 
@@ -82,17 +83,13 @@ const decodeManifest = Schema.decodeUnknownOption(
 
 // What is packed has a `bin` of JavaScript; in a checkout Node runs the source.
 const simulatorFile = (): string | undefined => {
-  const require = createRequire(import.meta.url)
-  try {
-    const manifest = require.resolve("@effect-authn/testing/package.json")
-    const file = Option.match(decodeManifest(require(manifest)), {
-      onNone: () => "src/bin/simulator.ts",
-      onSome: ({ bin }) => bin["iam-simulator"]
-    })
-    return Path.join(Path.dirname(manifest), file)
-  } catch {
-    return undefined
-  }
+  const manifest = Simulator.manifest()
+  if (manifest === undefined) return undefined
+  const file = Option.match(decodeManifest(createRequire(import.meta.url)(manifest)), {
+    onNone: () => "src/bin/simulator.ts",
+    onSome: ({ bin }) => bin["iam-simulator"]
+  })
+  return Path.join(Path.dirname(manifest), file)
 }
 
 /**
@@ -110,8 +107,3 @@ export const simulator = Command.make("simulator", {
       ? Effect.fail(failed("there is no simulator here: install @effect-authn/testing beside authn"))
       : Program.become(execPath, [file, ...options], {})
   })).pipe(Command.withDescription("Start an IAM to try things out with, on this machine"))
-
-/**
- * Whether there is a simulator to start.
- */
-export const hasSimulator = (): boolean => simulatorFile() !== undefined

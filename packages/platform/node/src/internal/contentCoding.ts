@@ -28,12 +28,12 @@ const inflate = (): Duplex => {
 }
 
 const decoders: { readonly [coding: string]: (() => Duplex) | undefined } = {
-  gzip: Zlib.createGunzip,
-  "x-gzip": Zlib.createGunzip,
+  gzip: () => Zlib.createGunzip(),
+  "x-gzip": () => Zlib.createGunzip(),
   deflate: inflate,
-  br: Zlib.createBrotliDecompress,
+  br: () => Zlib.createBrotliDecompress(),
   // Node has it since 22.15.
-  zstd: Zlib.createZstdDecompress
+  zstd: () => Zlib.createZstdDecompress()
 }
 
 // Each coding multiplies what one byte can become.

@@ -25,10 +25,15 @@ const rangesOf = (...ranges: ReadonlyArray<readonly [network: string, bits: numb
 const isIn = (ranges: Net.BlockList, host: string): boolean =>
   Net.isIP(host) !== 0 && ranges.check(host, Net.isIPv6(host) ? "ipv6" : "ipv4")
 
-const thisMachine = rangesOf(["127.0.0.0", 8], ["0.0.0.0", 32], ["::1", 128], ["::", 128])
+// Made for the first address, so that who sends nothing does not load `node:net`.
+let thisMachine: Net.BlockList | undefined
 
 /** A proxy would take these for its own machine. */
-const isThisMachine = ({ host }: Place): boolean => /(^|\.)localhost$/.test(host) || isIn(thisMachine, host)
+const isThisMachine = ({ host }: Place): boolean => {
+  if (/(^|\.)localhost$/.test(host)) return true
+  thisMachine ??= rangesOf(["127.0.0.0", 8], ["0.0.0.0", 32], ["::1", 128], ["::", 128])
+  return isIn(thisMachine, host)
+}
 
 type Matches = (place: Place) => boolean
 

@@ -8,17 +8,23 @@ import * as Option from "effect/Option"
 import * as Dns from "node:dns"
 import * as Net from "node:net"
 
-const blocked = new Net.BlockList()
 const ranges = [
   "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.168.0.0/16",
   "198.18.0.0/15 224.0.0.0/4 240.0.0.0/4",
   ":: ::1 64:ff9b:1::/48 fc00::/7 fe80::/10 fec0::/10 ff00::/8"
-].join(" ").split(" ")
-for (const range of ranges) {
-  const [network = "", prefix] = range.split("/")
-  const family = network.includes(":") ? "ipv6" : "ipv4"
-  blocked.addSubnet(network, prefix === undefined ? 128 : Number(prefix), family)
+]
+
+const makeBlocked = (): Net.BlockList => {
+  const blocked = new Net.BlockList()
+  for (const range of ranges.join(" ").split(" ")) {
+    const [network = "", prefix] = range.split("/")
+    blocked.addSubnet(network, prefix === undefined ? 128 : Number(prefix), network.includes(":") ? "ipv6" : "ipv4")
+  }
+  return blocked
 }
+// Made for the first address, so that who sends nothing does not load `node:net`.
+let made: Net.BlockList | undefined
+const isBlocked = (address: string, family: Net.IPVersion): boolean => (made ??= makeBlocked()).check(address, family)
 
 // What carries an address of IPv4 in one of IPv6: NAT64 (RFC 6052), 6to4 (RFC 3056) and `::a.b.c.d`.
 const embedded = (address: string): string | undefined => {
@@ -31,9 +37,9 @@ const embedded = (address: string): string | undefined => {
 }
 
 const isPrivateIp = (address: string): boolean => {
-  if (Net.isIPv4(address)) return blocked.check(address, "ipv4")
+  if (Net.isIPv4(address)) return isBlocked(address, "ipv4")
   const inside = embedded(address)
-  return blocked.check(address.replace(/%.*$/, ""), "ipv6") || (inside !== undefined && blocked.check(inside, "ipv4"))
+  return isBlocked(address.replace(/%.*$/, ""), "ipv6") || (inside !== undefined && isBlocked(inside, "ipv4"))
 }
 
 const bare = ({ hostname }: URL): string => hostname.replace(/^\[|\]$/g, "")
