@@ -112,6 +112,8 @@ export const account = (data: string, name: string): Account & { readonly file: 
 const optional = (holds: (value: unknown) => boolean) => (value: unknown): boolean => value === undefined || holds(value)
 const isText = (value: unknown): boolean => typeof value === "string" && value !== ""
 
+const grants = new Set(["RefreshToken", "ExchangeAccessToken", "Reissue", "None"])
+
 /** The session of an account. */
 export const session = (
   { client, file, issuer, name, place }: Account & { readonly file: string },
@@ -119,15 +121,16 @@ export const session = (
 ): StatusView.Stored => {
   const text = read(file)
   const { session, version } = JSON.parse(place === "plain-file" ? text : unsealed(text, environment))
-  const { current, dead, grant, key, strategy, tokens, user } = session
+  const { current, dead, durable, generation, grant, key, strategy, tokens, user } = session
   const isSimple = version === 1 && key.issuer === issuer && key.client === client && key.account === name &&
-    isText(strategy) && isText(grant._tag) && optional(isText)(grant.source) &&
+    Number.isSafeInteger(generation) && generation >= 0 && typeof durable === "boolean" && isText(strategy) &&
+    grants.has(grant._tag) && optional(isText)(grant.source) &&
     (dead === undefined || typeof dead.cause === "string") &&
     Object.values(current).every(optional(isText)) &&
     (user === undefined || (isText(user.id) && [user.handle, user.email, user.displayName].every(optional(isText)))) &&
     Object.values<StatusView.Stored["tokens"][string]>(tokens).every(
       ({ accessToken, expiresAt, issuedAt, scope, tokenType }) =>
-        isText(accessToken) && isText(tokenType) && isInstant(issuedAt) && optional(isInstant)(expiresAt) &&
+        /^[\x21-\x7e]+$/.test(accessToken) && isText(tokenType) && isInstant(issuedAt) && optional(isInstant)(expiresAt) &&
         optional((scope) => typeof scope === "string")(scope)
     )
   return isSimple ? session : special()

@@ -7,6 +7,8 @@ import * as os from "node:os"
 import * as path from "node:path"
 // The command has no library of its own to import from.
 // @ts-expect-error TS2878: the tests' project emits nothing
+import * as ReadySession from "../src/ReadySession.ts"
+// @ts-expect-error TS2878: the tests' project emits nothing
 import * as ReadyToken from "../src/ReadyToken.ts"
 import { data, expire, login, main, simulated } from "./authn.ts"
 
@@ -40,7 +42,16 @@ const homeWith = (times: { readonly issuedAt: number; readonly expiresAt?: numbe
         })
       )
       const tokens = { accessToken: "the-token", tokenType: "Bearer", ...times }
-      const session = { key, current: {}, tokens: { "": tokens }, ...changes?.session }
+      const session = {
+        key,
+        generation: 1,
+        durable: true,
+        strategy: "password",
+        grant: { _tag: "None" },
+        current: {},
+        tokens: { "": tokens },
+        ...changes?.session
+      }
       fs.writeFileSync(file, JSON.stringify({ version: 1, session }))
       return home
     }),
@@ -125,15 +136,18 @@ describe("ReadyToken", () => {
     Effect.gen(function*() {
       for (const platform of ["linux", "darwin"]) {
         for (
-          const env of [{ HOME: "/home/ada" }, { HOME: "/home/ada", XDG_DATA_HOME: "/data" }, {
+          const env of [{ HOME: "/home/ada" }, { HOME: "/home/ada", XDG_CONFIG_HOME: "/config" }, { HOME: "/home/ada", XDG_DATA_HOME: "/data" }, {
             HOME: "/home/ada",
             XDG_DATA_HOME: "relative"
           }]
         ) {
-          const expected = yield* UserDirectories.make({ platform }).data("effect-authn").pipe(
-            Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env })))
-          )
-          assert.strictEqual(ReadyToken.dataDirectory(env, platform), expected)
+          const directories = UserDirectories.make({ platform })
+          for (const kind of ["data", "config"] as const) {
+            const expected = yield* directories[kind]("effect-authn").pipe(
+              Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env })))
+            )
+            assert.strictEqual(ReadySession.directory(kind, env, platform), expected)
+          }
         }
       }
     }))
