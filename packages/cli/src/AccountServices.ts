@@ -40,6 +40,9 @@ export interface Target {
   readonly scopes?: ReadonlyArray<string> | undefined
   readonly callback?: Account.Callback | undefined
   readonly provider?: Account.Provider | undefined
+  /** Whether this very invocation says which issuer and client they are: then `AUTHN_CLIENT_SECRET` is theirs. */
+  readonly isTold?: boolean
+  readonly answers?: Account.Answers | undefined
   /** Under which name the IAM takes tokens of the platform that runs this program. */
   readonly workloadAudience?: string | undefined
 }
@@ -133,11 +136,19 @@ export const toldSecret = Effect.map(
   Option.map((secret) => Redacted.make(secret))
 )
 
+/** Whether the variables beside `AUTHN_CLIENT_SECRET` say that it is of this issuer and this client. */
+const isTheirs = Effect.fnUntraced(function*({ client, isTold, issuer }: Target) {
+  if (isTold === true) return true
+  return Option.contains(yield* EnvironmentToken.setIn("AUTHN_ISSUER"), issuer) &&
+    (client === undefined || Option.contains(yield* EnvironmentToken.setIn("AUTHN_CLIENT_ID"), client))
+})
+
 /**
- * The client's secret: of `AUTHN_CLIENT_SECRET`, else the one that a login left beside the session.
+ * The client's secret: of `AUTHN_CLIENT_SECRET`, where it is known whose it is, else the one that a login left beside the
+ * session. A secret of one provider must not be sent to another one.
  */
 export const clientSecret = Effect.fnUntraced(function*(target: Target) {
-  const told = yield* toldSecret
+  const told = (yield* isTheirs(target)) ? yield* toldSecret : Option.none()
   if (Option.isSome(told) || target.client === undefined) return told
   const storage = yield* TokenStorage
   const kept = yield* storage.get(
@@ -214,6 +225,14 @@ export const open = Effect.fnUntraced(function*(
   const known = secret === undefined && target.dialect === "oidc"
     ? yield* Effect.provideContext(clientSecret(target), stored)
     : Option.fromUndefinedOr(secret)
+  const needsSecret = target.answers?.way === "client credentials" ||
+    target.provider?.clientAuth?.startsWith("client_secret") === true
+  if (needsSecret && Option.isNone(known) && Option.isSome(yield* toldSecret)) {
+    yield* Output.say(
+      `authn: AUTHN_CLIENT_SECRET is not used, since nothing says that it is of ${target.issuer}: ` +
+        `set AUTHN_ISSUER=${target.issuer} and AUTHN_CLIENT_ID=${target.client} beside it`
+    )
+  }
   const built = yield* Layer.build(
     NodeAuth.layer(yield* iam(target, known), { account: target.name, storage: Layer.succeedContext(stored) })
   )
@@ -245,6 +264,12 @@ const asMachine = Effect.fnUntraced(function*(services: Services) {
 })
 
 /**
+ * Whether flags, variables or the user's file say which issuer and client are meant, and not an earlier login.
+ */
+export const isTold = ({ account, values }: Settings.Settings): boolean =>
+  Option.isNone(account) || [values.issuer, values.client_id].every((value) => value?.source.startsWith("the login of") === false)
+
+/**
  * The IAM that the settings name.
  */
 export const targetOf = (settings: Settings.Settings, dialect: Account.Dialect, issuer: string): Target => ({
@@ -255,6 +280,7 @@ export const targetOf = (settings: Settings.Settings, dialect: Account.Dialect, 
   scopes: settings.values.scope?.value.split(/\s+/).filter(Boolean),
   callback: settings.callback,
   workloadAudience: settings.values.workload_audience?.value,
+  isTold: isTold(settings),
   ...(dialect === "oidc" ? { provider: settings.provider } : {})
 })
 

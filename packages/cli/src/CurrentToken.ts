@@ -87,6 +87,6 @@ const longEnough = Effect.fnUntraced(function*(tokens: TokenSet.TokenSet, minTtl
   const left = millisLeft(tokens, yield* DateTime.now)
   if (left >= minTtl) return tokens
   return yield* failed(
-    `${what} is valid for ${TimeSpan.format(left)} only, less than the ${TimeSpan.format(minTtl)} of --min-ttl`
+    `${what} is valid for ${TimeSpan.shortfall(left, minTtl)} of --min-ttl`
   )
 })

@@ -85,6 +85,12 @@ export const find = Effect.gen(function*() {
   return found
 })
 
+/** Why the IAM was not told. */
+export const notTold = (local: boolean): string =>
+  local
+    ? "the IAM was not told, as you asked"
+    : "it is a copy that was imported, and the IAM was not told, since that ends the original, too: --revoke tells it"
+
 /** The IAM of a session that no account describes: the client's name tells its dialect. */
 const targetOf = ({ account, clientId, issuer }: SessionKey.SessionKey): AccountServices.Target => ({
   name: account,
@@ -93,7 +99,13 @@ const targetOf = ({ account, clientId, issuer }: SessionKey.SessionKey): Account
   client: clientId
 })
 
-const endSession = Effect.fnUntraced(function*({ path, place }: Leftover, isLocal: boolean) {
+/** What a person says of the IAM: do not tell it, or tell it also of a copy that was imported. */
+export interface Asked {
+  readonly local: boolean
+  readonly revoke: boolean
+}
+
+const endSession = Effect.fnUntraced(function*({ path, place }: Leftover, { local, revoke }: Asked) {
   const services = yield* Layer.build(AccountServices.storage(place))
   const keys = yield* Context.get(services, TokenStorage).keys
   const key = keys.find((key) => FileTokenStorage.fileOf(key) === Path.basename(path))
@@ -109,9 +121,10 @@ const endSession = Effect.fnUntraced(function*({ path, place }: Leftover, isLoca
     return "the secret of a client is removed"
   }
   const auth = Context.get(opened, AuthManager)
-  if (isLocal) {
+  const isCopy = Option.exists(yield* auth.session, ({ strategy }) => strategy === "import")
+  if (local || (isCopy && !revoke)) {
     yield* auth.clearStoredToken
-    return `the session at ${key.issuer} is forgotten here; the IAM was not told, as you asked`
+    return `the session at ${key.issuer} is forgotten here; ${notTold(local)}`
   }
   const revocation = yield* auth.logout
   return revocation._tag === "Revoked"
@@ -119,9 +132,9 @@ const endSession = Effect.fnUntraced(function*({ path, place }: Leftover, isLoca
     : `the session at ${key.issuer} is removed here: ${revocation.reason}`
 }, Effect.scoped)
 
-/** Ends what is left behind in a file, and tells how. */
-export const end = Effect.fnUntraced(function*(leftover: Leftover, isLocal: boolean) {
-  if (leftover.kind === "session") return yield* endSession(leftover, isLocal)
+/** Ends what is left behind in a file, and tells how. A copy leaves the original alone, unless its end is asked for. */
+export const end = Effect.fnUntraced(function*(leftover: Leftover, asked: Asked) {
+  if (leftover.kind === "session") return yield* endSession(leftover, asked)
   const fs = yield* FileSystem.FileSystem
   yield* Effect.mapError(
     fs.remove(leftover.path),

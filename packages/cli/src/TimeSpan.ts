@@ -35,6 +35,16 @@ export const format = (millis: number): string => {
 }
 
 /**
+ * That one span is less than another, in words that tell them apart: `59 min 59 s` and `1 h` may both be read as an hour.
+ */
+export const shortfall = (left: number, wanted: number): string => {
+  const [has, lacks] = [format(left), format(wanted)]
+  return has === lacks
+    ? `${Math.floor(left) / 1000} s only, less than the ${wanted / 1000} s`
+    : `${has} only, less than the ${lacks}`
+}
+
+/**
  * Where an instant lies, seen from `now`: `in 5 min`, `9 s ago`.
  */
 export const distance = (at: number, now: number): string =>

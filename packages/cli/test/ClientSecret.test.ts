@@ -73,6 +73,11 @@ describe("a client's secret", () => {
         const nothing = yield* home.run(["login"])
         assert.strictEqual(nothing.code, 2, nothing.stderr)
         assert.include(nothing.stderr, "--client-secret-stdin")
+        const unnamed = yield* home.run(["login"], { env })
+        assert.strictEqual(unnamed.code, 2, "nothing says whose secret that is")
+        const [, , , , issuer = "", , client = ""] = args
+        const named = { ...env, AUTHN_ISSUER: issuer, AUTHN_CLIENT_ID: client }
+        assert.strictEqual((yield* home.run(["login"], { env: named })).code, 0)
 
         yield* home.run([...args, "--client-secret-stdin"], { input: secret })
         const first = (yield* home.run(["token"])).stdout

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { home, login, simulated } from "./authn.ts"
+import * as fs from "node:fs"
+import { data, home, login, simulated } from "./authn.ts"
 
 describe("an imported session", () => {
   it.live("is kept where it is told, says that it is a copy, and leaves the original alone unless that is asked for", () =>
@@ -38,6 +39,14 @@ describe("an imported session", () => {
           assert.include(ended.stderr, "it is a copy that was imported, and the IAM was not told")
           assert.strictEqual((yield* copy.run(["token", "--account", "a"], { env: key })).code, 3)
         }
+        // One that no account lists is a copy all the same.
+        yield* take("a")
+        const { file } = JSON.parse(fs.readFileSync(data(copy, "accounts/a.json"), "utf8"))
+        fs.rmSync(data(copy, "accounts/a.json"))
+        const unlisted = yield* copy.run(["logout", "--file", file], { env: key })
+        assert.strictEqual(unlisted.code, 0, unlisted.stderr)
+        assert.include(unlisted.stderr, "it is a copy that was imported, and the IAM was not told")
+        assert.isFalse(fs.existsSync(file))
         assert.strictEqual(yield* told, 0)
         assert.strictEqual((yield* original.run(["whoami"])).code, 0)
 

@@ -115,11 +115,20 @@ describe("an OpenID provider", () => {
         assert.strictEqual(JSON.parse(verified.stdout).claims.scope, "api:read")
         assert.strictEqual((yield* home.run(["token", "--account", "variable"])).stdout, `${own}\n`)
 
-        // the variable goes before the secret that is kept
+        // The variable goes before the secret that is kept, where the variables beside it say whose it is.
+        const wrong = { AUTHN_CLIENT_SECRET: "wrong" }
+        const another = { ...wrong, AUTHN_CLIENT_ID: "another" }
+        for (const env of [wrong, { ...wrong, AUTHN_ISSUER: provider.issuer }]) {
+          expire(home, Date.now() - 1000, "flag")
+          const kept = yield* home.run(["token", "--account", "flag"], { env })
+          assert.strictEqual(kept.code, 0, kept.stderr)
+        }
         expire(home, Date.now() - 1000, "flag")
-        const wrong = yield* home.run(["token", "--account", "flag"], { env: { AUTHN_CLIENT_SECRET: "wrong" } })
-        assert.notStrictEqual(wrong.code, 0)
-        assert.strictEqual(wrong.stdout, "")
+        assert.strictEqual((yield* home.run(["token", "--account", "flag"], { env: another })).code, 2)
+        const theirs = { ...wrong, AUTHN_ISSUER: provider.issuer, AUTHN_CLIENT_ID: provider.secretClient.id }
+        const refused = yield* home.run(["token", "--account", "flag"], { env: theirs })
+        assert.notStrictEqual(refused.code, 0)
+        assert.strictEqual(refused.stdout, "")
       })
     ))
 

@@ -20,17 +20,11 @@ import * as LeftBehind from "../LeftBehind.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
 
-/** What a person says of the IAM. */
-interface Asked {
-  readonly local: boolean
-  readonly revoke: boolean
-}
-
-const checkAsked = ({ local, revoke }: Asked) =>
+const checkAsked = ({ local, revoke }: LeftBehind.Asked) =>
   local && revoke ? usage("--local does not tell the IAM, and --revoke does: give one of them") : Effect.void
 
 /** Ends the session of an account, and tells how. A copy leaves the original alone, unless its end is asked for. */
-const end = Effect.fnUntraced(function*(account: Account.Account, { local, revoke }: Asked) {
+const end = Effect.fnUntraced(function*(account: Account.Account, { local, revoke }: LeftBehind.Asked) {
   const services = yield* AccountServices.open(account, AccountServices.storage(account.place))
   const auth = Context.get(services, AuthManager)
   const session = yield* auth.session
@@ -61,10 +55,7 @@ const end = Effect.fnUntraced(function*(account: Account.Account, { local, revok
   const revocation = local || (isCopy && !revoke) ? undefined : yield* auth.logout
   if (revocation === undefined) yield* auth.clearStoredToken
   return (revocation === undefined
-    ? local
-      ? "is forgotten here; the IAM was not told, as you asked"
-      : "is forgotten here; it is a copy that was imported, and the IAM was not told, since that ends the original, too: " +
-        "--revoke tells it"
+    ? `is forgotten here; ${LeftBehind.notTold(local)}`
     : revocation._tag === "Revoked"
     ? "is signed out, and the IAM ended the session"
     : `is signed out here: ${revocation.reason}`) + along
@@ -108,7 +99,7 @@ export const logout = Command.make("logout", {
     yield* checkAsked(given)
     if (Option.isSome(given.file)) {
       if (given.all) return yield* usage("--file is of one session, and --all is of every account: give one of them")
-      const outcome = yield* LeftBehind.end(yield* LeftBehind.at(given.file.value), given.local)
+      const outcome = yield* LeftBehind.end(yield* LeftBehind.at(given.file.value), given)
       return yield* (yield* Settings.JsonFlag)
         ? Output.json([{ file: given.file.value, outcome, isDone: true }])
         : Output.say(`${(yield* Output.paint("stderr")).green("✓")} ${given.file.value}: ${outcome}.`)

@@ -185,7 +185,7 @@ const offer = Effect.fnUntraced(function*(found: ReadonlyArray<LeftBehind.Leftov
       ? `Remove ${path}, which was damaged and put aside?`
       : `End the session in ${path}, which no account lists?`
     if (!(yield* Question.leave(question))) continue
-    const outcome = yield* Effect.result(LeftBehind.end(leftover, false))
+    const outcome = yield* Effect.result(LeftBehind.end(leftover, { local: false, revoke: false }))
     yield* Output.say(`${path}: ${Result.isSuccess(outcome) ? outcome.success : outcome.failure.message}`)
   }
 })

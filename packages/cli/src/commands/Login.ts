@@ -78,7 +78,7 @@ export const command = Command.make("login", flags, (given) =>
     const isStored = given.store && remote === undefined
     const policy = isStored ? settings.policy ?? "auto" : "memory"
     const isKept = Option.exists(settings.account, ({ place, unattended }) => unattended === true && place === policy)
-    const isTold = Option.isSome(yield* AccountServices.toldSecret)
+    const isTold = AccountServices.isTold(settings) && Option.isSome(yield* AccountServices.toldSecret)
     const hasPerson = yield* Input.hasPerson
     // A person can say which way is meant; where there is none, the secret is it.
     const hasSecret = settings.dialect === "oidc" && (isKept || (isTold && !hasPerson))

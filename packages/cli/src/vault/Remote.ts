@@ -210,9 +210,7 @@ export const take = Effect.fnUntraced(function*(
     : yield* ask(createHash("sha256").update(Redacted.value(first.answer.access_token)).digest("base64url"))
   if (left < options.minTtl) {
     return yield* failed(
-      `a new token is valid for ${TimeSpan.format(left)} only, less than the ${
-        TimeSpan.format(options.minTtl)
-      } of --min-ttl`
+      `a new token is valid for ${TimeSpan.shortfall(left, options.minTtl)} of --min-ttl`
     )
   }
   return TokenSet.TokenSet.make({
