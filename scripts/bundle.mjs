@@ -5,6 +5,7 @@
 // rest when it needs it, through Node's compile cache.
 //
 // Another file than `authn.js` may be named, for tests.
+import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import { builtinModules, createRequire } from "node:module"
 import * as os from "node:os"
@@ -139,20 +140,23 @@ fs.writeFileSync(
 fs.writeFileSync(beside("LICENSES.txt"), `commands.cjs contains:\n\n${notices.join("\n\n---\n\n")}\n`)
 
 // The help of every command: which there are depends on whether the package of the simulator can be found.
-const helpMadeIn = async (directory) => {
+const helpMadeIn = (directory) => {
   const file = path.join(directory, "helpTexts.cjs")
   fs.mkdirSync(directory, { recursive: true })
   fs.writeFileSync(file, helpTexts.outputFiles[0].text)
   try {
-    return await createRequire(file)(file).all()
+    const print = `require(${JSON.stringify(file)}).all().then((texts) => console.log(JSON.stringify(texts)))`
+    // pnpm's variable would have it found everywhere.
+    const env = { ...process.env, NODE_PATH: "" }
+    return JSON.parse(execFileSync(process.execPath, ["-e", print], { env, encoding: "utf8" }))
   } finally {
     fs.rmSync(file)
   }
 }
 const elsewhere = fs.mkdtempSync(path.join(os.tmpdir(), "authn-help-"))
-const alone = await helpMadeIn(elsewhere)
+const alone = helpMadeIn(elsewhere)
 fs.rmdirSync(elsewhere)
-const withSimulator = await helpMadeIn(path.join(cli, "dist"))
+const withSimulator = helpMadeIn(path.join(cli, "dist"))
 fs.writeFileSync(beside("help.json"), JSON.stringify({ alone, withSimulator }))
 
 // Docker starts a helper by this name, and gives it no argument of the user's.
