@@ -119,15 +119,18 @@ describe("authn status, the short way", () => {
     Effect.gen(function*() {
       yield* TestClock.setTime(now)
       const own = yield* home
-      const [sample] = yield* sessions(1)
-      const good = keyed(sample!, "one")
+      const samples = yield* sessions(60)
       const text = (more: Record<string, string> = {}) =>
         ReadyStatus.text(["status"], { ...environment(own), ...more }, "linux", now, {
           isPainted: false,
           width: Number.POSITIVE_INFINITY
         })
-      put(own, "one", good)
-      assert.isDefined(text())
+      // Some random sessions are special themselves.
+      const good = samples.map((sample) => keyed(sample, "one")).find((document) => {
+        put(own, "one", document)
+        return text() !== undefined
+      })
+      assert(good !== undefined)
       for (const name of ["AUTHN_TOKEN", "AUTHN_ISSUER", "AUTHN_STORAGE", "DATALAYER_API_KEY", "EFFECT_AUTHN_KEY"]) {
         assert.isUndefined(text({ [name]: "x" }), name)
       }
