@@ -267,7 +267,8 @@ const asMachine = Effect.fnUntraced(function*(services: Services) {
  * Whether flags, variables or the user's file say which issuer and client are meant, and not an earlier login.
  */
 export const isTold = ({ account, values }: Settings.Settings): boolean =>
-  Option.isNone(account) || [values.issuer, values.client_id].every((value) => value?.source.startsWith("the login of") === false)
+  Option.isNone(account) ||
+  [values.issuer, values.client_id].every((value) => value?.source.startsWith("the login of") === false)
 
 /**
  * The IAM that the settings name.

@@ -34,7 +34,8 @@ const write = Effect.fnUntraced(function*(channel: Channel, text: string) {
 export const raw = (text: string): Effect.Effect<void, Failure, Stdio.Stdio> => write("stdout", text)
 
 /** Prints lines of data. */
-export const out = (...lines: ReadonlyArray<string>): Effect.Effect<void, Failure, Stdio.Stdio> => raw(Text.lines(lines))
+export const out = (...lines: ReadonlyArray<string>): Effect.Effect<void, Failure, Stdio.Stdio> =>
+  raw(Text.lines(lines))
 
 /**
  * How wide the terminal is, where there is one: 0 where nobody knows.

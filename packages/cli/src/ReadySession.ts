@@ -109,7 +109,8 @@ export const account = (data: string, name: string): Account & { readonly file: 
   return isSimple ? account : special()
 }
 
-const optional = (holds: (value: unknown) => boolean) => (value: unknown): boolean => value === undefined || holds(value)
+const optional = (holds: (value: unknown) => boolean) => (value: unknown): boolean =>
+  value === undefined || holds(value)
 const isText = (value: unknown): boolean => typeof value === "string" && value !== ""
 
 const grants = new Set(["RefreshToken", "ExchangeAccessToken", "Reissue", "None"])
@@ -130,7 +131,8 @@ export const session = (
     (user === undefined || (isText(user.id) && [user.handle, user.email, user.displayName].every(optional(isText)))) &&
     Object.values<StatusView.Stored["tokens"][string]>(tokens).every(
       ({ accessToken, expiresAt, issuedAt, scope, tokenType }) =>
-        /^[\x21-\x7e]+$/.test(accessToken) && isText(tokenType) && isInstant(issuedAt) && optional(isInstant)(expiresAt) &&
+        /^[\x21-\x7e]+$/.test(accessToken) && isText(tokenType) && isInstant(issuedAt) &&
+        optional(isInstant)(expiresAt) &&
         optional((scope) => typeof scope === "string")(scope)
     )
   return isSimple ? session : special()

@@ -113,9 +113,10 @@ export const make = (account: Account, session: Stored | undefined, { isCurrent,
     expiresAt,
     dueAt,
     scope: tokens?.scope ?? blank.scope,
-    selection: members.flatMap((member) =>
-      current[member] === undefined || member === "scope" ? [] : [`${member} ${current[member]}`]
-    ).join(", ") || undefined
+    selection:
+      members.flatMap((member) =>
+        current[member] === undefined || member === "scope" ? [] : [`${member} ${current[member]}`]
+      ).join(", ") || undefined
   }
 }
 

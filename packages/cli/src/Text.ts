@@ -13,7 +13,8 @@ const run = new RegExp(`${acting}+`, "gu")
 const runBesideStyle = new RegExp(`(\\x1b\\[\\d\\d?m)|(?:(?!\\x1b\\[\\d\\d?m)${acting})+`, "gu")
 
 /** A line as the terminal may have it: in one row, with no other escape than a style. */
-export const inert = (line: string): string => line.replace(runBesideStyle, (_, style: string | undefined) => style ?? " ")
+export const inert = (line: string): string =>
+  line.replace(runBesideStyle, (_, style: string | undefined) => style ?? " ")
 
 /** Lines as they are printed. */
 export const lines = (lines: ReadonlyArray<string>): string =>

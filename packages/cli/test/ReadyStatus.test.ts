@@ -48,7 +48,11 @@ const account = (name: string) => ({
 
 /** An account with a session in the files of a home. */
 const put = (home: Home, name: string, document: string, changes: object = {}) => {
-  const key = SessionKey.SessionKey.make({ issuer: account(name).issuer, clientId: account(name).client, account: name })
+  const key = SessionKey.SessionKey.make({
+    issuer: account(name).issuer,
+    clientId: account(name).client,
+    account: name
+  })
   const file = data(home, "sessions", FileTokenStorage.fileOf(key))
   fs.mkdirSync(data(home, "accounts"), { recursive: true })
   fs.mkdirSync(data(home, "sessions"), { recursive: true })
@@ -150,7 +154,11 @@ describe("authn status, the short way", () => {
         put(own, "one", JSON.stringify({ version, session: { ...session, ...changes } }))
         assert.isUndefined(text(), JSON.stringify(changes))
       }
-      for (const changes of [{ version: 2 }, { name: "two" }, { window: "soon" }, { file: "/nowhere" }, { place: "keyring" }]) {
+      for (
+        const changes of [{ version: 2 }, { name: "two" }, { window: "soon" }, { file: "/nowhere" }, {
+          place: "keyring"
+        }]
+      ) {
         put(own, "one", good, changes)
         assert.isUndefined(text(), JSON.stringify(changes))
       }

@@ -136,7 +136,10 @@ describe("ReadyToken", () => {
     Effect.gen(function*() {
       for (const platform of ["linux", "darwin"]) {
         for (
-          const env of [{ HOME: "/home/ada" }, { HOME: "/home/ada", XDG_CONFIG_HOME: "/config" }, { HOME: "/home/ada", XDG_DATA_HOME: "/data" }, {
+          const env of [{ HOME: "/home/ada" }, { HOME: "/home/ada", XDG_CONFIG_HOME: "/config" }, {
+            HOME: "/home/ada",
+            XDG_DATA_HOME: "/data"
+          }, {
             HOME: "/home/ada",
             XDG_DATA_HOME: "relative"
           }]

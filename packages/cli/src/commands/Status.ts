@@ -42,7 +42,12 @@ export const view = Effect.fnUntraced(function*(
     clientId: account.client,
     account: account.name
   })).pipe(
-    Effect.flatMap(Option.match({ onNone: () => Effect.succeedNone, onSome: (session) => Effect.asSome(Effect.orDie(encode(session))) })),
+    Effect.flatMap(
+      Option.match({
+        onNone: () => Effect.succeedNone,
+        onSome: (session) => Effect.asSome(Effect.orDie(encode(session)))
+      })
+    ),
     Effect.result
   )
   const description = yield* Context.get(where, StoragePolicy).choice.pipe(
