@@ -277,7 +277,7 @@ export type SignatureCheck = (signed: string, signature: string) => boolean
  * @category constructors
  * @since 0.1.0
  */
-export const make: Effect.Effect<JwtCodec["Service"]> = Effect.suspend(() => makeWith(() => undefined))
+export const make: Effect.Effect<JwtCodec["Service"]> = /* @__PURE__ */ Effect.suspend(() => makeWith(() => undefined))
 
 /**
  * Makes the codec of a platform that checks signatures faster than WebCrypto does. `checkWith` makes the check with a key;
@@ -286,7 +286,7 @@ export const make: Effect.Effect<JwtCodec["Service"]> = Effect.suspend(() => mak
  * @category constructors
  * @since 0.1.0
  */
-export const makeWith = Effect.fnUntraced(function*(
+export const makeWith = /* @__PURE__ */ Effect.fnUntraced(function*(
   checkWith: (algorithm: Algorithm, key: CryptoKey | Jwk) => SignatureCheck | undefined
 ): Effect.fn.Return<JwtCodec["Service"]> {
   const pems = yield* Cache.make({
@@ -331,28 +331,7 @@ export const makeWith = Effect.fnUntraced(function*(
     header: JsonObject,
     tryKey: (key: CryptoKey | Jwk) => Effect.Effect<A, JwtError>
   ): Effect.Effect<A, JwtError> => {
-    if ("jwks" in options) {
-      const { jwks } = options
-      const by = (keys: Arr.NonEmptyReadonlyArray<CryptoKey>) =>
-        keys.length === 1 ? tryKey(keys[0]) : each(keys, tryKey)
-      return Effect.flatMap(
-        jwks.find(header),
-        (keys) =>
-          Effect.catchReason(
-            by(keys),
-            "JwtError",
-            "BadSignature",
-            (_reason, error) =>
-              jwks.again === undefined ? Effect.fail(error) : Effect.flatMap(
-                Effect.andThen(jwks.again, jwks.find(header)),
-                (now) =>
-                  now.every((key) => keys.includes(key))
-                    ? Effect.fail(error)
-                    : by(now)
-              )
-          )
-      )
-    }
+    if ("jwks" in options) return withKeysOf(options.jwks, header, tryKey)
     const { key } = options
     if (typeof key === "string") return Effect.flatMap(Cache.get(pems, `${algorithm} ${key}`), tryKey)
     return tryKey(Redacted.isRedacted(key) ? Redacted.value(key) : key)
@@ -404,6 +383,64 @@ export const makeWith = Effect.fnUntraced(function*(
   })
 })
 
+/**
+ * Verifies a token's signature (RFC 7515), and nothing of what it says: neither times nor issuer. Fails as
+ * `JwtCodec.verify` does.
+ *
+ * **When to use**
+ *
+ * Use where the claims are judged elsewhere, by rules of their own. `JwtCodec.verify` judges both.
+ *
+ * @category verifying
+ * @since 0.1.0
+ */
+export const verifySignature = (
+  token: Redacted.Redacted,
+  options:
+    & ({ readonly key: Jwk | CryptoKey | Redacted.Redacted<Jwk> } | { readonly jwks: KeySet })
+    & Pick<VerifyOptions, "algorithms">
+): Effect.Effect<void, JwtError> => {
+  const text = Redacted.value(token)
+  const accepted = accept(text, options)
+  if (Result.isFailure(accepted)) return Effect.fail(accepted.failure)
+  const { algorithm, header } = accepted.success
+  const tryKey = (key: CryptoKey | Jwk) =>
+    Effect.tryPromise({
+      try: () => jose.compactVerify(text, key, { algorithms: [algorithm] }),
+      catch: (cause) => fail(reasonOf(cause, algorithm))
+    })
+  return Effect.asVoid(
+    "jwks" in options
+      ? withKeysOf(options.jwks, header, tryKey)
+      : tryKey(Redacted.isRedacted(options.key) ? Redacted.value(options.key) : options.key)
+  )
+}
+
+const withKeysOf = <A>(
+  jwks: KeySet,
+  header: JsonObject,
+  tryKey: (key: CryptoKey) => Effect.Effect<A, JwtError>
+): Effect.Effect<A, JwtError> => {
+  const by = (keys: Arr.NonEmptyReadonlyArray<CryptoKey>) => keys.length === 1 ? tryKey(keys[0]) : each(keys, tryKey)
+  return Effect.flatMap(
+    jwks.find(header),
+    (keys) =>
+      Effect.catchReason(
+        by(keys),
+        "JwtError",
+        "BadSignature",
+        (_reason, error) =>
+          jwks.again === undefined ? Effect.fail(error) : Effect.flatMap(
+            Effect.andThen(jwks.again, jwks.find(header)),
+            (now) =>
+              now.every((key) => keys.includes(key))
+                ? Effect.fail(error)
+                : by(now)
+          )
+      )
+  )
+}
+
 // What jose says of the claims of a token whose signature was checked: without one the same.
 const claimsIn = (payload: string, options: jose.JWTVerifyOptions): jose.JWTPayload =>
   jose.UnsecuredJWT.decode(`${unsigned}.${payload}.`, options).payload
@@ -411,7 +448,8 @@ const claimsIn = (payload: string, options: jose.JWTVerifyOptions): jose.JWTPayl
 // Decoders of a platform may pass over what is none.
 const isBase64Url = (text: string): boolean => text.length % 4 !== 1 && /^[\w-]+$/.test(text)
 
-const unsigned = jose.base64url.encode("{\"alg\":\"none\"}")
+// {"alg":"none"}
+const unsigned = "eyJhbGciOiJub25lIn0"
 
 /**
  * The codec. It needs nothing: a key set that must be fetched brings its own `HttpClient`.
@@ -419,7 +457,7 @@ const unsigned = jose.base64url.encode("{\"alg\":\"none\"}")
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<JwtCodec> = Layer.effect(JwtCodec, make)
+export const layer: Layer.Layer<JwtCodec> = /* @__PURE__ */ Layer.effect(JwtCodec, make)
 
 // A key of the set that nobody can use says nothing about the others, wherever it stands.
 const each = Effect.fnUntraced(function*<A>(
@@ -437,7 +475,7 @@ const each = Effect.fnUntraced(function*<A>(
   return yield* failure ?? fail({ _tag: "BadSignature" })
 })
 
-const decodeRegistered = Schema.decodeResult(Claims)
+const decodeRegistered = /* @__PURE__ */ Schema.decodeResult(Claims)
 
 const typed = <S extends Schema.ConstraintDecoder<unknown>>(
   { claims: payload, header }: Decoded,

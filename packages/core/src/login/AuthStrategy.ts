@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
@@ -210,15 +210,16 @@ export const environment = (): AuthStrategy => ({
   name: "environment",
   obtain: Effect.fnUntraced(function*(context) {
     const names = context.iam.environment
+    // `Config` would be in every page, for one text.
+    const provider = yield* ConfigProvider.ConfigProvider
     for (const name of names) {
-      const value = yield* Config.Redacted(name).pipe(
-        Config.option,
-        Effect.mapError((error) =>
-          new InvalidCredentials({ key: context.key, detail: `${name} cannot be read: ${error.message}` })
-        )
+      const node = yield* Effect.mapError(
+        provider.load([name]),
+        (error) => new InvalidCredentials({ key: context.key, detail: `${name} cannot be read: ${error.message}` })
       )
-      if (Option.isNone(value) || Redacted.value(value.value).trim() === "") continue
-      const session = yield* presented(context, value.value, "environment").pipe(
+      const value = node?.value ?? ""
+      if (value.trim() === "") continue
+      const session = yield* presented(context, Redacted.make(value), "environment").pipe(
         Effect.catchReason(
           "IamError",
           "CredentialsRefused",

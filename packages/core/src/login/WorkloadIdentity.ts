@@ -169,33 +169,35 @@ export const firstOf = (
  * @category constructors
  * @since 0.1.0
  */
-export const accept = Effect.fnUntraced(function*(source: string, text: string, audience: string, options?: {
-  readonly isForOthersToo?: boolean
-}): Effect.fn.Return<Identity, WorkloadError> {
-  const broken = (detail: string) => new WorkloadError({ source, reason: new WorkloadBroken({ detail }) })
-  const token = Redacted.make(text.trim(), { label: "workload_token" })
-  if (Redacted.value(token) === "") return yield* broken("there is a token, and it is empty")
-  const decoded = JwtCodec.decodeUnverified(Redacted.value(token))
-  if (Result.isFailure(decoded)) {
-    return yield* broken("what is there is no JWT (three parts with dots between): is it the token itself?")
+export const accept = /* @__PURE__ */ Effect.fnUntraced(
+  function*(source: string, text: string, audience: string, options?: {
+    readonly isForOthersToo?: boolean
+  }): Effect.fn.Return<Identity, WorkloadError> {
+    const broken = (detail: string) => new WorkloadError({ source, reason: new WorkloadBroken({ detail }) })
+    const token = Redacted.make(text.trim(), { label: "workload_token" })
+    if (Redacted.value(token) === "") return yield* broken("there is a token, and it is empty")
+    const decoded = JwtCodec.decodeUnverified(Redacted.value(token))
+    if (Result.isFailure(decoded)) {
+      return yield* broken("what is there is no JWT (three parts with dots between): is it the token itself?")
+    }
+    const now = yield* DateTime.now
+    const end = TokenSet.timeClaim(token, "exp")
+    if (end._tag === "Some" && DateTime.isLessThanOrEqualTo(end.value, now)) {
+      return yield* broken(`its token expired at ${DateTime.formatIso(end.value)}: whatever renews it has stopped`)
+    }
+    const { aud } = decoded.success.claims
+    const named = (Array.isArray(aud) ? aud : [aud]).filter((name) => typeof name === "string")
+    if (!named.includes(audience)) {
+      const detail = `its token is for ${
+        named.length === 0 ? "no audience" : named.map((name) => `"${name.slice(0, 100)}"`).join(", ")
+      }, not for "${audience}": it is not sent there`
+      return yield* options?.isForOthersToo === true
+        ? new WorkloadError({ source, reason: new WorkloadAbsent({ detail }) })
+        : broken(detail)
+    }
+    return { source, token }
   }
-  const now = yield* DateTime.now
-  const end = TokenSet.timeClaim(token, "exp")
-  if (end._tag === "Some" && DateTime.isLessThanOrEqualTo(end.value, now)) {
-    return yield* broken(`its token expired at ${DateTime.formatIso(end.value)}: whatever renews it has stopped`)
-  }
-  const { aud } = decoded.success.claims
-  const named = (Array.isArray(aud) ? aud : [aud]).filter((name) => typeof name === "string")
-  if (!named.includes(audience)) {
-    const detail = `its token is for ${
-      named.length === 0 ? "no audience" : named.map((name) => `"${name.slice(0, 100)}"`).join(", ")
-    }, not for "${audience}": it is not sent there`
-    return yield* options?.isForOthersToo === true
-      ? new WorkloadError({ source, reason: new WorkloadAbsent({ detail }) })
-      : broken(detail)
-  }
-  return { source, token }
-})
+)
 
 /**
  * The same failure in the words of the IAM that the token was for. Nothing was sent there.

@@ -316,6 +316,28 @@ describe("JwtCodec", () => {
       }))
   })
 
+  describe("verifySignature", () => {
+    test("judges the signature, and neither times nor claims", () =>
+      Effect.gen(function*() {
+        yield* TestClock.setTime(now * 1000)
+        const { key, sign } = yield* rsa
+        const options = { key, algorithms: ["RS256"] } as const
+        const signed = yield* sign({ ...claims, exp: now - 3600, nbf: now + 3600 })
+        yield* JwtCodec.verifySignature(signed, options)
+
+        const reason = (token: string, algorithms: ReadonlyArray<JwtCodec.Algorithm> = ["RS256"]) =>
+          Effect.map(
+            Effect.flip(JwtCodec.verifySignature(Redacted.make(token), { key, algorithms })),
+            ({ reason }) => reason._tag
+          )
+        const [head, , signature] = Redacted.value(signed).split(".")
+        assert.strictEqual(yield* reason(`${head}.${json({ sub: "eve" })}.${signature}`), "BadSignature")
+        assert.strictEqual(yield* reason(`${json({ alg: "none" })}.${json(claims)}.`), "AlgorithmRefused")
+        assert.strictEqual(yield* reason(Redacted.value(signed), ["ES256"]), "AlgorithmRefused")
+        assert.strictEqual(yield* reason("no token"), "Malformed")
+      }))
+  })
+
   describe("sign", () => {
     test("answers with a redacted token, under the kid that is given", () =>
       Effect.gen(function*() {

@@ -70,6 +70,26 @@ export interface OidcOptions {
   readonly policy?: Partial<RefreshPolicy.RefreshPolicy> | undefined
 }
 
+const environment = (): Config.Config<OidcOptions> =>
+  Config.all({
+    issuer: Variable.renamed("AUTHN_ISSUER", "OIDC_ISSUER", Variable.text),
+    clientId: Variable.renamed("AUTHN_CLIENT_ID", "OIDC_CLIENT_ID", Variable.text),
+    secret: Config.option(Variable.renamed("AUTHN_CLIENT_SECRET", "OIDC_CLIENT_SECRET", Variable.secret)),
+    scopes: Config.option(Variable.renamed("AUTHN_SCOPE", "OIDC_SCOPES", Variable.text)),
+    audience: Config.option(Variable.renamed("AUTHN_AUDIENCE", "OIDC_AUDIENCE", Variable.text)),
+    resource: Config.option(Variable.renamed("AUTHN_RESOURCE", "OIDC_RESOURCE", Variable.text))
+  }).pipe(Config.map(({ audience, clientId, issuer, resource, scopes, secret }) => ({
+    issuer,
+    clientId,
+    clientAuthentication: Option.match(secret, {
+      onNone: (): ClientAuthentication => ({ method: "none" }),
+      onSome: (secret) => ({ method: "client_secret", secret })
+    }),
+    scopes: Option.getOrUndefined(Option.map(scopes, (scopes) => scopes.split(/\s+/).filter(Boolean))),
+    audience: Option.getOrUndefined(audience),
+    resource: Option.getOrUndefined(resource)
+  })))
+
 /**
  * `AUTHN_ISSUER`, `AUTHN_CLIENT_ID`, and where they are set `AUTHN_CLIENT_SECRET` (sent as `client_secret`), `AUTHN_SCOPE`
  * (separated by spaces), `AUTHN_AUDIENCE` and `AUTHN_RESOURCE`: the variables of the command. What is set only under the name
@@ -78,24 +98,7 @@ export interface OidcOptions {
  * @category configuration
  * @since 0.1.0
  */
-export const fromEnvironment: Config.Config<OidcOptions> = Config.all({
-  issuer: Variable.renamed("AUTHN_ISSUER", "OIDC_ISSUER", Variable.text),
-  clientId: Variable.renamed("AUTHN_CLIENT_ID", "OIDC_CLIENT_ID", Variable.text),
-  secret: Config.option(Variable.renamed("AUTHN_CLIENT_SECRET", "OIDC_CLIENT_SECRET", Variable.secret)),
-  scopes: Config.option(Variable.renamed("AUTHN_SCOPE", "OIDC_SCOPES", Variable.text)),
-  audience: Config.option(Variable.renamed("AUTHN_AUDIENCE", "OIDC_AUDIENCE", Variable.text)),
-  resource: Config.option(Variable.renamed("AUTHN_RESOURCE", "OIDC_RESOURCE", Variable.text))
-}).pipe(Config.map(({ audience, clientId, issuer, resource, scopes, secret }) => ({
-  issuer,
-  clientId,
-  clientAuthentication: Option.match(secret, {
-    onNone: (): ClientAuthentication => ({ method: "none" }),
-    onSome: (secret) => ({ method: "client_secret", secret })
-  }),
-  scopes: Option.getOrUndefined(Option.map(scopes, (scopes) => scopes.split(/\s+/).filter(Boolean))),
-  audience: Option.getOrUndefined(audience),
-  resource: Option.getOrUndefined(resource)
-})))
+export const fromEnvironment: Config.Config<OidcOptions> = /* @__PURE__ */ environment()
 
 /**
  * The options, complete and checked.

@@ -8,7 +8,7 @@ export const reasonOf = (
   { audience = [], issuer = [] }: {
     readonly audience?: string | ReadonlyArray<string> | undefined
     readonly issuer?: string | ReadonlyArray<string> | undefined
-  }
+  } = {}
 ): JwtErrorReason => {
   if (cause instanceof errors.JWSSignatureVerificationFailed) return { _tag: "BadSignature" }
   if (cause instanceof errors.JWTExpired) return { _tag: "Expired", at: Number(cause.payload.exp) }

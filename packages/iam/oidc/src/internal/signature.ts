@@ -9,7 +9,6 @@ import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Redacted from "effect/Redacted"
-import * as Schema from "effect/Schema"
 import type { Settings } from "../OidcOptions.ts"
 
 /** Those with a public key. Which of them a provider lists is often wrong; the keys that it publishes tell. */
@@ -17,12 +16,8 @@ export const asymmetric: ReadonlyArray<JwtCodec.Algorithm> = JwtCodec.Algorithm.
   !name.startsWith("HS")
 )
 
-// The times of what is verified were judged before, by both clocks, whatever unit they have.
-const judged = Duration.days(1e8)
-
 export const make = Effect.fnUntraced(function*(settings: Settings, refuse: (detail: string) => IamError) {
   const http = yield* HttpClient.HttpClient
-  const codec = yield* JwtCodec.make
   const secret = yield* secretOf(settings, refuse)
   let known: { readonly address: string; readonly keys: JwtCodec.KeySet } | undefined
 
@@ -36,10 +31,10 @@ export const make = Effect.fnUntraced(function*(settings: Settings, refuse: (det
       known = { address, keys: yield* Effect.provideService(keys, HttpClient.HttpClient, http) }
     }
     const { keys: jwks } = known
-    yield* codec.verify(token, { clockTolerance: judged, claims: Schema.Unknown, algorithms: asymmetric, jwks })
+    yield* JwtCodec.verifySignature(token, { algorithms: asymmetric, jwks })
   })
 
-  /** Verifies the signature, and nothing else, with the keys at an address, which is asked for where it is needed. */
+  /** Verifies the signature alone, since the times were judged by both clocks, with the keys at an address, which is asked for where it is needed. */
   return Effect.fnUntraced(function*<E>(
     token: Redacted.Redacted,
     jwksUri: Effect.Effect<string | undefined, E>
@@ -47,13 +42,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings, refuse: (det
     const { header } = yield* Effect.fromResult(JwtCodec.decodeUnverified(Redacted.value(token)))
     if (secret !== undefined && header["alg"] === secret.algorithm) {
       const key = yield* secret.key
-      yield* codec.verify(token, {
-        clockTolerance: judged,
-        claims: Schema.Unknown,
-        algorithms: [secret.algorithm],
-        key
-      })
-      return
+      return yield* JwtCodec.verifySignature(token, { algorithms: [secret.algorithm], key })
     }
     const address = yield* jwksUri
     if (address === undefined) {
