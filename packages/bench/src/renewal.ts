@@ -1,4 +1,5 @@
 // Keeping a session: what it costs to ask for a token, and what callers see when the IAM is slow, down, or asked by many.
+// The parts may be named: npm run bench -- renewal expiry processes16
 import { Console, Effect, References } from "effect"
 import * as Os from "node:os"
 import * as Hot from "./renewalHot.ts"
@@ -18,16 +19,23 @@ export const run: Effect.Effect<void> = Effect.gen(function*() {
 google: google-auth-library, msal: @azure/msal-node, cycler: the token cycler of @azure/core-rest-pipeline; all of them at
 one token endpoint on loopback\n`
   )
-  const sections = [
-    Hot.run(server),
-    Waits.atExpiry(server),
-    Waits.slow(server),
-    Waits.failing(server),
-    Processes.run(quiet),
-    Idle.run()
-  ]
-  for (const section of sections) {
-    const report = yield* section
+  const parts = new Map([
+    ["hot", Hot.run(server)],
+    ["expiry", Waits.atExpiry(server)],
+    ["slow", Waits.slow(server)],
+    ["failing", Waits.failing(server)],
+    ["processes16", Processes.run(quiet, 16)],
+    ["processes64", Processes.run(quiet, 64)],
+    ["idle", Idle.run()]
+  ])
+  const named = process.argv.slice(3)
+  const unknown = named.filter((name) => !parts.has(name))
+  if (unknown.length > 0) {
+    return yield* Console.error(`no part is called ${unknown.join(", ")}; there are: ${[...parts.keys()].join(", ")}`)
+  }
+  for (const [name, part] of parts) {
+    if (named.length > 0 && !named.includes(name)) continue
+    const report = yield* part
     progress("")
     yield* Console.log(text(report))
   }

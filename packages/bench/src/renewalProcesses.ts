@@ -8,7 +8,7 @@ import * as Path from "node:path"
 import * as Readline from "node:readline"
 import * as Ours from "./renewalOurs.ts"
 import * as Peers from "./renewalPeers.ts"
-import { absent, median, millis, progress, type Report } from "./renewalReport.ts"
+import { absent, median, millis, progress, type Report, times } from "./renewalReport.ts"
 import type { TokenServer } from "./renewalServer.ts"
 
 export interface Orders {
@@ -52,15 +52,15 @@ export const child = Effect.fnUntraced(function*(file: string, argument: string,
   return { line: Queue.take(lines), go: Effect.sync(() => process_.stdin.end("go\n")), ended: Deferred.await(ended) }
 })
 
-/** Leaves the expired session where the processes look for it. */
-const leave: Record<Orders["library"], (server: TokenServer, place: string) => Effect.Effect<void>> = {
-  ours: (server, place) =>
+/** Leaves a session where the processes look for it, `leftMillis` before its token ends. */
+const leave: Record<Orders["library"], (server: TokenServer, place: string, leftMillis: number) => Effect.Effect<void>> = {
+  ours: (server, place, leftMillis) =>
     Effect.gen(function*() {
       const storage = yield* TokenStorage.TokenStorage
       const session = yield* Ours.session({
         issuer: server.origin,
         refreshToken: server.grant(),
-        leftMillis: -1000
+        leftMillis
       })
       yield* storage.put(session.key, session, 0)
     }).pipe(Effect.provide(Ours.files(place)), Effect.orDie),
@@ -93,55 +93,114 @@ const wake = Effect.fnUntraced(function*(orders: Orders, processes: number) {
   return { outcomes, wall: Number((yield* Clock.monotonicTimeNanos) - began) / 1e6 }
 }, Effect.scoped)
 
-const contests: ReadonlyArray<{ readonly library: Orders["library"]; readonly processes: number }> = [
-  { library: "ours", processes: 64 },
-  { library: "ours", processes: 16 },
-  { library: "google", processes: 16 },
-  { library: "msal", processes: 16 }
+interface Contest {
+  readonly library: Orders["library"]
+  readonly processes: number
+  readonly isFresh: boolean
+}
+
+const expired = -1000
+const anHour = 3_600_000
+const iamMillis = 50
+// As many rounds as fit into this time, and one at least: 64 starts of Node take theirs.
+const mostRounds = 3
+const enoughMillis = 30_000
+
+// What is measured beside each other is played in turns.
+const contestsOf = (processes: 16 | 64): ReadonlyArray<Contest> => [
+  { library: "ours", processes, isFresh: false },
+  { library: "ours", processes, isFresh: true },
+  ...(processes === 16
+    ? [{ library: "google", processes, isFresh: false }, { library: "msal", processes, isFresh: false }] as const
+    : [])
 ]
+
+const nameOf = ({ isFresh, library, processes }: Contest) =>
+  `${library}, ${processes} processes${isFresh ? ", over a fresh session" : ""}`
+
+const contend = Effect.fnUntraced(function*(server: TokenServer, contest: Contest, place: string) {
+  const { isFresh, library, processes } = contest
+  yield* leave[library](server, place, isFresh ? anHour : expired)
+  server.reset()
+  server.set({ latencyMillis: iamMillis })
+  const { outcomes, wall } = yield* wake({ library, origin: server.origin, place }, processes)
+  const waits = outcomes.map(({ millis }) => millis)
+  return {
+    ...server.counts(),
+    failures: outcomes.filter(({ isToken }) => !isToken).length,
+    wait: median(waits),
+    longest: Math.max(...waits),
+    wall
+  }
+})
 
 export const run = Effect.fnUntraced(
   function*(
-    server: TokenServer
+    server: TokenServer,
+    processes: 16 | 64
   ): Effect.fn.Return<Report, PlatformError.PlatformError, FileSystem.FileSystem | Scope.Scope> {
     const fs = yield* FileSystem.FileSystem
     const directory = yield* fs.makeTempDirectoryScoped()
-    const rows: Array<Report["rows"][number]> = []
-    const goals: Array<Report["goals"][number]> = []
-    for (const [index, { library, processes }] of contests.entries()) {
-      progress(`${processes} processes: ${library}`)
-      const place = Path.join(directory, `${library}-${index}`)
-      yield* leave[library](server, place)
-      server.reset()
-      server.set({ latencyMillis: 50 })
-      const { outcomes, wall } = yield* wake({ library, origin: server.origin, place }, processes)
-      const { asked, refused } = server.counts()
-      const failures = outcomes.filter(({ isToken }) => !isToken).length
-      rows.push([
-        `${library}, ${processes} processes`,
-        `${asked}`,
-        `${refused}`,
-        `${failures} of ${processes}`,
-        refused === 0 ? "alive" : "revoked",
-        millis(median(outcomes.map(({ millis }) => millis))),
-        millis(wall)
-      ])
-      if (processes === 64) {
-        goals.push(
-          { goal: `${processes} processes: 1 request`, measured: `${asked}`, isMet: asked === 1 },
-          { goal: `${processes} processes: no failure`, measured: `${failures}`, isMet: failures === 0 }
-        )
+    const played = contestsOf(processes).map((contest) => ({
+      contest,
+      rounds: Array<Effect.Success<ReturnType<typeof contend>>>()
+    }))
+    const began = yield* Clock.currentTimeMillis
+    for (let round = 0; round < mostRounds; round++) {
+      if (round > 0 && (yield* Clock.currentTimeMillis) - began > enoughMillis) break
+      for (const [index, { contest, rounds: kept }] of played.entries()) {
+        if (contest.library !== "ours" && round > 0) continue
+        progress(`${nameOf(contest)}: round ${round + 1}`)
+        kept.push(yield* contend(server, contest, Path.join(directory, `${contest.library}-${index}-${round}`)))
       }
     }
     server.reset()
+    const of = (isFresh: boolean) =>
+      played.find(({ contest }) => contest.library === "ours" && contest.isFresh === isFresh)!.rounds
+    const asked = Math.max(...of(false).map(({ asked }) => asked))
+    const failures = Math.max(...of(false).map(({ failures }) => failures))
+    const overFresh = (what: "wait" | "longest") =>
+      median(of(false).map((one, round) => one[what] / (of(true)[round]![what] + iamMillis)))
     return {
-      title: "Processes that wake at once over one expired session, strict rotation, IAM 50 ms away",
-      columns: ["requests", "refused", "without a token", "session", "wait p50, ms", "wall, ms"],
-      rows: [...rows, ["cycler", absent, absent, absent, absent, absent, absent]],
-      goals,
+      title: `${processes} processes that wake at once over one expired session, strict rotation, IAM ${iamMillis} ms away`,
+      columns: ["requests", "refused", "without a token", "session", "wait p50, ms", "longest, ms", "wall, ms"],
+      rows: [
+        ...played.map(({ contest, rounds }): Report["rows"][number] => {
+          const most = (what: "asked" | "refused" | "failures") => Math.max(...rounds.map((round) => round[what]))
+          const middle = (what: "wait" | "longest" | "wall") => millis(median(rounds.map((round) => round[what])))
+          return [
+            nameOf(contest),
+            `${most("asked")}`,
+            `${most("refused")}`,
+            `${most("failures")} of ${contest.processes}`,
+            most("refused") === 0 ? "alive" : "revoked",
+            middle("wait"),
+            middle("longest"),
+            middle("wall")
+          ]
+        }),
+        ...(processes === 16
+          ? [["cycler", absent, absent, absent, absent, absent, absent, absent] as const]
+          : [])
+      ],
+      goals: [
+        { goal: "1 request, no failure", measured: `${asked}, ${failures}`, isMet: asked === 1 && failures === 0 },
+        ...(["wait", "longest"] as const).map((what) => ({
+          goal: `${what === "wait" ? "wait p50" : "longest"}: at most 1.5x of a fresh session and the IAM's ${iamMillis} ms`,
+          measured: times(overFresh(what)),
+          isMet: overFresh(what) <= 1.5
+        }))
+      ],
       notes: [
-        "google-auth-library reads and writes a file by its `tokens` event, msal-node by its cache plugin, as documented;",
-        "16 processes are enough to see it. The cycler shares nothing: each process would need a session of its own."
+        `Ours: the most requests and failures of ${of(true).length} rounds, and the median of the times. Over a fresh session a process`,
+        "runs the code that reads it for the first time, on as many processors as there are; beside that it waits here for",
+        "the lock, the flushes and the IAM.",
+        ...(processes === 16
+          ? [
+            "google-auth-library reads and writes a file by its `tokens` event, msal-node by its cache plugin, as documented.",
+            "The cycler shares nothing: each process would need a session of its own."
+          ]
+          : [])
       ]
     }
   },

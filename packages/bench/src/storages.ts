@@ -1,3 +1,4 @@
+// npm run bench -- storages [one] [together]
 // What a session costs in each storage: to read it, to write it with compare and set, to open it, and to renew it; and 64
 // processes that wake over one that has expired. Beside what the servers can do, and what people use today.
 import { AuthManager, Session, SessionKeeper, SessionKey, TokenStorage } from "@effect-authn/core"
@@ -247,25 +248,29 @@ export const run: Effect.Effect<void> = Effect.gen(function*() {
       Os.loadavg()[0]!.toFixed(1)
     } processes want to run\n`
   )
-  const rows: Array<Report["rows"][number]> = []
-  for (const each of places) rows.push([...(yield* ofOurs(each, server))])
-  if (postgres !== undefined) rows.push(floor("PostgreSQL", postgres, directory))
-  if (redis !== undefined) {
-    rows.push(floor("Redis", redis, directory))
-    for (const row of yield* ofPeers(redis, server)) rows.push([...row])
+  const named = process.argv.slice(3)
+  if (named.length === 0 || named.includes("one")) {
+    const rows: Array<Report["rows"][number]> = []
+    for (const each of places) rows.push([...(yield* ofOurs(each, server))])
+    if (postgres !== undefined) rows.push(floor("PostgreSQL", postgres, directory))
+    if (redis !== undefined) {
+      rows.push(floor("Redis", redis, directory))
+      for (const row of yield* ofPeers(redis, server)) rows.push([...row])
+    }
+    progress("")
+    yield* Console.log(text({
+      title: "One after the other: a second (milliseconds of CPU time of this process for one)",
+      columns: ["read", "compare and set", "open", "renew"],
+      rows,
+      goals: [],
+      notes: [
+        "open: the first token of a session that this process has not read yet; of the peers: a token that is valid.",
+        "renew: with the request to an IAM in the same process. The files, SQLite and the databases flush to the disk as",
+        "they are set; the servers of the tests do not wait for it."
+      ]
+    }))
   }
-  progress("")
-  yield* Console.log(text({
-    title: "One after the other: a second (milliseconds of CPU time of this process for one)",
-    columns: ["read", "compare and set", "open", "renew"],
-    rows,
-    goals: [],
-    notes: [
-      "open: the first token of a session that this process has not read yet; of the peers: a token that is valid.",
-      "renew: with the request to an IAM in the same process. The files, SQLite and the databases flush to the disk as",
-      "they are set; the servers of the tests do not wait for it."
-    ]
-  }))
+  if (named.length > 0 && !named.includes("together")) return
   const shared: Array<Pick<Orders, "kind" | "place">> = places.filter(({ kind }) => kind !== "memory")
   if (redis !== undefined) {
     shared.push(

@@ -270,11 +270,12 @@ export const make = (options: {
       const written = yield* Effect.result(persistence.write(entry, buried))
       if (Result.isSuccess(written)) return yield* entries.ended(entry, buried)
       if (persistence.isConflict(written.failure)) continue
+      const { unsaved } = entry
       entries.holdUnsaved(entry, buried, {
-        kind: "answer",
-        bought: price === undefined ? [] : [price],
-        replaced: undefined,
-        found: 0,
+        kind: unsaved?.kind ?? "answer",
+        bought: [...unsaved?.bought ?? [], ...(price === undefined ? [] : [price])],
+        replaced: unsaved?.replaced,
+        found: unsaved?.found ?? 0,
         isUnknown: written.failure.written === "maybe",
         cause: written.failure.message
       })

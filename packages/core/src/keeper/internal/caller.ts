@@ -158,7 +158,20 @@ export const make = (options: {
     )
 
   const token = (entry: Entry): Effect.Effect<TokenSet.TokenSet, AuthError> =>
-    entries.nowMillis() <= entry.readyUntil ? entry.ready : entries.sharedBy(entry) ?? obtain(entry, undefined)
+    entries.nowMillis() <= entry.readyUntil
+      ? entry.ready
+      : entries.sharedBy(entry) ?? onceRead(entry) ?? obtain(entry, undefined)
+
+  /** What those wait for who come while the session is read for the first time: one look, when it has been read. */
+  const onceRead = (entry: Entry): Effect.Effect<TokenSet.TokenSet, AuthError> | undefined => {
+    const reading = entry.loaded ? undefined : entry.trouble?.loading
+    return reading === undefined ? undefined : Effect.andThen(
+      Deferred.await(reading),
+      Effect.suspend(() =>
+        entries.nowMillis() <= entry.readyUntil ? entry.ready : entries.sharedBy(entry) ?? obtain(entry, undefined)
+      )
+    )
+  }
 
   /** A token and its login as one value: never the token of one login with the number of another. */
   const bearer = Effect.fnUntraced(function*(

@@ -251,7 +251,7 @@ export const make = (options: {
         return revocation
       }
       if (persistence.isConflict(removed.failure) && conflicts < mostConflicts) continue
-      entries.leftBehind(entry, entry.session === undefined ? undefined : Session.login(entry.session))
+      entries.leftBehind(entry, found?.session)
       const { method, reason, storage } = removed.failure
       if (reason._tag !== "StorageUnavailable") return yield* removed.failure
       return yield* new TokenStorageError({
@@ -297,9 +297,9 @@ export const make = (options: {
   /** The lock is not free in time: the IAM is told of the newest session that can be read without it. */
   const removeWithout = Effect.fnUntraced(function*(entry: Entry, isAsked: boolean, error: SessionLockError) {
     const looked = yield* Effect.result(persistence.look(entry))
-    const sessions = ending(entry, Result.isSuccess(looked) ? looked.success : undefined)
-    const revocation = yield* revokeAll(sessions, isAsked)
-    entries.leftBehind(entry, sessions[0] === undefined ? undefined : Session.login(sessions[0]))
+    const found = Result.isSuccess(looked) ? looked.success : undefined
+    const revocation = yield* revokeAll(ending(entry, found), isAsked)
+    entries.leftBehind(entry, found?.session)
     return yield* new SessionLockError({
       key: error.key,
       purpose: error.purpose,

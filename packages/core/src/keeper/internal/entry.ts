@@ -319,7 +319,7 @@ export const make = (options: {
     if (entry.trouble !== undefined) {
       entry.trouble.detail = undefined
       entry.trouble.refused = undefined
-      entry.trouble.leftLogin = undefined
+      entry.trouble.leftLogins = []
     }
   }
 
@@ -361,16 +361,28 @@ export const make = (options: {
     set(entry, undefined)
   }
 
-  /** The session is gone here, and its document could not be removed. */
-  const leftBehind = (entry: Entry, login: number | undefined): void => {
+  /**
+   * Who was signed in is gone here, and no document could be removed: neither that of the session in memory, nor the one
+   * that `stored` was read from or that a login which could not be stored was to replace.
+   */
+  const leftBehind = (entry: Entry, stored: Session.Session | undefined): void => {
+    const { session, unsaved } = entry
+    const ended = [session, stored].flatMap((one) => one === undefined ? [] : [Session.login(one)])
     clearFailure(entry)
-    inTrouble(entry).leftLogin = login ?? entry.trouble?.leftLogin
+    const trouble = inTrouble(entry)
+    trouble.leftLogins = [
+      ...new Set([
+        ...trouble.leftLogins,
+        ...ended,
+        ...(unsaved?.replaced === undefined ? [] : [unsaved.replaced])
+      ])
+    ]
     set(entry, undefined)
   }
 
   /** What a program that signed out is not to see again. */
   const isLeftBehind = (entry: Entry, session: Session.Session): boolean =>
-    entry.trouble?.leftLogin === Session.login(session)
+    entry.trouble?.leftLogins.includes(Session.login(session)) === true
 
   /** A put has an unknown outcome. */
   const putUnknown = (entry: Entry): void => {
@@ -383,7 +395,7 @@ export const make = (options: {
     const { session, trouble } = entry
     const isOnlyCopy = (session !== undefined && !session.durable) || entry.detached ||
       (trouble !== undefined &&
-        (trouble.unsaved !== undefined || trouble.leftLogin !== undefined || trouble.hasUnknownPut))
+        (trouble.unsaved !== undefined || trouble.leftLogins.length > 0 || trouble.hasUnknownPut))
     const isBusy = entry.removals > 0 ||
       (trouble !== undefined && (trouble.users > 0 || trouble.flights !== undefined ||
         trouble.loading !== undefined || Pause.remaining(trouble.pause, nowMillis()) > 0))

@@ -60,8 +60,8 @@ export class Trouble {
   intent: { readonly name: string; readonly since: number } | undefined = undefined
   /** The token that an API refused last. */
   refused: TokenSet.TokenSet | undefined = undefined
-  /** The login that was signed out here while its document could not be removed: it is not taken up again. */
-  leftLogin: number | undefined = undefined
+  /** The logins that were signed out here while no document could be removed: none of them is taken up again. */
+  leftLogins: ReadonlyArray<number> = []
   /** A put has an unknown outcome, and could still land. */
   hasUnknownPut = false
   /** Who changes the entry, or the storage under its key, excludes all others here; and how many want to. */
@@ -71,7 +71,7 @@ export class Trouble {
   get isOver(): boolean {
     return this.unsaved === undefined && this.flights === undefined && this.loading === undefined &&
       this.shared === undefined && this.failure === undefined && this.detail === undefined && this.users === 0 &&
-      this.hasty === 0 && this.refused === undefined && this.intent === undefined && this.leftLogin === undefined &&
+      this.hasty === 0 && this.refused === undefined && this.intent === undefined && this.leftLogins.length === 0 &&
       !this.hasUnknownPut
   }
 }

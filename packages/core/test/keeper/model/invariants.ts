@@ -1,5 +1,5 @@
 // What must hold of every history, judged from the IAM's ledger, from what was written and from the order of begin and end.
-import { Session } from "@effect-authn/core"
+import { type AuthError, Session } from "@effect-authn/core"
 import type { ScriptedIam } from "@effect-authn/testing"
 import { Duration, Option } from "effect"
 import type { History, Move, Who } from "./moves.ts"
@@ -15,14 +15,18 @@ export interface Handed {
   readonly of: number | undefined
 }
 
-/** A login, a logout or an import, as it began and ended; nothing can be said of one that failed. */
+/** A login, a logout or an import, as it began and ended. */
 export interface Change {
   readonly kind: "login" | "logout" | "import"
   readonly who: Who
   readonly isDurable: boolean
+  /** Whether the session that stood before is to end at the IAM. */
+  readonly revokesPrevious: boolean
   readonly began: number
   ended: number
   ok: boolean
+  /** Of one that failed, and was not interrupted, the tag of its failure. */
+  failure: AuthError.AuthError["_tag"] | undefined
   login: number | undefined
 }
 
@@ -111,6 +115,31 @@ export const judge = (played: {
     }
   }
 
+  // what a program was answered with it never buys again, and writes as soon as it can
+  const isSlow = has("Clock", "HoldLock", "Freeze", "Put", "Reads") ||
+    history.moves.some((move) => move._tag === "Latency" && move.time > 1_000)
+  for (const { answer, program, refresh, who } of presentations) {
+    if (answer === undefined || answer.refresh === refresh || has("Import")) continue
+    if (presentations.some((one) => one.program === program && one.refresh === refresh && one.seq > answer.seq)) {
+      broken.add("a program presented a refresh token again that it had an answer to")
+    }
+    const family = familyOfRefresh.get(refresh)
+    const isOver = isSlow || log.inMemory.has(who) || presentations.some((one) => one.refresh === answer.refresh) ||
+      log.changes.some((change) => change.who === who && change.ended > answer.seq) ||
+      writes.some((write) =>
+        write.seq > answer.seq &&
+        (write.refresh === undefined || familyOfRefresh.get(write.refresh) !== family || write.refresh >= answer.refresh)
+      )
+    if (isOver) continue
+    const isFineAt = (at: number) => world.disks.findLast((disk) => disk.at <= at)?.isFine ?? true
+    const couldBeWritten = [answer.at, ...world.disks.map(({ at }) => at)].some((from) =>
+      from >= answer.at && isFineAt(from) && program.endedAt > from + World.soon &&
+      world.now() > from + World.soon &&
+      !world.disks.some(({ at, isFine }) => !isFine && at >= from && at <= from + World.soon)
+    )
+    if (couldBeWritten) broken.add("an answer that could be stored was not")
+  }
+
   // renewals are bounded: what is due, a few attempts for each move, and pauses that grow up to a minute
   const atMost = 16 + 4 * history.moves.length
   const isTooOften = presentations.some(({ at }, index) =>
@@ -124,13 +153,17 @@ export const judge = (played: {
     if (one.of !== undefined && one.of !== one.login) broken.add("a refused token was answered with another login's")
     const family = familyOfAccess.get(one.access)
     const begins = log.changes.filter((change) => change.login === one.login && change.kind !== "logout")
-    const ended = log.changes.some((change) =>
-      change.who === one.who && change.ok && change.began > (log.startedAt.get(one.who) ?? 0) &&
-      change.kind !== "import" && change.ended < one.began &&
-      (change.kind === "logout" || (change.login !== undefined && change.login !== one.login)) &&
-      begins.every((begin) => begin.ended < change.began) && begins.length > 0 &&
-      !writes.some(({ login, seq }) => login === one.login && seq > change.began)
-    )
+    const ended = log.changes.some((change) => {
+      if (
+        change.who !== one.who || change.began < (log.startedAt.get(one.who) ?? 0) || change.ended > one.began ||
+        change.kind === "import" || begins.length === 0 || begins.some((begin) => begin.ended > change.began)
+      ) return false
+      // Who signs out is signed out here whatever becomes of the document, and a login that could not be stored stands.
+      if (change.failure === "TokenStorageError") return !has("Import")
+      if (change.failure === "SessionLockError") return change.kind === "logout" && !has("Import")
+      return change.ok && (change.kind === "logout" || (change.login !== undefined && change.login !== one.login)) &&
+        !writes.some(({ login, seq }) => login === one.login && seq > change.began)
+    })
     if (ended && family !== undefined) broken.add("a token of a login that had ended was handed out")
   }
 
@@ -144,6 +177,15 @@ export const judge = (played: {
     }
     if (last !== undefined && last !== login) over.add(last)
     last = login
+  }
+
+  // nothing newer gives way to what was spent on it
+  for (const [index, { login, refresh }] of writes.entries()) {
+    const before = writes[index - 1]
+    if (
+      login !== undefined && login === before?.login && refresh !== undefined && before.refresh !== undefined &&
+      refresh < before.refresh
+    ) broken.add("an older refresh token was written over a newer one of its login")
   }
 
   // nobody's session says that it is another's
@@ -163,8 +205,35 @@ export const judge = (played: {
   }
 
   // nobody is signed out at the IAM who did not sign out, and who did is signed out with the newest token
-  const isChanged = log.changes.length > 1
-  if (revoked.length > 0 && !isChanged) broken.add("the IAM was told to revoke though nobody signed out")
+  for (const { refresh, seq } of revoked) {
+    const family = familyOfRefresh.get(refresh)
+    const isWanted = log.changes.slice(1).some((change) =>
+      change.began < seq && (change.kind === "logout" || change.isDurable || has("Disk", "Put")) &&
+      (change.login === undefined || familyOf.get(change.login) !== family)
+    )
+    if (!isWanted && !has("Import")) broken.add("the IAM was told to revoke though nobody signed out")
+  }
+  const isTold = (family: number | undefined, until: number) =>
+    revoked.some(({ refresh, seq }) => seq < until && familyOfRefresh.get(refresh) === family)
+  for (const change of log.changes) {
+    if (change.ended === Number.POSITIVE_INFINITY || log.inMemory.has(change.who)) continue
+    if (change.kind === "logout" && (change.ok || change.failure !== undefined)) {
+      const before = writes.findLast(({ seq }) => seq < change.began)
+      const isOthers = writes.some(({ login, seq }) =>
+        seq > change.began && seq < change.ended && login !== undefined && login !== before?.login
+      )
+      if (before?.refresh !== undefined && !isOthers && !isTold(familyOfRefresh.get(before.refresh), change.ended)) {
+        broken.add("somebody signed out and the IAM was not told")
+      }
+    }
+    if (change.kind === "login" && change.revokesPrevious && change.ok) {
+      const written = writes.findIndex(({ login }) => login === change.login)
+      const before = writes[written - 1]
+      if (before?.refresh !== undefined && !isTold(familyOfRefresh.get(before.refresh), change.ended)) {
+        broken.add("somebody signed in over a session that was to end, and the IAM was not told")
+      }
+    }
+  }
   const storedRefresh = (seq: number) =>
     writes.reduce<number | undefined>((found, write) => write.seq < seq ? write.refresh : found, undefined)
   for (const { issued, seq } of log.crashes) {
@@ -176,10 +245,13 @@ export const judge = (played: {
       if (newest !== 0 && storedRefresh(seq) !== newest) unclean.add(family)
     }
   }
-  const lastRevoked = new Map<number, (typeof revoked)[number]>()
+  /** Of each family the newest token that the IAM was told of. */
+  const newestRevoked = new Map<number, (typeof revoked)[number]>()
   for (const revocation of revoked) {
     const family = familyOfRefresh.get(revocation.refresh)
-    if (family !== undefined) lastRevoked.set(family, revocation)
+    if (family !== undefined && revocation.refresh >= (newestRevoked.get(family)?.refresh ?? 0)) {
+      newestRevoked.set(family, revocation)
+    }
   }
   /** Without a lock nobody can read what a sibling bought and then replaced by a login of its own. */
   const isOutOfReach = (newest: number | undefined, { seq, who }: (typeof revoked)[number]) => {
@@ -190,14 +262,14 @@ export const judge = (played: {
     return next?.login !== undefined && next.seq < (until ?? seq) &&
       log.changes.some((change) => change.kind === "login" && change.login === next.login && change.who !== who)
   }
-  for (const [family, revocation] of lastRevoked) {
+  for (const [family, revocation] of newestRevoked) {
     const newest = newestOf.get(family)
     const isDead = presentations.some((one) => one.refresh === newest && one.isDead)
     if (
       !unclean.has(family) && !has("Import") && revocation.refresh !== newest && !isDead &&
       !isOutOfReach(newest, revocation)
     ) {
-      broken.add("the last that the IAM was told to revoke is not the newest that it issued")
+      broken.add("the IAM was told to revoke a token, and not the newest of its login")
     }
   }
 
@@ -205,12 +277,17 @@ export const judge = (played: {
   const storedFamily = stored === undefined || Session.isSignedOut(stored)
     ? undefined
     : familyOf.get(Session.login(stored))
-  const isUnharmed = storedFamily !== undefined && !unclean.has(storedFamily) && !lastRevoked.has(storedFamily) &&
+  const isUnharmed = storedFamily !== undefined && !unclean.has(storedFamily) && !newestRevoked.has(storedFamily) &&
     !has("Import")
   if (isUnharmed && stored !== undefined) {
     if (Option.isSome(stored.dead)) broken.add("a session was lost")
     else if (World.refreshOf(stored) !== newestOf.get(storedFamily)) broken.add("the newest refresh token was lost")
   }
+  // an intent is of a presentation whose outcome nobody knows
+  if (
+    isUnharmed && stored !== undefined && Option.isSome(stored.intent) && !has("Disk", "Put", "Restart", "Freeze") &&
+    !presentations.some((one) => one.refresh === World.refreshOf(stored) && one.mayHaveActed && one.isLost)
+  ) broken.add("an intent stands though nothing was spent")
   for (const { isServed, session, who } of atRest) {
     const isOfStored = session !== undefined && stored !== undefined && Session.login(session) === Session.login(stored)
     if (isUnharmed && isOfStored && !isServed) broken.add("at rest, a session that was not lost gives no token")

@@ -5,6 +5,8 @@ import { Arbitrary, Schema } from "effect"
 export const Who = Schema.Literals([0, 1])
 export type Who = typeof Who.Type
 
+const Person = Schema.Literals(["ada", "bob"])
+
 const project = Schema.Literals(["", "a", "b"])
 
 /** The moves, by name: a history is drawn from some of them only, or the rare ones would never meet. */
@@ -12,8 +14,12 @@ const moves = {
   Call: Schema.TaggedStruct("Call", { who: Who, project }),
   Refresh: Schema.TaggedStruct("Refresh", { who: Who, project }),
   Rejected: Schema.TaggedStruct("Rejected", { who: Who, nth: Schema.Literals([0, 1, 2]) }),
-  Login: Schema.TaggedStruct("Login", { who: Who, person: Schema.Literals(["ada", "bob"]) }),
-  LoginInMemory: Schema.TaggedStruct("LoginInMemory", { who: Who, person: Schema.Literals(["ada", "bob"]) }),
+  Login: Schema.TaggedStruct("Login", {
+    who: Who,
+    person: Person,
+    revokePrevious: Schema.optionalKey(Schema.Literal(true))
+  }),
+  LoginInMemory: Schema.TaggedStruct("LoginInMemory", { who: Who, person: Person }),
   Logout: Schema.TaggedStruct("Logout", { who: Who }),
   Whoami: Schema.TaggedStruct("Whoami", { who: Who, delay: Schema.Literals([0, 6_000, 40_000]) }),
   Export: Schema.TaggedStruct("Export", { who: Who }),
@@ -22,13 +28,16 @@ const moves = {
   Pass: Schema.TaggedStruct("Pass", { time: Schema.Literals([1, 400, 3_000, 40_000, 600_000, 3_300_000, 3_700_000]) }),
   Clock: Schema.TaggedStruct("Clock", { who: Who, offset: Schema.Literals([0, -3_600_000, 3_600_000, 10_800_000]) }),
   Answer: Schema.TaggedStruct("Answer", {
-    how: Schema.Literals(["no", "maybe", "lost", "dead", "misconfigured", "spent", "busy"])
+    how: Schema.Literals(["no", "maybe", "lost", "dead", "misconfigured", "spent", "refused", "busy", "decade"])
   }),
   Latency: Schema.TaggedStruct("Latency", { time: Schema.Literals([0, 300, 20_000, 60_000]) }),
   Life: Schema.TaggedStruct("Life", { time: Schema.Literals([60_000, 600_000, 3_600_000, 0]) }),
   DueOnArrival: Schema.TaggedStruct("DueOnArrival", {}),
-  Disk: Schema.TaggedStruct("Disk", { how: Schema.Literals(["fine", "full", "unknown"]) }),
-  Put: Schema.TaggedStruct("Put", { who: Who, how: Schema.Literals(["lost", "unknown", "late", "hangs", "slow"]) }),
+  Disk: Schema.TaggedStruct("Disk", { how: Schema.Literals(["fine", "full", "brim", "unknown"]) }),
+  Put: Schema.TaggedStruct("Put", {
+    who: Who,
+    how: Schema.Literals(["full", "lost", "unknown", "late", "hangs", "slow"])
+  }),
   Reads: Schema.TaggedStruct("Reads", { who: Who, delay: Schema.Literals([0, 2_000, 8_000]) }),
   Hints: Schema.TaggedStruct("Hints", { who: Who, lost: Schema.Boolean }),
   HoldLock: Schema.TaggedStruct("HoldLock", { time: Schema.Literals([5_000, 40_000]) }),
@@ -57,29 +66,99 @@ export interface History {
   readonly moves: ReadonlyArray<Move>
 }
 
-const names = Object.keys(moves).filter((name): name is Move["_tag"] => name in moves)
+/**
+ * Moves that lead up to a state which they would seldom reach by themselves: what follows is drawn. `who` is one of the
+ * programs, `other` the other one.
+ */
+const phrases = {
+  /** An answer that its program could not store, and a disk that works again. */
+  UnsavedAnswer: ({ who }) => [
+    { _tag: "Disk", how: "brim" },
+    { _tag: "Refresh", who, project: "" },
+    { _tag: "Pass", time: 3_000 },
+    { _tag: "Disk", how: "fine" }
+  ],
+  UnsavedLogin: ({ person, who }) => [{ _tag: "Put", who, how: "full" }, { _tag: "Login", who, person }],
+  RenewalUnderWay: ({ who }) => [{ _tag: "Latency", time: 300 }, { _tag: "Refresh", who, project: "" }],
+  /** A logout that cannot have the lock. */
+  HeldLogout: ({ who }) => [{ _tag: "HoldLock", time: 40_000 }, { _tag: "Logout", who }],
+  /** A program alone with an IAM that does not want to be asked. */
+  LeftAlone: ({ other, who }) => [
+    { _tag: "Restart", who: other, how: "end" },
+    { _tag: "Answer", how: "decade" },
+    { _tag: "Refresh", who, project: "" }
+  ],
+  DueAtOnce: ({ who }) => [{ _tag: "DueOnArrival" }, { _tag: "Refresh", who, project: "" }],
+  /** A write that is under way while the others go on. */
+  SlowWrite: ({ who }) => [{ _tag: "Put", who, how: "slow" }, { _tag: "Whoami", who, delay: 0 }],
+  /** A read that ends long after it began. */
+  SlowRead: ({ who }) => [
+    { _tag: "Restart", who, how: "end" },
+    { _tag: "Hints", who, lost: true },
+    { _tag: "Reads", who, delay: 8_000 },
+    { _tag: "Call", who, project: "" },
+    { _tag: "Reads", who, delay: 0 }
+  ],
+  /** A login by a program that has seen nothing of the one before, of which the other one does not hear. */
+  UnheardLogin: ({ person, other, who }) => [
+    { _tag: "Call", who: other, project: "" },
+    { _tag: "Hints", who: other, lost: true },
+    { _tag: "Logout", who },
+    { _tag: "Restart", who, how: "end" },
+    { _tag: "Login", who, person }
+  ],
+  /** A login while the clock was ahead. */
+  LoginAhead: ({ person, who }) => [
+    { _tag: "Clock", who, offset: 3_600_000 },
+    { _tag: "Login", who, person },
+    { _tag: "Clock", who, offset: 0 }
+  ],
+  /** A session that was brought as a document, which is at hand again. */
+  Copy: ({ who }) => [{ _tag: "Export", who }, { _tag: "Import", who }]
+} satisfies Record<
+  string,
+  (drawn: { readonly who: Who; readonly other: Who; readonly person: typeof Person.Type }) => ReadonlyArray<Move>
+>
+
+type Name = keyof typeof moves | keyof typeof phrases
+
+const moveNames = Object.keys(moves).filter((name): name is keyof typeof moves => name in moves)
+const phraseNames = Object.keys(phrases).filter((name): name is keyof typeof phrases => name in phrases)
 // Without these nothing happens at all.
 const always = ["Call", "Pass", "Refresh"] as const
 
-const byName = new Map(names.map((name) => [name, Arbitrary.schema<Schema.Codec<Move, unknown>>(moves[name])]))
-const arbitraryOf = (name: Move["_tag"]) => byName.get(name)!
+const drawn = Arbitrary.schema(Schema.Struct({ who: Who, person: Person }))
 
-/** A history of the moves of these names. */
-export const movesOf = (names: ReadonlyArray<Move["_tag"]>): Arbitrary.Arbitrary<ReadonlyArray<Move>> =>
-  Arbitrary.array(Arbitrary.flatMap(Arbitrary.schema(Schema.Literals(names)), arbitraryOf), {
-    minLength: 4,
-    maxLength: 24
-  })
+const byName = new Map<Name, Arbitrary.Arbitrary<ReadonlyArray<Move>>>([
+  ...Object.entries(moves).map(([name, move]) =>
+    [name, Arbitrary.map(Arbitrary.schema<Schema.Codec<Move, unknown>>(move), (move) => [move])] as const
+  ),
+  ...Object.entries(phrases).map(([name, phrase]) =>
+    [name, Arbitrary.map(drawn, ({ person, who }) => phrase({ who, other: who === 0 ? 1 : 0, person }))] as const
+  )
+])
+const arbitraryOf = (name: Name) => byName.get(name)!
 
-/** A setting, some of the moves, and a history of them. */
+/** A history of the moves and phrases of these names. */
+export const movesOf = (names: ReadonlyArray<Name>): Arbitrary.Arbitrary<ReadonlyArray<Move>> =>
+  Arbitrary.map(
+    Arbitrary.array(Arbitrary.flatMap(Arbitrary.schema(Schema.Literals(names)), arbitraryOf), {
+      minLength: 4,
+      maxLength: 24
+    }),
+    (parts) => parts.flat()
+  )
+
+/** A setting, some of the moves and phrases, and a history of them. */
 export const history: Arbitrary.Arbitrary<History> = Arbitrary.schema(
   Schema.Struct({
     setting: Setting,
-    some: Schema.Array(Schema.Literals(names)).check(Schema.isMinLength(2), Schema.isMaxLength(6))
+    some: Schema.Array(Schema.Literals(moveNames)).check(Schema.isMinLength(1), Schema.isMaxLength(5)),
+    led: Schema.Array(Schema.Literals(phraseNames)).check(Schema.isMinLength(1), Schema.isMaxLength(2))
   })
 ).pipe(
-  Arbitrary.flatMap(({ setting, some }) =>
-    Arbitrary.map(movesOf([...always, ...some]), (moves) => ({ setting, moves }))
+  Arbitrary.flatMap(({ led, setting, some }) =>
+    Arbitrary.map(movesOf([...always, ...some, ...led]), (moves) => ({ setting, moves }))
   )
 )
 

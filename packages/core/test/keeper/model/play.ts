@@ -60,22 +60,26 @@ export const play = Effect.fnUntraced(function*({ moves, setting }: History, fau
     kind: Invariants.Change["kind"],
     program: World.Program,
     isDurable: boolean,
-    effect: Effect.Effect<Session.Session | void, AuthError.AuthError>
+    effect: Effect.Effect<Session.Session | void, AuthError.AuthError>,
+    revokesPrevious = false
   ) =>
     Effect.gen(function*() {
       const entry: Invariants.Change = {
         kind,
         who: program.who,
         isDurable,
+        revokesPrevious,
         began: world.next(),
         ended: Number.POSITIVE_INFINITY,
         ok: false,
+        failure: undefined,
         login: undefined
       }
       log.changes.push(entry)
       const exit = yield* Effect.exit(effect)
       entry.ended = world.next()
       entry.ok = Exit.isSuccess(exit)
+      entry.failure = Option.getOrUndefined(Exit.findErrorOption(exit))?._tag
       if (Exit.isSuccess(exit) && exit.value !== undefined) entry.login = Session.login(exit.value)
     })
 
@@ -87,6 +91,7 @@ export const play = Effect.fnUntraced(function*({ moves, setting }: History, fau
       log.crashes.push({ seq: world.next(), issued: Invariants.newestIssued(yield* world.calls) })
     } else {
       log.crashes.push({ seq: world.next(), issued: Invariants.newestIssued(yield* world.calls) })
+      program.away.endedAt = world.now()
       yield* Effect.forkDetach(Scope.close(program.scope, Exit.void), { startImmediately: true })
     }
     log.startedAt.set(who, world.next())
@@ -114,13 +119,19 @@ export const play = Effect.fnUntraced(function*({ moves, setting }: History, fau
       }
       case "Login":
         if (away.isFrozen) return
-        // A login takes time.
-        yield* TestClock.adjust("1 milli")
-        return yield* run(program, change("login", program, true, auth.login(passwordOf(move.person))))
+        return yield* run(
+          program,
+          change(
+            "login",
+            program,
+            true,
+            auth.login(passwordOf(move.person), { revokePrevious: move.revokePrevious === true }),
+            move.revokePrevious
+          )
+        )
       case "LoginInMemory":
         if (away.isFrozen) return
         log.inMemory.add(move.who)
-        yield* TestClock.adjust("1 milli")
         return yield* run(
           program,
           change("login", program, false, auth.login(passwordOf(move.person), { store: false }))
@@ -163,7 +174,7 @@ export const play = Effect.fnUntraced(function*({ moves, setting }: History, fau
         world.knobs.isDueOnArrival = true
         return
       case "Disk":
-        world.knobs.disk = move.how
+        world.setDisk(move.how)
         return
       case "Put":
         world.knobs.puts[move.who].push(move.how)
@@ -200,10 +211,12 @@ export const play = Effect.fnUntraced(function*({ moves, setting }: History, fau
     yield* TestClock.adjust("1 minute")
   }
   yield* TestClock.adjust("3 minutes")
+  // The longest that anybody who wishes to be left alone is.
+  if (moves.some((move) => move._tag === "Answer" && move.how === "decade")) yield* TestClock.adjust("61 minutes")
 
   const served: Array<boolean> = []
   for (const program of programs) {
-    const asked = yield* Effect.forkDetach(world.as(program, Effect.exit(program.auth.token)), {
+    const asked = yield* Effect.forkDetach(world.as(program, Effect.exit(ask(program, program.auth.bearerToken))), {
       startImmediately: true
     })
     for (let minutes = 0; asked.pollUnsafe() === undefined; minutes++) {

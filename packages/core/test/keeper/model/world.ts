@@ -18,9 +18,14 @@ import type { Named, Setting, Who } from "./moves.ts"
 
 export const lease = Duration.seconds(45)
 
+/** How many milliseconds after the disk takes everything again what is only in memory has been written. */
+export const soon = 20_000
+
 /** A refresh token that a program presented, and what the model may judge it by. */
 export interface Presentation {
   readonly who: Who
+  readonly seq: number
+  readonly program: Away
   readonly at: number
   readonly refresh: number
   /** Whether, by the presenter's clock, no token of the selection or the current one is valid and not refused. */
@@ -29,6 +34,8 @@ export interface Presentation {
   mayHaveActed: boolean
   /** Whether its answer did not come home. */
   isLost: boolean
+  /** The answer that came home: when, and with which refresh token. */
+  answer: { readonly seq: number; readonly at: number; readonly refresh: number } | undefined
   /** Whether the IAM said that it never renews with it: nothing is left to revoke. */
   isDead: boolean
 }
@@ -36,13 +43,14 @@ export interface Presentation {
 /** A change of the document: of which login, with which refresh token; nothing of both where it was removed. */
 export interface Write {
   readonly seq: number
+  readonly at: number
   readonly login: number | undefined
   readonly refresh: number | undefined
 }
 
 export const tokenNumber = (token: Redacted.Redacted): number => Number(Redacted.value(token).replace(/^\w+-/, ""))
 
-export const refreshOf = (session: Session.Session): number | undefined =>
+export const refreshOf = (session: { readonly grant: Session.Grant }): number | undefined =>
   session.grant._tag === "RefreshToken" ? tokenNumber(session.grant.refreshToken) : undefined
 
 /** One program, from its start to its end: another one takes its place after a restart. */
@@ -55,9 +63,11 @@ export interface Program {
 }
 
 /** Whether a program runs. One that crashed stays away. */
-interface Away {
+export interface Away {
   isFrozen: boolean
   isDead: boolean
+  /** When it ended. */
+  endedAt: number
   readonly back: Latch.Latch
 }
 
@@ -72,7 +82,9 @@ const failures: Record<Named<"Answer">["how"], ScriptedIam.Failure> = {
   busy: { reason: new IamError.Unavailable({ sent: "no", detail: "busy", retryAfter: Duration.minutes(2) }) },
   dead: { reason: new IamError.GrantDead({ detail: "invalid_grant" }) },
   misconfigured: { reason: new IamError.Misconfigured({ detail: "invalid_client" }) },
-  spent: { reason: new IamError.SelectionRefused({ detail: "invalid_target", spent: "maybe" }), answerLost: true }
+  spent: { reason: new IamError.SelectionRefused({ detail: "invalid_target", spent: "maybe" }), answerLost: true },
+  refused: { reason: new IamError.SelectionRefused({ detail: "no such project" }) },
+  decade: { reason: new IamError.Unavailable({ sent: "no", detail: "busy", retryAfter: Duration.days(3650) }) }
 }
 
 const diskError = (method: string, written: "no" | "maybe") =>
@@ -106,6 +118,8 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
   const presentations: Array<Presentation> = []
   const revoked: Array<{ readonly who: Who; readonly seq: number; readonly refresh: number }> = []
   const writes: Array<Write> = []
+  /** When the disk took everything, and when it did not. */
+  const disks: Array<{ readonly at: number; readonly isFine: boolean }> = []
   /** Access tokens that a caller reported as refused. */
   const refused = new Set<number>()
   /** Logins with a put of unknown outcome; a sibling may have seen what their own program does not know of. */
@@ -122,6 +136,11 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
     puts: [new Array<Named<"Put">["how"]>(), new Array<Named<"Put">["how"]>()] as const,
     reads: [0, 0],
     deaf: [false, false]
+  }
+
+  const setDisk = (how: Named<"Disk">["how"]): void => {
+    knobs.disk = how
+    disks.push({ at: now(), isFine: how === "fine" })
   }
 
   // -------------------------------------------------------------------------------------------------------------------
@@ -189,11 +208,14 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
         Effect.gen(function*() {
           const presentation: Presentation = {
             who,
+            seq: ++sequence,
+            program: away,
             at: now(),
             refresh: refreshOf(session) ?? 0,
             isNothingLeft: isNothingLeft(session, selection, own.currentTimeMillisUnsafe()),
             mayHaveActed: true,
             isLost: true,
+            answer: undefined,
             isDead: false
           }
           presentations.push(presentation)
@@ -206,8 +228,10 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
           presentation.isLost = answer === "lost" || answer === "maybe" || answer === "spent" || answer === "dead"
           const error = Option.getOrUndefined(Exit.findErrorOption(exit))
           presentation.isDead = error?.reason._tag === "GrantDead"
-          presentation.mayHaveActed = answer !== "no" && answer !== "busy" && answer !== "misconfigured"
-          return received(yield* exit, own)
+          presentation.mayHaveActed = answer === undefined || presentation.isLost
+          const response = yield* exit
+          presentation.answer = { seq: ++sequence, at: now(), refresh: refreshOf(response) ?? 0 }
+          return received(response, own)
         }),
       whoami: (session) =>
         Effect.suspend(() => {
@@ -227,6 +251,7 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
     const isMark = next === undefined || Session.isSignedOut(next)
     writes.push({
       seq: ++sequence,
+      at: now(),
       login: isMark ? undefined : Session.login(next),
       refresh: isMark ? undefined : refreshOf(next)
     })
@@ -243,9 +268,15 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
 
   const storageOf = (who: Who, away: Away) => {
     const written = <A>(method: string, effect: Effect.Effect<A, TokenStorageError.TokenStorageError>) =>
-      Effect.suspend(() =>
-        knobs.disk === "fine" ? effect : Effect.fail(diskError(method, knobs.disk === "full" ? "no" : "maybe"))
-      )
+      Effect.suspend(() => {
+        const { disk } = knobs
+        if (disk === "brim" && method === "put") setDisk("full")
+        return disk === "full"
+          ? Effect.fail(diskError(method, "no"))
+          : disk === "unknown"
+          ? Effect.fail(diskError(method, "maybe"))
+          : effect
+      })
     return TokenStorage.TokenStorage.of({
       ...storage,
       get: (key) => Effect.tap(storage.get(key), () => Effect.andThen(pass(knobs.reads[who] ?? 0), gate(away))),
@@ -254,11 +285,13 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
           const how = knobs.puts[who].shift()
           const operation = written("put", put(key, next, expected))
           const lost = Effect.fail(diskError("put", "maybe"))
-          if (how !== undefined && how !== "slow") unknown.add(Session.login(next))
+          if (how !== undefined && how !== "slow" && how !== "full") unknown.add(Session.login(next))
           if (knobs.disk === "unknown") unknown.add(Session.login(next))
           switch (how) {
             case undefined:
               return operation
+            case "full":
+              return Effect.fail(diskError("put", "no"))
             case "slow":
               return Effect.andThen(pass(5_000), operation)
             case "lost":
@@ -358,7 +391,7 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
   // programs
   // -------------------------------------------------------------------------------------------------------------------
 
-  const awayOf = (): Away => ({ isFrozen: false, isDead: false, back: Latch.makeUnsafe(false) })
+  const awayOf = (): Away => ({ isFrozen: false, isDead: false, endedAt: Number.POSITIVE_INFINITY, back: Latch.makeUnsafe(false) })
 
   const start = Effect.fnUntraced(function*(who: Who): Effect.fn.Return<Program> {
     const away = awayOf()
@@ -394,6 +427,7 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
       freeze(program),
       Effect.sync(() => {
         program.away.isDead = true
+        program.away.endedAt = now()
         wakeWaiting()
       })
     )
@@ -401,7 +435,7 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
   /** A disk that works, an IAM that answers, nobody frozen or deaf. */
   const heal = (programs: Iterable<Program>) =>
     Effect.gen(function*() {
-      knobs.disk = "fine"
+      setDisk("fine")
       knobs.isDueOnArrival = false
       knobs.answers.length = 0
       for (const who of [0, 1] as const) {
@@ -419,6 +453,8 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
     presentations,
     revoked,
     writes,
+    disks,
+    setDisk,
     refused,
     unknown,
     calls: scripted.calls,
