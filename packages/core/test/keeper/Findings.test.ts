@@ -506,6 +506,22 @@ describe("a login that could not be stored", () => {
       assert.strictEqual(userOf(yield* house.stored), "bob")
       assert.strictEqual(house.ledger.ownerOf((yield* two.auth.token).accessToken), "bob")
     }))
+
+  it.effect("does not give way when its own grant is refused for good", () =>
+    Effect.gen(function*() {
+      const house = yield* makeHouse()
+      const one = yield* house.start({ scheduled: true })
+      yield* one.auth.login(as("ada"))
+      one.disk.writes = "full"
+      yield* Effect.flip(one.auth.login(as("bob")))
+      yield* house.iam.failNext("renew", { reason: new IamError.GrantDead({ detail: "invalid_grant" }) })
+      assert.strictEqual((yield* Effect.flip(one.auth.refresh()))._tag, "ReauthenticationRequired")
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(house.ledger.ownerOf((yield* one.auth.token).accessToken), "bob")
+      one.disk.writes = "work"
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(userOf(yield* house.stored), "bob")
+    }))
 })
 
 describe("a program that imports the same document at each start", () => {
@@ -590,6 +606,18 @@ describe("a logout whose document cannot be removed", () => {
       yield* TestClock.adjust("2 hours")
       assert.strictEqual((yield* Effect.flip(one.auth.token))._tag, "NotAuthenticated")
       assert.deepStrictEqual(house.ledger.presented, [])
+    }))
+
+  it.effect("nor is the session handed out that a login was to replace which could not be stored", () =>
+    Effect.gen(function*() {
+      const house = yield* makeHouse()
+      const one = yield* house.start()
+      yield* one.auth.login(as("ada"))
+      one.disk.writes = "full"
+      yield* Effect.flip(one.auth.login(as("bob")))
+      yield* Effect.flip(one.auth.logout)
+      assert.strictEqual(house.ledger.revoked.length, 2)
+      assert.strictEqual((yield* Effect.flip(one.auth.token))._tag, "NotAuthenticated")
     }))
 })
 

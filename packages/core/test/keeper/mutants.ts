@@ -275,5 +275,21 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "Math.floor(random.nextDoubleUnsafe() * 1024)",
     replacement: "0",
     falls: "one signs out and another in within a millisecond"
+  },
+  {
+    name: "a login that could not be stored dies as an answer",
+    rule: 15,
+    file: "keeper/internal/attempt.ts",
+    text: "kind: unsaved?.kind ?? \"answer\",\n        bought: [...unsaved",
+    replacement: "kind: \"answer\",\n        bought: [...unsaved",
+    falls: "a login that could not be stored"
+  },
+  {
+    name: "what a login was to replace is no part of a logout",
+    rule: 20,
+    file: "keeper/internal/entry.ts",
+    text: "        ...ended,\n        ...(unsaved?.replaced === undefined ? [] : [unsaved.replaced])\n",
+    replacement: "        ...ended.slice(0, 1)\n",
+    falls: "a logout whose document cannot be removed"
   }
 ]

@@ -262,12 +262,17 @@ export const judge = (played: {
     return next?.login !== undefined && next.seq < (until ?? seq) &&
       log.changes.some((change) => change.kind === "login" && change.login === next.login && change.who !== who)
   }
+  /** Who cannot have the lock, or the disk, tells the IAM of what can be read, and the error says what is left. */
+  const isOfFailedLogout = ({ seq, who }: (typeof revoked)[number]) =>
+    log.changes.some((change) =>
+      change.kind === "logout" && change.who === who && !change.ok && change.began < seq && change.ended > seq
+    )
   for (const [family, revocation] of newestRevoked) {
     const newest = newestOf.get(family)
     const isDead = presentations.some((one) => one.refresh === newest && one.isDead)
     if (
       !unclean.has(family) && !has("Import") && revocation.refresh !== newest && !isDead &&
-      !isOutOfReach(newest, revocation)
+      !isOutOfReach(newest, revocation) && !isOfFailedLogout(revocation)
     ) {
       broken.add("the IAM was told to revoke a token, and not the newest of its login")
     }
