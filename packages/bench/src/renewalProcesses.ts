@@ -53,7 +53,10 @@ export const child = Effect.fnUntraced(function*(file: string, argument: string,
 })
 
 /** Leaves a session where the processes look for it, `leftMillis` before its token ends. */
-const leave: Record<Orders["library"], (server: TokenServer, place: string, leftMillis: number) => Effect.Effect<void>> = {
+const leave: Record<
+  Orders["library"],
+  (server: TokenServer, place: string, leftMillis: number) => Effect.Effect<void>
+> = {
   ours: (server, place, leftMillis) =>
     Effect.gen(function*() {
       const storage = yield* TokenStorage.TokenStorage
@@ -162,7 +165,8 @@ export const run = Effect.fnUntraced(
     const overFresh = (what: "wait" | "longest") =>
       median(of(false).map((one, round) => one[what] / (of(true)[round]![what] + iamMillis)))
     return {
-      title: `${processes} processes that wake at once over one expired session, strict rotation, IAM ${iamMillis} ms away`,
+      title:
+        `${processes} processes that wake at once over one expired session, strict rotation, IAM ${iamMillis} ms away`,
       columns: ["requests", "refused", "without a token", "session", "wait p50, ms", "longest, ms", "wall, ms"],
       rows: [
         ...played.map(({ contest, rounds }): Report["rows"][number] => {
@@ -186,13 +190,17 @@ export const run = Effect.fnUntraced(
       goals: [
         { goal: "1 request, no failure", measured: `${asked}, ${failures}`, isMet: asked === 1 && failures === 0 },
         ...(["wait", "longest"] as const).map((what) => ({
-          goal: `${what === "wait" ? "wait p50" : "longest"}: at most 1.5x of a fresh session and the IAM's ${iamMillis} ms`,
+          goal: `${
+            what === "wait" ? "wait p50" : "longest"
+          }: at most 1.5x of a fresh session and the IAM's ${iamMillis} ms`,
           measured: times(overFresh(what)),
           isMet: overFresh(what) <= 1.5
         }))
       ],
       notes: [
-        `Ours: the most requests and failures of ${of(true).length} rounds, and the median of the times. Over a fresh session a process`,
+        `Ours: the most requests and failures of ${
+          of(true).length
+        } rounds, and the median of the times. Over a fresh session a process`,
         "runs the code that reads it for the first time, on as many processors as there are; beside that it waits here for",
         "the lock, the flushes and the IAM.",
         ...(processes === 16

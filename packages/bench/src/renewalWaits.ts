@@ -106,7 +106,9 @@ export const atExpiry = Effect.fnUntraced(function*(server: TokenServer): Effect
   }
   const ratio = (name: string) => middle(walls(name).map((wall, round) => wall / walls("cycler")[round]!))
   const flushed = floor.slice(warmUps)
-  const overFloor = middle(walls(files.name).map((wall, round) => wall / (walls(inMemory.name)[round]! + flushed[round]!)))
+  const overFloor = middle(
+    walls(files.name).map((wall, round) => wall / (walls(inMemory.name)[round]! + flushed[round]!))
+  )
   const asked = played.filter(({ contestant }) => contestant.name.startsWith("ours"))
     .flatMap(({ rounds }) => rounds.map(({ asked }) => asked))
   return {

@@ -24,23 +24,29 @@ describe("SessionModel", () => {
   for (let first = 0; first < runs; first += slice) {
     const count = Math.min(slice, runs - first)
     const own = `${seed}.${first / slice}`
-    it.live(`the promises hold in random histories ${first + 1} to ${first + count} from seed ${seed}`, () =>
-      Effect.gen(function*() {
-        const result = yield* Arbitrary.checkEffect(
-          histories,
-          (history) =>
-            Effect.flatMap(promises(history), (broken) =>
-              broken.length === 0 ? Effect.succeed(true) : Effect.fail(broken.join("; "))),
-          { runs: count, size: 24, maxShrinks, seed: own }
-        )
-        if (result._tag === "Passed") return
-        if (result._tag !== "Falsified") return assert.fail(Arbitrary.formatCheckFailure(result))
-        const broken = yield* promises(result.shrunkInput)
-        assert.fail(
-          `history ${first + result.runs}: ${broken.join("; ")}\npaste it as a test (seed ${own}):\n` +
-            pasteable(result.shrunkInput, broken)
-        )
-      }), 600_000)
+    it.live(
+      `the promises hold in random histories ${first + 1} to ${first + count} from seed ${seed}`,
+      () =>
+        Effect.gen(function*() {
+          const result = yield* Arbitrary.checkEffect(
+            histories,
+            (history) =>
+              Effect.flatMap(
+                promises(history),
+                (broken) => broken.length === 0 ? Effect.succeed(true) : Effect.fail(broken.join("; "))
+              ),
+            { runs: count, size: 24, maxShrinks, seed: own }
+          )
+          if (result._tag === "Passed") return
+          if (result._tag !== "Falsified") return assert.fail(Arbitrary.formatCheckFailure(result))
+          const broken = yield* promises(result.shrunkInput)
+          assert.fail(
+            `history ${first + result.runs}: ${broken.join("; ")}\npaste it as a test (seed ${own}):\n` +
+              pasteable(result.shrunkInput, broken)
+          )
+        }),
+      600_000
+    )
   }
 
   for (const lock of ["kernel", "none"] as const) {

@@ -57,7 +57,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "isFrozen() ? Effect.sleep(Duration.millis(readingMillis)) : Effect.void",
     replacement: "Effect.void",
     falls: "a program that was stopped",
-    unseen: "a program of the model is frozen between two steps of its own, and has no event loop whose timers come first"
+    unseen:
+      "a program of the model is frozen between two steps of its own, and has no event loop whose timers come first"
   },
   {
     name: "sent without an intent",

@@ -128,7 +128,8 @@ export const judge = (played: {
       log.changes.some((change) => change.who === who && change.ended > answer.seq) ||
       writes.some((write) =>
         write.seq > answer.seq &&
-        (write.refresh === undefined || familyOfRefresh.get(write.refresh) !== family || write.refresh >= answer.refresh)
+        (write.refresh === undefined || familyOfRefresh.get(write.refresh) !== family ||
+          write.refresh >= answer.refresh)
       )
     if (isOver) continue
     const isFineAt = (at: number) => world.disks.findLast((disk) => disk.at <= at)?.isFine ?? true

@@ -391,7 +391,12 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
   // programs
   // -------------------------------------------------------------------------------------------------------------------
 
-  const awayOf = (): Away => ({ isFrozen: false, isDead: false, endedAt: Number.POSITIVE_INFINITY, back: Latch.makeUnsafe(false) })
+  const awayOf = (): Away => ({
+    isFrozen: false,
+    isDead: false,
+    endedAt: Number.POSITIVE_INFINITY,
+    back: Latch.makeUnsafe(false)
+  })
 
   const start = Effect.fnUntraced(function*(who: Who): Effect.fn.Return<Program> {
     const away = awayOf()
