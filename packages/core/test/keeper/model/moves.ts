@@ -129,7 +129,7 @@ const always = ["Call", "Pass", "Refresh"] as const
 
 const drawn = Arbitrary.schema(Schema.Struct({ who: Who, person: Person }))
 
-const byName = new Map<Name, Arbitrary.Arbitrary<ReadonlyArray<Move>>>([
+const byName = new Map<string, Arbitrary.Arbitrary<ReadonlyArray<Move>>>([
   ...Object.entries(moves).map(([name, move]) =>
     [name, Arbitrary.map(Arbitrary.schema<Schema.Codec<Move, unknown>>(move), (move) => [move])] as const
   ),
