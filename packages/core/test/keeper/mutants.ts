@@ -141,7 +141,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: "keeper/internal/caller.ts",
     text: "entries.notWritten(entry, error.message)",
     replacement: "error.message",
-    falls: "a storage that was away for a moment and could not even be read"
+    falls: "a storage that was away for a moment"
   },
   {
     name: "all that is due is renewed at once",
