@@ -190,6 +190,19 @@ describe("SessionModel", () => {
     ]
   })
 
+  found("a slow read that ends after what it found was superseded and the new session taken up, without a lock", {
+    setting: { lock: "none", grace: 0 },
+    moves: [
+      { _tag: "Put", who: 0, how: "full" },
+      { _tag: "Login", who: 0, person: "bob" },
+      { _tag: "Refresh", who: 1, project: "b" },
+      { _tag: "Reads", who: 0, delay: 2000 },
+      { _tag: "Put", who: 1, how: "full" },
+      { _tag: "Call", who: 0, project: "b" },
+      { _tag: "Login", who: 1, person: "ada" }
+    ]
+  })
+
   found("a login for this program only while a logout waits for the lock", {
     setting: { lock: "lease", grace: 0 },
     moves: [

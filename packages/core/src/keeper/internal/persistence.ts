@@ -142,10 +142,22 @@ export const make = (options: {
     })
   }
 
+  /**
+   * Reads the storage, and once more where something was taken up meanwhile: callers read beside whoever changes the entry,
+   * and a slow read can end with what is older than that.
+   */
+  const lookSteadily = Effect.fnUntraced(function*(entry: Entry): Effect.fn.Return<Found, TokenStorageError> {
+    for (let looks = 1;; looks++) {
+      const { writes } = entry
+      const found = yield* look(entry)
+      if (entry.writes === writes || looks === mostConflicts) return found
+    }
+  })
+
   /** Memory as the storage has it, and the storage as memory has it where memory is ahead. */
   const reconcile = Effect.fnUntraced(function*(entry: Entry): Effect.fn.Return<void, TokenStorageError> {
     if (entry.session?.durable === false) return
-    absorb(entry, yield* look(entry))
+    absorb(entry, yield* lookSteadily(entry))
     if (entry.unsaved !== undefined) yield* save(entry)
   })
 
