@@ -80,7 +80,8 @@ const jwtReasons = {
 const serverErrors = {
   Unauthorized: [{ description: "the token expired" }, "Answers 401 with `WWW-Authenticate`. The client gets a new token and tries once more."],
   InsufficientScope: [{ scope: "records:write", description: "the token's scope is too small" }, "Answers 403. The client asks for the scope that is named."],
-  KeysUnavailable: [{ retryAfter: 5 }, "Answers 503, with `Retry-After`. Look at the log for what cannot be read or asked."]
+  KeysUnavailable: [{ retryAfter: 5 }, "Answers 503, with `Retry-After`. Look at the log for what cannot be read or asked."],
+  ProofRefused: [{ detail: "the proof was used before" }, "`BearerAuth` answers 401 with the `detail`. Refuse the request: the client makes a new proof for each one."]
 }
 
 const serviceErrors = {
@@ -164,7 +165,7 @@ const sections = [
   },
   {
     title: "The errors of a server",
-    text: "`BearerAuth` fails with these; each is an answer of your API.",
+    text: "`BearerAuth` fails with these; each is an answer of your API. `DpopProof` alone fails with `ProofRefused`.",
     errors: serverErrors,
     wrap: itself,
     ends: false

@@ -377,8 +377,7 @@ export const layer: {
 }
 
 /**
- * What `layerConfig` reads: `realm`, `issuer` and `audience` as `layer` has them; `jwksUri`, where the issuer does not say
- * itself where its keys are; `algorithms`, RS256, PS256, ES256 and EdDSA unless told.
+ * What `layerConfig` reads: `realm`, `issuer` and `audience` as `layer` has them; `algorithms`, RS256, PS256, ES256 and EdDSA unless told.
  *
  * @category models
  * @since 0.1.0
@@ -387,7 +386,6 @@ export interface ConfigOptions {
   readonly realm: string
   readonly issuer: string
   readonly audience: string
-  readonly jwksUri?: string | undefined
   readonly algorithms?: ReadonlyArray<JwtCodec.Algorithm> | undefined
 }
 
@@ -416,8 +414,8 @@ export const layerConfig = (
   options: Config.Wrap<ConfigOptions>
 ): Layer.Layer<BearerAuth, Config.ConfigError | JwtError.JwtError, JwtCodec.JwtCodec | HttpClient.HttpClient> =>
   Layer.unwrap(Effect.gen(function*() {
-    const { algorithms = ["RS256", "PS256", "ES256", "EdDSA"], jwksUri, ...given } = yield* Config.unwrap(options)
-    const jwks = yield* jwksUri === undefined ? Jwks.discover(given.issuer) : Jwks.remote(jwksUri)
+    const { algorithms = ["RS256", "PS256", "ES256", "EdDSA"], ...given } = yield* Config.unwrap(options)
+    const jwks = yield* Jwks.discover(given.issuer)
     return layer({ ...given, algorithms, jwks })
   }))
 

@@ -23,7 +23,6 @@ import * as ProviderStore from "./internal/providerStore.ts"
 
 /**
  * - `accessTokenLifetime`: of access tokens; five minutes unless told.
- * - `idTokenLifetime`: of id_tokens; an hour unless told.
  * - `rotation` of refresh tokens: `none` keeps them; `rotate` answers with a new one and refuses the old one; `strict`,
  *   unless told, also revokes the whole grant when it sees an old one again.
  * - `isStrict`: whether proofs of keys (RFC 9449) need a nonce, and the parameters of a login have to be pushed (RFC 9126);
@@ -35,7 +34,6 @@ import * as ProviderStore from "./internal/providerStore.ts"
  */
 export interface Options {
   readonly accessTokenLifetime?: Duration.Input
-  readonly idTokenLifetime?: Duration.Input
   readonly rotation?: ProviderStore.Reuse["rotation"]
   readonly isStrict?: boolean
   readonly reuseGrace?: Duration.Input
@@ -251,7 +249,7 @@ export const layerAt = (
           ClientCredentials: () => Duration.toSeconds(knobs.tokenLifetime),
           DeviceCode: 300,
           Grant: 86_400,
-          IdToken: Duration.toSeconds(Duration.fromInputUnsafe(options?.idTokenLifetime ?? "1 hour")),
+          IdToken: 3600,
           Interaction: 600,
           RefreshToken: 86_400,
           Session: 86_400

@@ -5,24 +5,27 @@
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
-import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Base64Url from "effect/encoding/Base64Url"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as jose from "jose"
 import * as JwtCodec from "./JwtCodec.ts"
+import { TokenDigest } from "./TokenDigest.ts"
 
 /**
- * Why a proof is none. `detail` may reach whoever sent it.
+ * The proof is none, or not for this request and this token. `detail` may reach whoever sent it.
  *
  * @category errors
  * @since 0.1.0
  */
-export class ProofRefused extends Data.TaggedError("ProofRefused")<{ readonly detail: string }> {
+export class ProofRefused
+  extends Schema.TaggedError<ProofRefused>("@effect-authn/core/jwt/DpopProof/ProofRefused")("ProofRefused", {
+    detail: Schema.String
+  })
+{
   override get message(): string {
     return this.detail
   }
@@ -85,6 +88,8 @@ const longestProof = 8_192
  */
 export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<DpopProof> {
   const codec = yield* JwtCodec.make
+  const digestOf = yield* TokenDigest
+  const digest = (text: string): Effect.Effect<string> => Effect.promise(() => Promise.resolve(digestOf(text)))
   const { algorithms = usual, remembers = 100_000 } = options
   const maxAge = Duration.toMillis(Duration.fromInputUnsafe(options.maxAge ?? "1 minute"))
   const origins = [options.origin].flat().map((origin) => new URL(origin).origin)
@@ -157,9 +162,3 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
 })
 
 const isJwk = (value: object): value is JwtCodec.Jwk => "kty" in value && typeof value.kty === "string"
-
-const digest = (text: string): Effect.Effect<string> =>
-  Effect.map(
-    Effect.promise(() => crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))),
-    (bytes) => Base64Url.encode(new Uint8Array(bytes))
-  )

@@ -33,7 +33,7 @@ export type TokenType =
  * A token that is exchanged for another (RFC 8693, section 2.1).
  *
  * - `subject` is the token of whom the new one is about, read for each exchange; `subjectType` is `access_token` unless
- *   told. `actor` is the token of whom acts for them, with `actorType`.
+ *   told. `actor` is the token of whom acts for them, and `actorType` its type, likewise.
  * - `requestedType` is the type of the new token, which is the provider's to choose unless told.
  * - `audience`, `resource` and `scope` are for what the new token is.
  *

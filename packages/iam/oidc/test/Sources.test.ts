@@ -131,38 +131,41 @@ describe("an assertion as the grant", () => {
 describe("an exchange", () => {
   const subject = (issuer: string, sub = "ada") => Redacted.make(sign({ iss: issuer, sub, exp: seconds() + 60 }))
 
-  it.live("says what it gives, for whom it acts, and what it wants", () =>
-    Effect.gen(function*() {
-      const server = yield* granting(() => token({ issued_token_type: accessType, expires_in: 3600 }))
-      const given = subject(server.issuer)
-      const session = yield* Effect.provide(
-        login(OidcStrategy.tokenExchange({
-          subject: Effect.succeed(given),
-          subjectType: "jwt",
-          actor: Redacted.make("canary-actor"),
-          requestedType: "access_token",
+  for (const [actorType, named] of [[undefined, accessType], ["jwt", jwtType]] as const) {
+    it.live(`says what it gives, for whom it acts (${actorType ?? "unless told, by an access token"}), and what it wants`, () =>
+      Effect.gen(function*() {
+        const server = yield* granting(() => token({ issued_token_type: accessType, expires_in: 3600 }))
+        const given = subject(server.issuer)
+        const session = yield* Effect.provide(
+          login(OidcStrategy.tokenExchange({
+            subject: Effect.succeed(given),
+            subjectType: "jwt",
+            actor: Redacted.make("canary-actor"),
+            actorType,
+            requestedType: "access_token",
+            audience: "https://api.test",
+            resource: "https://api.test/v1",
+            scope: "read"
+          })),
+          program(server.issuer)
+        )
+        const [asked] = server.tokens()
+        assert.deepStrictEqual(Object.fromEntries(asked?.form ?? []), {
+          grant_type: "urn:ietf:params:oauth:grant-type:token-exchange",
+          client_id: "cli",
+          subject_token: Redacted.value(given),
+          subject_token_type: jwtType,
+          actor_token: "canary-actor",
+          actor_token_type: named,
+          requested_token_type: accessType,
           audience: "https://api.test",
           resource: "https://api.test/v1",
           scope: "read"
-        })),
-        program(server.issuer)
-      )
-      const [asked] = server.tokens()
-      assert.deepStrictEqual(Object.fromEntries(asked?.form ?? []), {
-        grant_type: "urn:ietf:params:oauth:grant-type:token-exchange",
-        client_id: "cli",
-        subject_token: Redacted.value(given),
-        subject_token_type: jwtType,
-        actor_token: "canary-actor",
-        actor_token_type: accessType,
-        requested_token_type: accessType,
-        audience: "https://api.test",
-        resource: "https://api.test/v1",
-        scope: "read"
-      })
-      const { expiresAt } = Option.getOrThrow(Session.currentToken(session))
-      assert.isAtMost(DateTime.toEpochSeconds(Option.getOrThrow(expiresAt)), seconds() + 60)
-    }))
+        })
+        const { expiresAt } = Option.getOrThrow(Session.currentToken(session))
+        assert.isAtMost(DateTime.toEpochSeconds(Option.getOrThrow(expiresAt)), seconds() + 60)
+      }))
+  }
 
   const rows: Record<string, (issuer: string) => object> = {
     "of another subject": (issuer) => ({ access_token: sign({ iss: issuer, sub: "bob" }) }),
