@@ -52,6 +52,11 @@ export const Registry = Schema.Struct({ host: Schema.NonEmptyString, username: S
 export const ClientAuth = Schema.Literals(["none", "client_secret", "client_secret_basic", "client_secret_post"])
 
 /**
+ * How a setting that is on or off is written.
+ */
+export const Toggle = Schema.Literals(["true", "false"])
+
+/**
  * The endpoints of a provider that publishes none: `OidcMetadata` of the dialect.
  */
 export const Metadata = Schema.Struct({
@@ -75,6 +80,8 @@ export const Provider = Schema.Struct({
   prompt: Schema.optionalKey(Schema.String),
   parameters: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
   clientAuth: Schema.optionalKey(ClientAuth),
+  dpop: Schema.optionalKey(Schema.Boolean),
+  workload: Schema.optionalKey(Schema.Struct({ audience: Schema.String })),
   metadata: Schema.optionalKey(Metadata)
 })
 

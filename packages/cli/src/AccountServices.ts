@@ -27,6 +27,7 @@ import type * as Account from "./Account.ts"
 import * as EnvironmentToken from "./EnvironmentToken.ts"
 import { type Failure, usage } from "./Failure.ts"
 import * as Output from "./Output.ts"
+import * as ProofKey from "./ProofKey.ts"
 import * as Settings from "./Settings.ts"
 
 /**
@@ -43,8 +44,6 @@ export interface Target {
   /** Whether this very invocation says which issuer and client they are: then `AUTHN_CLIENT_SECRET` is theirs. */
   readonly isTold?: boolean
   readonly answers?: Account.Answers | undefined
-  /** Under which name the IAM takes tokens of the platform that runs this program. */
-  readonly workloadAudience?: string | undefined
 }
 
 /**
@@ -71,7 +70,7 @@ export const storage = (
   })
 
 const iam = (
-  { client, dialect, issuer, provider, scopes, workloadAudience }: Target,
+  { client, dialect, issuer, provider, scopes }: Target,
   secret: Option.Option<Redacted.Redacted>
 ): Effect.Effect<Iam, Failure> => {
   switch (dialect) {
@@ -95,7 +94,6 @@ const iam = (
           issuer,
           clientId: client,
           scopes,
-          workload: workloadAudience === undefined ? undefined : { audience: workloadAudience },
           clientAuthentication: Option.isNone(secret) || clientAuth === "none"
             ? { method: "none" }
             : { method: clientAuth, secret: secret.value }
@@ -233,8 +231,12 @@ export const open = Effect.fnUntraced(function*(
         `set AUTHN_ISSUER=${target.issuer} and AUTHN_CLIENT_ID=${target.client} beside it`
     )
   }
+  const storage = Layer.succeedContext(stored)
   const built = yield* Layer.build(
-    NodeAuth.layer(yield* iam(target, known), { account: target.name, storage: Layer.succeedContext(stored) })
+    Layer.provide(
+      NodeAuth.layer(yield* iam(target, known), { account: target.name, storage }),
+      Layer.provide(ProofKey.layer, storage)
+    )
   )
   const services: Services = Context.merge(stored, built)
   return services
@@ -280,7 +282,6 @@ export const targetOf = (settings: Settings.Settings, dialect: Account.Dialect, 
   client: settings.values.client_id?.value,
   scopes: settings.values.scope?.value.split(/\s+/).filter(Boolean),
   callback: settings.callback,
-  workloadAudience: settings.values.workload_audience?.value,
   isTold: isTold(settings),
   ...(dialect === "oidc" ? { provider: settings.provider } : {})
 })

@@ -50,7 +50,7 @@ export const checkUnbound = (tokens: TokenSet.TokenSet, account: string): Effect
   TokenSet.isBound(tokens)
     ? Effect.fail(failed(
       `the token of ${account} is bound to a key of this session, and is worth nothing without a proof for each ` +
-        "request (DPoP): use a program that makes them (AuthHttpClient), or sign in to a client whose tokens are not bound"
+        "request (DPoP): use a program that makes them (AuthHttpClient), or sign in with: authn login --no-dpop"
     ))
     : Effect.void
 

@@ -52,6 +52,7 @@ export const names = [
   "prompt",
   "parameter",
   "client_auth",
+  "dpop",
   "callback_port",
   "callback_host",
   "callback_path",
@@ -156,6 +157,10 @@ const fromAccount = (account: Option.Option<Account.Account>): Values => {
       ? {}
       : { parameter: { value: new URLSearchParams(provider.parameters).toString(), source } }),
     ...(provider?.clientAuth === undefined ? {} : { client_auth: { value: provider.clientAuth, source } }),
+    ...(provider?.dpop === undefined ? {} : { dpop: { value: String(provider.dpop), source } }),
+    ...(provider?.workload === undefined
+      ? {}
+      : { workload_audience: { value: provider.workload.audience, source } }),
     storage: { value: place, source }
   }
 }
@@ -165,6 +170,7 @@ const literal = <
     | typeof Account.Dialect
     | typeof Account.CallbackHost
     | typeof Account.ClientAuth
+    | typeof Account.Toggle
     | typeof StoragePolicy.Policy
 >(schema: S) => {
   const is = Schema.is(schema)
@@ -179,6 +185,7 @@ const dialectOf = literal(Account.Dialect)
 const policyOf = literal(StoragePolicy.Policy)
 const hostOf = literal(Account.CallbackHost)
 const clientAuthOf = literal(Account.ClientAuth)
+const toggleOf = literal(Account.Toggle)
 
 const decodePorts = Schema.decodeUnknownEffect(Account.CallbackPorts)
 
@@ -240,10 +247,11 @@ const parametersOf = Effect.fnUntraced(function*(given: Value | undefined) {
 })
 
 const providerOf = Effect.fnUntraced(function*(
-  { audience, client_auth, parameter, prompt, resource }: Values,
+  { audience, client_auth, dpop, parameter, prompt, resource, workload_audience }: Values,
   account: Option.Option<Account.Account>
 ): Effect.fn.Return<Account.Provider, Failure> {
   const clientAuth = yield* clientAuthOf(client_auth)
+  const isBound = (yield* toggleOf(dpop)) === "true"
   const parameters = yield* parametersOf(parameter)
   const metadata = Option.getOrUndefined(account)?.provider?.metadata
   return {
@@ -252,6 +260,8 @@ const providerOf = Effect.fnUntraced(function*(
     ...(prompt === undefined ? {} : { prompt: prompt.value }),
     ...(parameters === undefined ? {} : { parameters }),
     ...(clientAuth === undefined ? {} : { clientAuth }),
+    ...(isBound ? { dpop: true } : {}),
+    ...(workload_audience === undefined ? {} : { workload: { audience: workload_audience.value } }),
     ...(metadata === undefined ? {} : { metadata })
   }
 })
@@ -266,7 +276,8 @@ const mayBeEmpty: ReadonlySet<Name> = new Set([
   "client_auth",
   "callback_port",
   "callback_host",
-  "callback_path"
+  "callback_path",
+  "workload_audience"
 ])
 // Here the empty text is a value: no scope, no prompt.
 const isValueWhenEmpty: ReadonlySet<Name> = new Set(["scope", "prompt"])

@@ -36,6 +36,8 @@ export interface View {
   readonly dueAt: number | undefined
   readonly scope: string | undefined
   readonly selection: string | undefined
+  /** Where the key is to which its tokens are bound. */
+  readonly boundTo: string | undefined
 }
 
 const renewal = (grant: Stored["grant"]): string | undefined => {
@@ -59,7 +61,8 @@ const unknown = {
   issuedAt: undefined,
   expiresAt: undefined,
   dueAt: undefined,
-  selection: undefined
+  selection: undefined,
+  boundTo: undefined
 }
 
 const members = ["organization", "project", "resource", "scope"] as const
@@ -81,6 +84,11 @@ export const freshUntil = (
   return expiresAt - (window <= life / 2 ? window : Math.max(0, life) * shortLivedFraction)
 }
 
+/** Where the key of a session is, for people. */
+export const keeperOf = (
+  key: { readonly _tag: "Enclosed" } | { readonly _tag: "Held"; readonly keeper: string }
+): string => key._tag === "Held" ? key.keeper : "the session's document"
+
 /**
  * What a stored session says of an account at `now`: `session` is its document, which there is not where nobody is signed
  * in.
@@ -92,7 +100,7 @@ export const make = (account: Account, session: Stored | undefined, { isCurrent,
 }): View => {
   const blank = { ...unknown, account, isCurrent, storage, scope: account.scopes?.join(" ") }
   if (session === undefined) return { ...blank, state: "signed out" }
-  const { current, dead, grant, strategy, user } = session
+  const { current, dead, grant, proofKey, strategy, user } = session
   const tokens = session.tokens[selectionId(current)]
   const expiresAt = tokens?.expiresAt
   const dueAt = tokens && freshUntil(account, tokens)
@@ -116,7 +124,8 @@ export const make = (account: Account, session: Stored | undefined, { isCurrent,
     selection:
       members.flatMap((member) =>
         current[member] === undefined || member === "scope" ? [] : [`${member} ${current[member]}`]
-      ).join(", ") || undefined
+      ).join(", ") || undefined,
+    boundTo: proofKey === undefined ? undefined : keeperOf(proofKey)
   }
 }
 
@@ -162,7 +171,8 @@ const viewToJson = (view: View): JsonObject => ({
   expiresAt: iso(view.expiresAt),
   renewalDueAt: iso(view.dueAt),
   scope: view.scope ?? null,
-  selection: view.selection ?? null
+  selection: view.selection ?? null,
+  boundTo: view.boundTo ?? null
 })
 
 const bar = (part: number, width: number): string => {
@@ -220,6 +230,10 @@ const lines = (view: View, now: number, width: number, paint: Text.Paint): Reado
     ],
     ["for", view.selection],
     ["scopes", view.scope],
+    [
+      "bound to",
+      view.boundTo === undefined ? undefined : `a key in ${view.boundTo}: worth nothing to other programs`
+    ],
     ["storage", `${account.place}: ${view.storage}`],
     [
       "source",

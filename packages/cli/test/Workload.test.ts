@@ -5,7 +5,7 @@ import * as fs from "node:fs"
 import { createServer } from "node:http"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
-import { home } from "./authn.ts"
+import { atTerminal, expire, home } from "./authn.ts"
 
 const audience = "https://idp.test"
 const jwt = (claims: object) =>
@@ -62,6 +62,8 @@ const written = (text: string) =>
     }
   )
 
+const named = (issuer: string) => ["login", "--dialect", "oidc", "--issuer", issuer, "--client-id", "deploy"]
+
 const of = (issuer: string) => ({ AUTHN_DIALECT: "oidc", AUTHN_ISSUER: issuer, AUTHN_CLIENT_ID: "deploy" })
 
 describe("a workload", () => {
@@ -101,5 +103,85 @@ describe("a workload", () => {
       assert.strictEqual(absent.code, 3)
       assert.include(absent.stderr, "GitHub Actions")
       assert.deepStrictEqual(sent, [])
+    }).pipe(Effect.scoped))
+
+  it.live("is tried by login before a secret or a person; the account keeps the audience, and renews by it", () =>
+    Effect.gen(function*() {
+      const { issuer, sent } = yield* iam()
+      const { run, ...rest } = yield* home
+      const token = jwt({ sub: "canary-job" })
+      const file = yield* written(token)
+      const env = { AWS_WEB_IDENTITY_TOKEN_FILE: file, AUTHN_CLIENT_SECRET: "canary-secret" }
+      const signedIn = yield* run([...named(issuer), "--workload-audience", audience], { env })
+      assert.strictEqual(signedIn.code, 0, signedIn.stderr)
+      assert.include(signedIn.stderr, "as a machine (workload: AWS web identity)")
+      assert.deepStrictEqual(sent, [token])
+      const account = { directory: rest.directory, env: {}, run, spawn: rest.spawn }
+      const at = { env: { AWS_WEB_IDENTITY_TOKEN_FILE: file } }
+      const stands = yield* run(["token"], at)
+      assert.deepStrictEqual([stands.code, stands.stdout, stands.stderr], [0, "at-machine\n", ""])
+      assert.deepStrictEqual(sent.length, 1)
+
+      // another process, which is told nothing but where the platform's file is
+      expire(account, Date.now() - 1000)
+      const renewed = yield* run(["token"], at)
+      assert.deepStrictEqual([renewed.code, renewed.stdout], [0, "at-machine\n"], renewed.stderr)
+      assert.deepStrictEqual(sent, [token, token])
+      assert.include((yield* run(["status"])).stdout, "by workload")
+      expire(account, Date.now() - 1000)
+      const elsewhere = yield* run(["token"])
+      assert.strictEqual(elsewhere.code, 1, elsewhere.stderr)
+      assert.include(elsewhere.stderr, "AWS_WEB_IDENTITY_TOKEN_FILE")
+
+      // again, told nothing at all
+      const { code, stdout } = yield* run(["login", "--json"], at)
+      assert.strictEqual(code, 0)
+      assert.deepStrictEqual(
+        JSON.parse(stdout).tried.map((one: Record<string, string>) => [one["source"], one["verdict"]]),
+        [["environment", "skipped"], ["stored session", "skipped"], ["workload identity", "used"]]
+      )
+      assert.notInclude(signedIn.stderr + renewed.stderr + elsewhere.stderr + stdout, "canary")
+    }).pipe(Effect.scoped))
+
+  it.live("is not tried by login without an audience or beside a flag that names a way, and nobody replaces a broken one", () =>
+    Effect.gen(function*() {
+      const { issuer, sent } = yield* iam()
+      const { run } = yield* home
+      const good = { AWS_WEB_IDENTITY_TOKEN_FILE: yield* written(jwt({})) }
+      const unnamed = yield* run(named(issuer), { env: good })
+      assert.strictEqual(unnamed.code, 2)
+      assert.notInclude(unnamed.stderr, "machine")
+      const asked = [...named(issuer), "--workload-audience", audience]
+      const pasted = yield* run([...asked, "--token-stdin"], { env: good, input: "at-own\n" })
+      assert.strictEqual(pasted.code, 0, pasted.stderr)
+      assert.notInclude(pasted.stderr, "as a machine")
+      yield* run(["accounts", "remove", "default"])
+
+      const broken = { AWS_WEB_IDENTITY_TOKEN_FILE: yield* written(""), AUTHN_CLIENT_SECRET: "secret" }
+      const ended = yield* run(asked, { env: broken })
+      assert.strictEqual(ended.code, 1)
+      assert.include(ended.stderr, "is empty")
+      const nowhere = yield* run(asked)
+      assert.strictEqual(nowhere.code, 2)
+      assert.include(nowhere.stderr, "--browser")
+      assert.include(nowhere.stderr, "GitHub Actions")
+      const taken = yield* run([...named(issuer), "--workload-audience", ""], {
+        env: { ...good, AUTHN_WORKLOAD_AUDIENCE: audience }
+      })
+      assert.strictEqual(taken.code, 2)
+      assert.deepStrictEqual(sent, [])
+    }).pipe(Effect.scoped))
+
+  it.live("that is absent leaves the login to the client's secret, else to a person, who is told", () =>
+    Effect.gen(function*() {
+      const { issuer, sent } = yield* iam()
+      const there = yield* home
+      const asked = [...named(issuer), "--workload-audience", audience]
+      const bySecret = yield* there.run(asked, { env: { AUTHN_CLIENT_SECRET: "secret" } })
+      assert.strictEqual(bySecret.code, 0, bySecret.stderr)
+      assert.deepStrictEqual(sent, [""])
+      const { code, shown } = yield* atTerminal(there, [...asked, "--account", "ada"], [["Sign in with", "\x03"]])
+      assert.strictEqual(code, 130, shown)
+      assert.include(shown, "No platform says who this program is")
     }).pipe(Effect.scoped))
 })

@@ -1,12 +1,8 @@
 /**
  * `authn explain` and `authn config`: what is used, and why.
  */
-import { WorkloadIdentity } from "@effect-authn/core/login/WorkloadIdentity"
 import * as SecureUrl from "@effect-authn/core/SecureUrl"
-import * as NodeAuth from "@effect-authn/platform-node/NodeAuth"
-import * as NodeWorkloadIdentity from "@effect-authn/platform-node/NodeWorkloadIdentity"
 import * as Command from "effect/cli/Command"
-import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
@@ -17,6 +13,7 @@ import * as AccountServices from "../AccountServices.ts"
 import * as CurrentToken from "../CurrentToken.ts"
 import * as EnvironmentToken from "../EnvironmentToken.ts"
 import * as Output from "../Output.ts"
+import * as Platform from "../Platform.ts"
 import * as Settings from "../Settings.ts"
 import * as TimeSpan from "../TimeSpan.ts"
 import * as Status from "./Status.ts"
@@ -104,11 +101,7 @@ const workloadSteps = Effect.fnUntraced(function*(settings: Settings.Settings, i
   const skipped = (reason: string): Step => ({ source, verdict: "skipped", reason })
   if (isTaken) return [skipped("not looked at, since another source goes first")]
   if (Option.isSome(settings.account)) return [skipped("not looked at, since there is a login")]
-  const platform = Context.get(
-    yield* Layer.build(Layer.provide(NodeWorkloadIdentity.layer(), NodeAuth.layerHttpClient)),
-    WorkloadIdentity
-  )
-  const asked = yield* Effect.result(platform.token(audience.value))
+  const asked = yield* Platform.ask(audience.value)
   if (Result.isSuccess(asked)) {
     const step: Step = { source, verdict: "used", reason: `${asked.success.source}, for ${audience.value}` }
     return [step]
@@ -118,7 +111,7 @@ const workloadSteps = Effect.fnUntraced(function*(settings: Settings.Settings, i
     ? skipped(Output.plain(reason.detail))
     : { source, verdict: "refused", reason: Output.plain(message), exitCode: 1 }
   return [step]
-}, Effect.scoped)
+})
 
 /**
  * Tells which source of a token is used, and why not the others. It sends nothing to an IAM.

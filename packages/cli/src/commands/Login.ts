@@ -30,8 +30,10 @@ import * as Target from "../login/Target.ts"
 import * as Way from "../login/Way.ts"
 import * as LoginRecord from "../LoginRecord.ts"
 import * as Output from "../Output.ts"
+import * as ProofKey from "../ProofKey.ts"
 import * as Question from "../Question.ts"
 import * as Settings from "../Settings.ts"
+import * as StatusView from "../StatusView.ts"
 import * as TimeSpan from "../TimeSpan.ts"
 import * as Waiting from "../Waiting.ts"
 
@@ -49,6 +51,16 @@ const allowPlainFiles = Effect.gen(function*() {
     "There is no keychain here and no key to encrypt with. Keep the session in a plain file that only you can read?"
   )
 }).pipe(Effect.orElseSucceed(() => false))
+
+/** What was tried for a login that a platform may make, in order. */
+const tried = (chosen: Way.Chosen, absent: string | undefined) => [
+  { source: "environment", verdict: "skipped", reason: "a login stores no token of a variable" },
+  { source: "stored session", verdict: "skipped", reason: "a login makes a new one" },
+  chosen.way === "workload"
+    ? { source: "workload identity", verdict: "used", reason: `${chosen.identity.source}, for ${chosen.audience}` }
+    : { source: "workload identity", verdict: "skipped", reason: absent ?? "" },
+  ...(chosen.way === "workload" ? [] : [{ source: chosen.way, verdict: "used", reason: "the way of this login" }])
+]
 
 /**
  * Signs in and stays signed in.
@@ -86,7 +98,9 @@ export const command = Command.make("login", flags, (given) =>
     if (found.length > 1) {
       return yield* Failure.usage(`one way to sign in at a time: ${found.map((way) => Way.option[way]).join(", or ")}`)
     }
-    const lacks = hasPerson ? [] : Way.lacking(settings, given, metadata, found, hasSecret)
+    // A vault could not renew what a platform of this machine says.
+    const mayBeMachine = settings.values.workload_audience !== undefined && remote === undefined
+    const lacks = hasPerson ? [] : Way.lacking(settings, given, metadata, found, hasSecret || mayBeMachine)
     if (lacks.length > 0) return yield* Failure.usage([...lacks, "See: authn login --help"].join("\n"))
     // What was used last is suggested, in another account, too.
     const before = Option.getOrUndefined(
@@ -97,8 +111,21 @@ export const command = Command.make("login", flags, (given) =>
     const target = yield* Target.complete(settings, metadata, before)
     yield* Target.checkFlags(target, given)
     const answers = before?.issuer === target.issuer ? before.answers : undefined
-    const chosen = yield* Way.choose(target, found, hasSecret, answers?.way)
+    const machine = mayBeMachine && found.length === 0 ? yield* Way.machine(target) : {}
+    if (machine.absent !== undefined && hasPerson && !asJson) {
+      yield* Output.say("No platform says who this program is (authn explain says where it was looked for).")
+    }
+    const chosen = machine.chosen ?? (yield* Way.choose(target, found, hasSecret, answers?.way, machine.absent))
     const { way } = chosen
+    const isBound = target.provider?.dpop === true
+    if (isBound && way === "token") {
+      return yield* Failure.usage("a token that exists already is bound to no key: give --no-dpop, or another way to sign in")
+    }
+    if (isBound && remote !== undefined) {
+      return yield* Failure.usage(
+        "a vault hands out tokens, and one that is bound to a key is worth nothing without it: give --no-dpop"
+      )
+    }
     if (way !== "browser" && Option.isSome(given.provider)) {
       return yield* Failure.usage("--provider is of the page in a browser: give --browser, too")
     }
@@ -116,6 +143,7 @@ export const command = Command.make("login", flags, (given) =>
             `or set AUTHN_PASSPHRASE to encrypt it, or AUTHN_STORAGE for good`
         )
     )
+    if (isBound && isStored) yield* ProofKey.check(choice.place)
     const kept = target.dialect === "oidc"
       ? yield* Effect.provideContext(AccountServices.clientSecret(target), place)
       : Option.none()
@@ -161,7 +189,7 @@ export const command = Command.make("login", flags, (given) =>
       return { auth, secret, services, session }
     })
     const isAsked = isSecretAsked || (way === "password" && !given.passwordStdin) ||
-      (way === "token" && !given.tokenStdin && chosen.token === undefined)
+      (chosen.way === "token" && !given.tokenStdin && chosen.token === undefined)
     const isRefused = (error: unknown) =>
       isAsked && (Predicate.isTagged(error, "InvalidCredentials") ||
         (isSecretAsked && isIamError(error) && error.reason._tag === "Misconfigured"))
@@ -222,6 +250,8 @@ export const command = Command.make("login", flags, (given) =>
         user,
         stored: isStored ? choice.place : null,
         ...(remote === undefined ? {} : { vault: { url: remote.url, account: remote.account } }),
+        ...(mayBeMachine && found.length === 0 ? { tried: tried(chosen, machine.absent) } : {}),
+        ...(session.proofKey === undefined ? {} : { boundTo: StatusView.keeperOf(session.proofKey) }),
         environment,
         expiresAt: Option.getOrNull(
           Option.map(Option.flatMap(tokens, ({ expiresAt }) => expiresAt), DateTime.formatIso)
@@ -231,10 +261,16 @@ export const command = Command.make("login", flags, (given) =>
     const { bold, green } = yield* Output.paint("stderr")
     const short = yield* Output.short
     const account = yield* Settings.flagFor(target.name)
+    const next = session.proofKey === undefined
+      ? `authn token${account}, authn exec${account} -- CMD, authn status`
+      : "authn status. Its tokens are bound to a key, for programs that use AuthHttpClient"
+    const name = way === "workload"
+      ? ` as a machine (${Output.plain(session.strategy)})`
+      : isNamed
+      ? ` as ${bold(Output.plain(user))}`
+      : ""
     yield* Output.say(
-      `${green("✓")} Signed in${
-        isNamed ? ` as ${bold(Output.plain(user))}` : ""
-      } at ${auth.key.issuer} (account "${target.name}")`,
+      `${green("✓")} Signed in${name} at ${auth.key.issuer} (account "${target.name}")`,
       isStored
         ? `  The session is kept in ${short(choice.description)}.`
         : remote === undefined
@@ -248,7 +284,7 @@ export const command = Command.make("login", flags, (given) =>
         : !isStored
         ? []
         : environment === null
-        ? [`  Next: authn token${account}, authn exec${account} -- CMD, authn status`]
+        ? [`  Next: ${next}`]
         : [`  ${environment} is set: its token goes before this session, unless --account ${target.name} is given.`])
     )
   }).pipe(Effect.scoped)).pipe(

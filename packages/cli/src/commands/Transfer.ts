@@ -121,7 +121,10 @@ export const importCommand = Command.make("import", {
     if (values.issuer === undefined) return yield* usage("the document does not name its issuer: give --issuer")
     const target = {
       ...AccountServices.targetOf(settings, dialect, values.issuer.value),
-      ...(dialect === "oidc" && document.provider !== undefined ? { provider: document.provider } : {})
+      // A document says nothing of where this platform's tokens go.
+      ...(dialect === "oidc" && document.provider !== undefined
+        ? { provider: Struct.omit(document.provider, ["workload"]) }
+        : {})
     }
     const services = yield* AccountServices.open(target, AccountServices.storage(settings.policy ?? "auto"))
     yield* Context.get(services, AuthManager).import(yield* Effect.orDie(decodeJson(text)))

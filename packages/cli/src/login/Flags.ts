@@ -55,6 +55,16 @@ export const flags = {
     "METHOD",
     `How the client shows its secret: ${Account.ClientAuth.literals.join(", ")}`
   ),
+  dpop: Flag.Boolean("dpop").pipe(
+    Flag.withDescription("Bind the session to a key, without which its tokens are worth nothing (RFC 9449)"),
+    Flag.optional,
+    Flag.map(Option.map(String))
+  ),
+  workload_audience: text(
+    "workload-audience",
+    "URI",
+    "Under which name the IAM takes the token of the platform that runs this program"
+  ),
   metadata: text("metadata", "FILE", "The endpoints of a provider that publishes none, as JSON (RFC 8414)"),
   organization: text("organization", "ID", "The organization to sign in to"),
   project: text("project", "ID", "The project to sign in to"),

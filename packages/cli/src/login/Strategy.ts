@@ -6,6 +6,7 @@ import { DeviceLogin } from "@effect-authn/core/iam/DeviceLogin"
 import * as AuthStrategy from "@effect-authn/core/login/AuthStrategy"
 import * as InteractiveStrategy from "@effect-authn/core/login/InteractiveStrategy"
 import * as LoginPrompt from "@effect-authn/core/login/LoginPrompt"
+import { WorkloadIdentity } from "@effect-authn/core/login/WorkloadIdentity"
 import * as NodeLogin from "@effect-authn/platform-node/NodeLogin"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -40,7 +41,7 @@ const pastedAt = (
 
 /** The strategy of a way; what it needs of a person is asked. */
 export const make = Effect.fnUntraced(function*(
-  { token, way }: Way.Chosen,
+  chosen: Way.Chosen,
   services: AccountServices.Services,
   callback: Account.Callback,
   handle: string | undefined,
@@ -51,7 +52,7 @@ export const make = Effect.fnUntraced(function*(
     readonly timeout: Option.Option<number>
   }
 ) {
-  switch (way) {
+  switch (chosen.way) {
     case "password": {
       const password = given.passwordStdin
         ? yield* Input.secret("the password")
@@ -60,7 +61,7 @@ export const make = Effect.fnUntraced(function*(
     }
     case "token":
       return AuthStrategy.token(
-        token ?? (given.tokenStdin ? yield* Input.token : yield* Question.secret("Token"))
+        chosen.token ?? (given.tokenStdin ? yield* Input.token : yield* Question.secret("Token"))
       )
     case "browser": {
       const login = Context.getOption(services, BrowserLogin)
@@ -90,12 +91,22 @@ export const make = Effect.fnUntraced(function*(
         Context.merge(yield* desk(callback), Context.make(DeviceLogin, login.value))
       )
     }
-    case "client credentials": {
+    case "client credentials":
+    case "workload": {
       const { OidcIam } = yield* Effect.promise(() => import("@effect-authn/iam-oidc/OidcIam"))
-      const { clientCredentials } = yield* Effect.promise(() => import("@effect-authn/iam-oidc/OidcStrategy"))
+      const { clientCredentials, workload } = yield* Effect.promise(() => import("@effect-authn/iam-oidc/OidcStrategy"))
       const oidc = Context.getOption(services, OidcIam)
-      if (Option.isNone(oidc)) return yield* Failure.usage("only an OpenID provider has client credentials")
-      return AuthStrategy.provide(clientCredentials(), Context.make(OidcIam, oidc.value))
+      if (Option.isNone(oidc)) return yield* Failure.usage(`only an OpenID provider has a login by ${chosen.way}`)
+      const context = Context.make(OidcIam, oidc.value)
+      if (chosen.way !== "workload") return AuthStrategy.provide(clientCredentials(), context)
+      const { audience, identity } = chosen
+      return AuthStrategy.provide(
+        workload({ audience }),
+        Context.add(context, WorkloadIdentity, {
+          description: identity.source,
+          token: () => Effect.succeed(identity)
+        })
+      )
     }
   }
 })

@@ -2,6 +2,7 @@
  * The ways to sign in: which of them the flags name, which an IAM has, and what is missing for one.
  */
 import type { IamError } from "@effect-authn/core/iam/IamError"
+import { type Identity, toIamError } from "@effect-authn/core/login/WorkloadIdentity"
 import type * as Prompt from "effect/cli/Prompt"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -9,6 +10,7 @@ import type * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import type * as Stdio from "effect/Stdio"
 import type * as Terminal from "effect/Terminal"
 import * as Account from "../Account.ts"
@@ -16,6 +18,7 @@ import type * as AccountServices from "../AccountServices.ts"
 import * as Failure from "../Failure.ts"
 import * as Input from "../Input.ts"
 import * as Output from "../Output.ts"
+import * as Platform from "../Platform.ts"
 import * as Question from "../Question.ts"
 import type * as Settings from "../Settings.ts"
 import type * as LoginMetadata from "./Metadata.ts"
@@ -86,7 +89,7 @@ export const lacking = (
   given: { readonly handle: Option.Option<string>; readonly passwordStdin: boolean },
   metadata: LoginMetadata.LoginMetadata | undefined,
   found: ReadonlyArray<Way>,
-  hasSecret: boolean
+  mayDoWithout: boolean
 ): ReadonlyArray<string> => {
   const spoken = dialect ?? (metadata === undefined ? undefined : "oidc")
   const isByPassword = found[0] === "password"
@@ -94,7 +97,7 @@ export const lacking = (
     ...(spoken === undefined ? [lack.dialect] : []),
     ...(values.issuer === undefined && metadata === undefined ? [lack.issuer] : []),
     ...(spoken === "oidc" && values.client_id === undefined ? [lack.client] : []),
-    ...(found.length === 0 && !hasSecret ? [lack.way(spoken === undefined ? allWays : ways[spoken])] : []),
+    ...(found.length === 0 && !(spoken === "oidc" && mayDoWithout) ? [lack.way(spoken === undefined ? allWays : ways[spoken])] : []),
     ...(isByPassword && Option.isNone(given.handle) ? [lack.handle] : []),
     ...(isByPassword && !given.passwordStdin ? [lack.password] : []),
     ...(isByPassword && spoken === "genomcore" && values.organization === undefined ? [lack.organization] : [])
@@ -107,11 +110,25 @@ export const likeLastTime = <A, Choice extends { readonly value: A; readonly tit
   last: A | undefined
 ): ReadonlyArray<Choice> => choices.toSorted((one, other) => Number(other.value === last) - Number(one.value === last))
 
-/** A way, and the token where that is chosen with it. */
-export interface Chosen {
-  readonly way: Way
-  readonly token?: Redacted.Redacted
-}
+/** A way, and the token where that is chosen with it; or the platform that says who this program is. */
+export type Chosen =
+  | { readonly way: Way; readonly token?: Redacted.Redacted }
+  | { readonly way: "workload"; readonly audience: string; readonly identity: Identity }
+
+/** What the platform that runs this program says, which is asked only where an audience is configured. */
+export const machine = Effect.fnUntraced(function*({ issuer, provider }: AccountServices.Target) {
+  if (provider?.workload === undefined) return {}
+  const asked = yield* Platform.ask(provider.workload.audience)
+  if (Result.isSuccess(asked)) {
+    const chosen: Chosen = { way: "workload", audience: provider.workload.audience, identity: asked.success }
+    return { chosen }
+  }
+  const { failure } = asked
+  // One that is there and broken is for somebody to mend: nobody takes its place.
+  return failure.reason._tag === "WorkloadAbsent"
+    ? { absent: failure.reason.detail }
+    : yield* toIamError({ issuer, method: "login" }, failure)
+})
 
 /** What other clients of the IAM keep on this machine. It is read to be offered, and sent only when it is chosen. */
 const foreignSessions = Effect.fnUntraced(function*(issuer: string) {
@@ -125,12 +142,13 @@ const foreignSessions = Effect.fnUntraced(function*(issuer: string) {
   }))
 }, Effect.scoped)
 
-/** The way that is taken: that of the flags, else what a person chooses. */
+/** The way that is taken: that of the flags, else the client's secret, else what a person chooses. */
 export const choose = Effect.fnUntraced(function*(
   { dialect, issuer }: AccountServices.Target,
   found: ReadonlyArray<Way>,
   hasSecret: boolean,
-  last: string | undefined
+  last: string | undefined,
+  absent: string | undefined
 ): Effect.fn.Return<
   Chosen,
   Failure.Failure | IamError | Terminal.QuitError,
@@ -146,7 +164,7 @@ export const choose = Effect.fnUntraced(function*(
   }
   if (hasSecret) return { way: "client credentials" }
   return yield* missing(
-    lack.way(known),
+    `${lack.way(known)}${absent === undefined ? "" : `\nnor is this a machine that a platform knows: ${Output.plain(absent)}`}`,
     Effect.flatMap(
       dialect === "datalayer" ? foreignSessions(issuer) : Effect.succeed([]),
       (others) =>
