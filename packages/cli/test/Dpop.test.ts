@@ -76,6 +76,10 @@ describe("a login that is bound to a key", () => {
         for (const word of ["plain file", "--storage encrypted-file", "--no-dpop"]) assert.include(plain.stderr, word)
         const given = yield* login(["--dpop", "--token-stdin"], key)
         assert.deepStrictEqual([given.code, given.stderr.includes("bound to no key")], [2, true])
+        const handed = yield* login(["--dpop", "--browser", "--vault", "https://vault.test"], {
+          AUTHN_VAULT_TOKEN: "authn_token"
+        })
+        assert.deepStrictEqual([handed.code, handed.stderr.includes("a vault hands out tokens")], [2, true], handed.stderr)
         const wrong = yield* login(["--browser"], { AUTHN_DPOP: "perhaps" })
         assert.deepStrictEqual([wrong.code, wrong.stderr.includes("AUTHN_DPOP")], [2, true])
         // an OpenID provider knows no such token, which is its word and not this command's
