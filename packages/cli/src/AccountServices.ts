@@ -266,13 +266,6 @@ const asMachine = Effect.fnUntraced(function*(services: Services) {
 })
 
 /**
- * Whether flags, variables or the user's file say which issuer and client are meant, and not an earlier login.
- */
-export const isTold = ({ account, values }: Settings.Settings): boolean =>
-  Option.isNone(account) ||
-  [values.issuer, values.client_id].every((value) => value?.source.startsWith("the login of") === false)
-
-/**
  * The IAM that the settings name.
  */
 export const targetOf = (settings: Settings.Settings, dialect: Account.Dialect, issuer: string): Target => ({
@@ -282,7 +275,7 @@ export const targetOf = (settings: Settings.Settings, dialect: Account.Dialect, 
   client: settings.values.client_id?.value,
   scopes: settings.values.scope?.value.split(/\s+/).filter(Boolean),
   callback: settings.callback,
-  isTold: isTold(settings),
+  isTold: Settings.namesClient(settings.account, settings.values),
   ...(dialect === "oidc" ? { provider: settings.provider } : {})
 })
 

@@ -246,14 +246,33 @@ const parametersOf = Effect.fnUntraced(function*(given: Value | undefined) {
   return parameters
 })
 
+/**
+ * Whether flags, variables or the user's file say which issuer and client are meant, and not an earlier login.
+ */
+export const namesClient = (account: Option.Option<Account.Account>, { client_id, issuer }: Values): boolean =>
+  Option.isNone(account) ||
+  [issuer, client_id].every((value) => value?.source.startsWith("the login of") === false)
+
+/** Under which name this IAM takes the platform's token. A variable of another IAM must not send it here. */
+const workloadOf = (values: Values, account: Option.Option<Account.Account>): Account.Provider["workload"] => {
+  const { workload_audience: told } = values
+  return told === undefined
+    ? undefined
+    : told.source === variable("workload_audience") && !namesClient(account, values)
+    ? Option.getOrUndefined(account)?.provider?.workload
+    : { audience: told.value }
+}
+
 const providerOf = Effect.fnUntraced(function*(
-  { audience, client_auth, dpop, parameter, prompt, resource, workload_audience }: Values,
+  values: Values,
   account: Option.Option<Account.Account>
 ): Effect.fn.Return<Account.Provider, Failure> {
+  const { audience, client_auth, dpop, parameter, prompt, resource } = values
   const clientAuth = yield* clientAuthOf(client_auth)
   const isBound = (yield* toggleOf(dpop)) === "true"
   const parameters = yield* parametersOf(parameter)
   const metadata = Option.getOrUndefined(account)?.provider?.metadata
+  const workload = workloadOf(values, account)
   return {
     ...(audience === undefined ? {} : { audience: audience.value }),
     ...(resource === undefined ? {} : { resource: resource.value }),
@@ -261,7 +280,7 @@ const providerOf = Effect.fnUntraced(function*(
     ...(parameters === undefined ? {} : { parameters }),
     ...(clientAuth === undefined ? {} : { clientAuth }),
     ...(isBound ? { dpop: true } : {}),
-    ...(workload_audience === undefined ? {} : { workload: { audience: workload_audience.value } }),
+    ...(workload === undefined ? {} : { workload }),
     ...(metadata === undefined ? {} : { metadata })
   }
 })

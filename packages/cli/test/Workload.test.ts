@@ -140,6 +140,11 @@ describe("a workload", () => {
         JSON.parse(stdout).tried.map((one: Record<string, string>) => [one["source"], one["verdict"]]),
         [["environment", "skipped"], ["stored session", "skipped"], ["workload identity", "used"]]
       )
+      // a variable that is of another IAM, for all that is known
+      const foreign = yield* run(["login", "--json"], {
+        env: { ...at.env, AUTHN_WORKLOAD_AUDIENCE: "https://other.test" }
+      })
+      assert.include(JSON.parse(foreign.stdout).tried[2].reason, audience)
       assert.notInclude(signedIn.stderr + renewed.stderr + elsewhere.stderr + stdout, "canary")
     }).pipe(Effect.scoped))
 

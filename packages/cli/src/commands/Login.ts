@@ -90,7 +90,7 @@ export const command = Command.make("login", flags, (given) =>
     const isStored = given.store && remote === undefined
     const policy = isStored ? settings.policy ?? "auto" : "memory"
     const isKept = Option.exists(settings.account, ({ place, unattended }) => unattended === true && place === policy)
-    const isTold = AccountServices.isTold(settings) && Option.isSome(yield* AccountServices.toldSecret)
+    const isTold = Settings.namesClient(settings.account, settings.values) && Option.isSome(yield* AccountServices.toldSecret)
     const hasPerson = yield* Input.hasPerson
     // A person can say which way is meant; where there is none, the secret is it.
     const hasSecret = settings.dialect === "oidc" && (isKept || (isTold && !hasPerson))
@@ -99,7 +99,7 @@ export const command = Command.make("login", flags, (given) =>
       return yield* Failure.usage(`one way to sign in at a time: ${found.map((way) => Way.option[way]).join(", or ")}`)
     }
     // A vault could not renew what a platform of this machine says.
-    const mayBeMachine = settings.values.workload_audience !== undefined && remote === undefined
+    const mayBeMachine = settings.provider.workload !== undefined && remote === undefined
     const lacks = hasPerson ? [] : Way.lacking(settings, given, metadata, found, hasSecret || mayBeMachine)
     if (lacks.length > 0) return yield* Failure.usage([...lacks, "See: authn login --help"].join("\n"))
     // What was used last is suggested, in another account, too.
