@@ -35,7 +35,9 @@ describe("a login that is bound to a key", () => {
         assert.strictEqual(status.boundTo, "the session's document")
         assert.include((yield* run(["status"])).stdout, "a key in the session's document")
         for (
-          const args of [["token"], ["token", "--header"], ["exec", "--", "true"], ["credential", "kubectl"], ["export"]]
+          const args of [["token"], ["token", "--header"], ["exec", "--", "true"], ["credential", "kubectl"], [
+            "export"
+          ]]
         ) {
           const refused = yield* run(args)
           assert.strictEqual(refused.code, 1, args.join(" "))
@@ -79,7 +81,11 @@ describe("a login that is bound to a key", () => {
         const handed = yield* login(["--dpop", "--browser", "--vault", "https://vault.test"], {
           AUTHN_VAULT_TOKEN: "authn_token"
         })
-        assert.deepStrictEqual([handed.code, handed.stderr.includes("a vault hands out tokens")], [2, true], handed.stderr)
+        assert.deepStrictEqual(
+          [handed.code, handed.stderr.includes("a vault hands out tokens")],
+          [2, true],
+          handed.stderr
+        )
         const wrong = yield* login(["--browser"], { AUTHN_DPOP: "perhaps" })
         assert.deepStrictEqual([wrong.code, wrong.stderr.includes("AUTHN_DPOP")], [2, true])
         // an OpenID provider knows no such token, which is its word and not this command's

@@ -90,7 +90,8 @@ export const command = Command.make("login", flags, (given) =>
     const isStored = given.store && remote === undefined
     const policy = isStored ? settings.policy ?? "auto" : "memory"
     const isKept = Option.exists(settings.account, ({ place, unattended }) => unattended === true && place === policy)
-    const isTold = Settings.namesClient(settings.account, settings.values) && Option.isSome(yield* AccountServices.toldSecret)
+    const isTold = Settings.namesClient(settings.account, settings.values) &&
+      Option.isSome(yield* AccountServices.toldSecret)
     const hasPerson = yield* Input.hasPerson
     // A person can say which way is meant; where there is none, the secret is it.
     const hasSecret = settings.dialect === "oidc" && (isKept || (isTold && !hasPerson))
@@ -119,7 +120,9 @@ export const command = Command.make("login", flags, (given) =>
     const { way } = chosen
     const isBound = target.provider?.dpop === true
     if (isBound && way === "token") {
-      return yield* Failure.usage("a token that exists already is bound to no key: give --no-dpop, or another way to sign in")
+      return yield* Failure.usage(
+        "a token that exists already is bound to no key: give --no-dpop, or another way to sign in"
+      )
     }
     if (isBound && remote !== undefined) {
       return yield* Failure.usage(

@@ -86,4 +86,15 @@ export const checkFlags = Effect.fnUntraced(function*(
   }
 })
 
-const ofOidc = ["client_id", "scope", "audience", "resource", "prompt", "parameter", "client_auth", "dpop", "workload_audience", "metadata"] as const
+const ofOidc = [
+  "client_id",
+  "scope",
+  "audience",
+  "resource",
+  "prompt",
+  "parameter",
+  "client_auth",
+  "dpop",
+  "workload_audience",
+  "metadata"
+] as const

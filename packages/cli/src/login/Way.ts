@@ -97,7 +97,9 @@ export const lacking = (
     ...(spoken === undefined ? [lack.dialect] : []),
     ...(values.issuer === undefined && metadata === undefined ? [lack.issuer] : []),
     ...(spoken === "oidc" && values.client_id === undefined ? [lack.client] : []),
-    ...(found.length === 0 && !(spoken === "oidc" && mayDoWithout) ? [lack.way(spoken === undefined ? allWays : ways[spoken])] : []),
+    ...(found.length === 0 && !(spoken === "oidc" && mayDoWithout)
+      ? [lack.way(spoken === undefined ? allWays : ways[spoken])]
+      : []),
     ...(isByPassword && Option.isNone(given.handle) ? [lack.handle] : []),
     ...(isByPassword && !given.passwordStdin ? [lack.password] : []),
     ...(isByPassword && spoken === "genomcore" && values.organization === undefined ? [lack.organization] : [])
@@ -164,7 +166,9 @@ export const choose = Effect.fnUntraced(function*(
   }
   if (hasSecret) return { way: "client credentials" }
   return yield* missing(
-    `${lack.way(known)}${absent === undefined ? "" : `\nnor is this a machine that a platform knows: ${Output.plain(absent)}`}`,
+    `${lack.way(known)}${
+      absent === undefined ? "" : `\nnor is this a machine that a platform knows: ${Output.plain(absent)}`
+    }`,
     Effect.flatMap(
       dialect === "datalayer" ? foreignSessions(issuer) : Effect.succeed([]),
       (others) =>
