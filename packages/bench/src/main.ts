@@ -32,6 +32,10 @@ const benches = new Map<string, { readonly about: string; readonly load: () => P
       about: "processes over the same expired sessions: vaults, SET NX PX, MSAL, better-auth, Auth.js",
       load: () => import("./vaultPeers.ts")
     }],
+    ["chain", {
+      about: "how soon login() says that nothing signs this program in",
+      load: () => import("./chain.ts")
+    }],
     ["command", {
       about: "how long authn takes, beside plain scripts that do the same",
       load: () => Promise.resolve(script("token.mjs"))
