@@ -41,8 +41,10 @@ const answer = Effect.fnUntraced(function*(directory: string) {
 }, Effect.scoped)
 
 export const run = Effect.gen(function*() {
-  const all = yield* Effect.flatMap(directory, (place) =>
-    Effect.forEach(Array.from({ length: answers }), () => answer(place)))
+  const all = yield* Effect.flatMap(
+    directory,
+    (place) => Effect.forEach(Array.from({ length: answers }), () => answer(place))
+  )
   const [first] = all
   if (first === undefined) return
   const isKept = first.processor <= boundMillis
@@ -50,7 +52,9 @@ export const run = Effect.gen(function*() {
   const medianOf = (of: "clock" | "processor") => median(all.map((one) => one[of])).toFixed(1)
   yield* Console.log(
     `login() where nothing signs in: first answer ${first.clock.toFixed(1)} ms, of which the processor worked ` +
-      `${first.processor.toFixed(1)} (bound ${boundMillis}${isKept ? "" : ": MISSED"}); median ${medianOf("clock")} ms and ` +
+      `${first.processor.toFixed(1)} (bound ${boundMillis}${isKept ? "" : ": MISSED"}); median ${
+        medianOf("clock")
+      } ms and ` +
       `${medianOf("processor")} ms`
   )
 }).pipe(Effect.scoped, Effect.orDie)
