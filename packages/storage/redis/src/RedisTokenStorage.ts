@@ -213,10 +213,13 @@ const make = Effect.fnUntraced(function*(options: Options | undefined) {
       (texts) => texts.flatMap((text) => text === null ? [] : Option.toArray(keyOf(text)))
     )
 
+  const indexed = (dues: string, isSure: boolean) => reading(redis.eval(Scripts.index)(dues, namesOf(dues), isSure))
+
   const scan = Stream.fromIterable(allDues).pipe(
     Stream.flatMap((dues) =>
       Stream.paginate("", (after: string) =>
         Effect.gen(function*() {
+          if (after === "") yield* indexed(dues, true)
           const found = yield* idsOf(dues, after, page)
           const last = found.length < page ? Option.none<string>() : Option.fromUndefinedOr(found.at(-1)?.id)
           return [yield* keysOf(found), last] as const
@@ -262,6 +265,9 @@ const make = Effect.fnUntraced(function*(options: Options | undefined) {
     scan,
     page: (after, limit) =>
       Effect.gen(function*() {
+        if (after === "") {
+          yield* Effect.forEach(allDues, (dues) => indexed(dues, false), { concurrency: "unbounded", discard: true })
+        }
         const found = yield* Effect.forEach(allDues, (dues) => idsOf(dues, after, limit), { concurrency: "unbounded" })
         const first = found.flat().sort((one, other) => one.id < other.id ? -1 : 1).slice(0, limit)
         return yield* keysOf(first)

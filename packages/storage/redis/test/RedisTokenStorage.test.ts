@@ -60,6 +60,34 @@ describe.runIf(RedisServer.isThere)("RedisTokenStorage", () => {
         assert.deepStrictEqual((yield* Stream.runCollect(scan!)).map(place).sort(), left)
       }))
   })
+
+  layer(storage({ prefix: "before", partitions: 2 }))((it) => {
+    it.effect("sessions that programs write and remove without the index of names are scanned, listed and counted", () =>
+      Effect.gen(function*() {
+        const { keys, page, put } = yield* TokenStorage.TokenStorage
+        const accounts = ["ada", "bea", "cleo", "dora"]
+        for (const account of accounts) {
+          const key = SessionKey.SessionKey.make({ issuer: "https://iam.example", clientId: "tests", account })
+          yield* put(key, sessionOf(key), 0)
+        }
+        const names = yield* Effect.filter(["{before:0}:names", "{before:1}:names"], (name) =>
+          Effect.map(server!.cli("zcard", name), (count) => count !== "0"))
+        const listed = (found: ReadonlyArray<SessionKey.SessionKey>) => found.map(({ account }) => account).sort()
+
+        for (const name of names) yield* server!.cli("del", name)
+        assert.deepStrictEqual(listed(yield* page!("", 10)), accounts)
+
+        for (const name of names) yield* server!.cli("del", name)
+        assert.deepStrictEqual(listed(yield* keys), accounts)
+
+        // one was written and one removed: the indexes are of one size
+        for (const name of names) {
+          yield* server!.cli("zpopmin", name)
+          yield* server!.cli("zadd", name, "0", "f".repeat(64))
+        }
+        assert.deepStrictEqual(listed(yield* keys), accounts)
+      }))
+  })
 })
 
 /** A session without tokens. */

@@ -100,6 +100,22 @@ return 1`
   }
 ).withReturnType<number>()
 
+/**
+ * Makes the names of a partition those of its sessions again: programs of before the names had an index write and remove
+ * sessions without it. They are compared one by one if `isSure`, else counted.
+ */
+export const index = Redis.script(
+  (dues: string, names: string, isSure: boolean) => [dues, names, isSure ? 1 : 0],
+  {
+    numberOfKeys: 2,
+    // it writes only where they differ, so that a replica can list what it has
+    lua: `
+if redis.call('ZCARD', KEYS[1]) == redis.call('ZCARD', KEYS[2])
+  and (ARGV[1] == '0' or #redis.call('ZDIFF', 2, KEYS[1], KEYS[2]) == 0) then return end
+redis.call('ZUNIONSTORE', KEYS[2], 1, KEYS[1], 'WEIGHTS', 0)`
+  }
+).withReturnType<null>()
+
 /** Takes a lease where there is none; else says who has it. */
 export const take = Redis.script(
   (lease: string, value: string, milliseconds: number) => [lease, value, milliseconds],
