@@ -70,8 +70,10 @@ describe.runIf(RedisServer.isThere)("RedisTokenStorage", () => {
           const key = SessionKey.SessionKey.make({ issuer: "https://iam.example", clientId: "tests", account })
           yield* put(key, sessionOf(key), 0)
         }
-        const names = yield* Effect.filter(["{before:0}:names", "{before:1}:names"], (name) =>
-          Effect.map(server!.cli("zcard", name), (count) => count !== "0"))
+        const names = yield* Effect.filter(
+          ["{before:0}:names", "{before:1}:names"],
+          (name) => Effect.map(server!.cli("zcard", name), (count) => count !== "0")
+        )
         const listed = (found: ReadonlyArray<SessionKey.SessionKey>) => found.map(({ account }) => account).sort()
 
         for (const name of names) yield* server!.cli("del", name)
