@@ -191,6 +191,20 @@ describe("a session that is bound to a key", () => {
       assert.strictEqual(new Set(server.proofs.map(({ jkt }) => jkt)).size, 2)
     }))
 
+  it.live("may be called by its scheme in any case", () =>
+    Effect.gen(function*() {
+      const server = yield* bound({
+        type: "dpop",
+        api: (_asked, { nonce }) =>
+          nonce === "n-1"
+            ? undefined
+            : { status: 401, headers: { "dpop-nonce": "n-1", "www-authenticate": "dPoP error=\"use_dpop_nonce\"" } }
+      })
+      const status = yield* Effect.provide(Effect.andThen(login, call(server.issuer)), program(server.issuer))
+      assert.strictEqual(status, 200)
+      assert.deepStrictEqual(server.paths(), ["/token", "/api", "/api"])
+    }))
+
   it.live("is renewed after an API has refused its token, and asked once more", () =>
     Effect.gen(function*() {
       let refused = 0

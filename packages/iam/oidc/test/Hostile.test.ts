@@ -204,8 +204,13 @@ describe("an id_token is refused", () => {
     "from the future": (issuer, nonce) =>
       sign({ ...goodClaims(issuer, nonce), iat: seconds() + 3600, exp: seconds() + 7200 }),
     "that is not valid yet": (issuer, nonce) => sign({ ...goodClaims(issuer, nonce), nbf: seconds() + 3600 }),
+    "without an audience": (issuer, nonce) => sign({ ...goodClaims(issuer, nonce), aud: undefined }),
+    "without an issuer": (issuer, nonce) => sign({ ...goodClaims(issuer, nonce), iss: undefined }),
+    "without an end": (issuer, nonce) => sign({ ...goodClaims(issuer, nonce), exp: undefined }),
+    "without a time of issue": (issuer, nonce) => sign({ ...goodClaims(issuer, nonce), iat: undefined }),
     "without a subject": (issuer, nonce) => sign({ ...goodClaims(issuer, nonce), sub: undefined }),
     "that is no token": () => "not.a.token",
+    "that is encrypted": (issuer, nonce) => `${good(issuer, nonce)}.x.y`,
     "that is not there": () => ""
   }
   for (const [name, idToken] of Object.entries(idTokens)) {
@@ -218,6 +223,14 @@ describe("an id_token is refused", () => {
       }))
   }
 })
+
+it.live("an id_token is taken with its audience in a list of one", () =>
+  Effect.gen(function*() {
+    const { issued } = yield* login({
+      idToken: (issuer, nonce) => sign({ ...goodClaims(issuer, nonce), aud: ["cli"] })
+    })
+    yield* issued
+  }))
 
 describe("clocks", () => {
   for (const ahead of [7200, -7200]) {
