@@ -203,15 +203,18 @@ const make = Effect.fnUntraced(function*(options: Options | undefined) {
       (ids) => ids.map((id) => ({ dues, id }))
     )
 
+  /** The key of the session of a name; without one, as after an eviction, the name goes, too. */
+  const keyAt = ({ dues, id }: { readonly dues: string; readonly id: string }) => {
+    const place = { dues, id, names: namesOf(dues), session: sessionOf(dues, id) }
+    return Effect.gen(function*() {
+      const text = yield* reading(redis.send<string | null>("HGET", place.session, "k"))
+      if (text !== null) return Option.toArray(keyOf(text))
+      yield* Effect.ignore(reading(redis.eval(Scripts.forget)(place)))
+      return []
+    })
+  }
   const keysOf = (found: ReadonlyArray<{ readonly dues: string; readonly id: string }>) =>
-    Effect.map(
-      Effect.forEach(
-        found,
-        ({ dues, id }) => reading(redis.send<string | null>("HGET", sessionOf(dues, id), "k")),
-        { concurrency: "unbounded" }
-      ),
-      (texts) => texts.flatMap((text) => text === null ? [] : Option.toArray(keyOf(text)))
-    )
+    Effect.map(Effect.forEach(found, keyAt, { concurrency: "unbounded" }), (keys) => keys.flat())
 
   const indexed = (dues: string, isSure: boolean) => reading(redis.eval(Scripts.index)(dues, namesOf(dues), isSure))
 
@@ -268,9 +271,19 @@ const make = Effect.fnUntraced(function*(options: Options | undefined) {
         if (after === "") {
           yield* Effect.forEach(allDues, (dues) => indexed(dues, false), { concurrency: "unbounded", discard: true })
         }
-        const found = yield* Effect.forEach(allDues, (dues) => idsOf(dues, after, limit), { concurrency: "unbounded" })
-        const first = found.flat().sort((one, other) => one.id < other.id ? -1 : 1).slice(0, limit)
-        return yield* keysOf(first)
+        const keys: Array<SessionKey> = []
+        // fewer keys than were asked for would be the end of the list
+        for (let behind = after, size = limit; keys.length < limit; size = Math.max(limit, page)) {
+          const found = yield* Effect.forEach(allDues, (dues) => idsOf(dues, behind, size), {
+            concurrency: "unbounded"
+          })
+          const first = found.flat().sort((one, other) => one.id < other.id ? -1 : 1).slice(0, size)
+          keys.push(...(yield* keysOf(first)))
+          const last = first.at(-1)
+          if (first.length < size || last === undefined) break
+          behind = last.id
+        }
+        return keys.slice(0, limit)
       }).pipe(Effect.mapError(failed("page"))),
     changes: Stream.unwrap(Effect.map(redis.subscribe(channel), Stream.fromQueue)).pipe(
       // A subscriber that lost its connection for good begins again; what it missed was a hint.

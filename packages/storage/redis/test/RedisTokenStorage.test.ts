@@ -61,6 +61,32 @@ describe.runIf(RedisServer.isThere)("RedisTokenStorage", () => {
       }))
   })
 
+  layer(storage({ prefix: "evicted", partitions: 2 }))((it) => {
+    it.effect("a page is full though sessions of it are gone without their names, which go, too", () =>
+      Effect.gen(function*() {
+        const { page, put } = yield* TokenStorage.TokenStorage
+        const keys = Array.from(
+          { length: 12 },
+          (_, index) =>
+            SessionKey.SessionKey.make({ issuer: "https://iam.example", clientId: "tests", account: `person ${index}` })
+        )
+        for (const key of keys) yield* put(key, sessionOf(key), 0)
+        const place = ({ id }: { readonly id: string }) => Crypto.createHash("sha256").update(id).digest("hex")
+        const places = keys.map(place).sort()
+        const gone = new Set([...places.slice(1, 7), ...places.slice(-1)])
+        const sessions = (yield* server!.cli("--scan", "--pattern", "{evicted:*}:s:*")).split("\n")
+        for (const name of sessions) if (gone.has(name.slice(name.indexOf(":s:") + 3))) yield* server!.cli("del", name)
+
+        const left = places.filter((each) => !gone.has(each))
+        assert.deepStrictEqual((yield* page!("", 3)).map(place), left.slice(0, 3))
+        assert.deepStrictEqual((yield* page!(left[2]!, 3)).map(place), left.slice(3))
+        for (const index of ["dues", "names"]) {
+          const counts = yield* Effect.forEach([0, 1], (at) => server!.cli("zcard", `{evicted:${at}}:${index}`))
+          assert.strictEqual(Number(counts[0]) + Number(counts[1]), left.length, index)
+        }
+      }))
+  })
+
   layer(storage({ prefix: "before", partitions: 2 }))((it) => {
     it.effect("sessions that programs write and remove without the index of names are scanned, listed and counted", () =>
       Effect.gen(function*() {

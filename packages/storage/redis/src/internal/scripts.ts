@@ -116,6 +116,18 @@ redis.call('ZUNIONSTORE', KEYS[2], 1, KEYS[1], 'WEIGHTS', 0)`
   }
 ).withReturnType<null>()
 
+/** Takes a session that is gone out of both indexes. */
+export const forget = Redis.script(
+  (place: Place) => [place.session, place.dues, place.names, place.id],
+  {
+    numberOfKeys: 3,
+    lua: `
+if redis.call('EXISTS', KEYS[1]) == 1 then return end
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('ZREM', KEYS[3], ARGV[1])`
+  }
+).withReturnType<null>()
+
 /** Takes a lease where there is none; else says who has it. */
 export const take = Redis.script(
   (lease: string, value: string, milliseconds: number) => [lease, value, milliseconds],
