@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Formatter from "effect/Formatter"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import * as Result from "effect/Result"
@@ -104,37 +105,44 @@ const patiently: Patiently = (effect) =>
     schedule: Schedule.upTo(naps, { duration: patience })
   })
 
-/** The transaction of this program that may have the file, and how many statements it has run. */
+/** The transaction of this program that may have the file, its connection, and how many statements it has run. */
 interface Open {
+  connection: Connection | undefined
   statements: number
 }
 
-// How often a reserved connection finds the file held by a transaction that has run nothing since the look before.
-const mostIdleLooks = 20
+// How often a reserved connection finds the file held by a transaction that has run nothing since the look before: about
+// half a second for a statement inside of it, which cannot succeed, and five for one beside it, which may, unless the
+// transaction waits for its fiber.
+const mostIdleLooks = { inside: 20, beside: 180 }
 
 /**
  * Who waits for the file while a transaction of the same program has it, and does nothing, waits for ever if that one waits
  * for it: it is told so instead.
  */
-const besideTransactions = (current: () => Open | undefined): Patiently => (effect) =>
-  Effect.suspend(() => {
-    let idleLooks = 0
-    let seen: Open | undefined
-    let statements = 0
-    return patiently(
-      Effect.result(effect).pipe(
-        Effect.flatMap((result) => {
-          if (Result.isSuccess(result) || !isBusy(result.failure)) return Effect.succeed(result)
-          const open = current()
-          const isIdle = open !== undefined && open === seen && open.statements === statements
-          idleLooks = isIdle ? idleLooks + 1 : 0
-          seen = open
-          statements = open?.statements ?? 0
-          return idleLooks < mostIdleLooks ? Effect.fail(result.failure) : Effect.succeed(Result.fail(held))
-        })
-      )
-    ).pipe(Effect.flatMap(Effect.fromResult))
-  })
+const besideTransactions =
+  (current: () => Open | undefined, own: Effect.Effect<Connection | undefined>): Patiently => (effect) =>
+    Effect.flatMap(own, (connection) => {
+      let idleLooks = 0
+      let seen: Open | undefined
+      let statements = 0
+      return patiently(
+        Effect.result(effect).pipe(
+          Effect.flatMap((result) => {
+            if (Result.isSuccess(result) || !isBusy(result.failure)) return Effect.succeed(result)
+            const open = current()
+            const isIdle = open !== undefined && open === seen && open.statements === statements
+            idleLooks = isIdle ? idleLooks + 1 : 0
+            seen = open
+            statements = open?.statements ?? 0
+            const isInside = connection !== undefined && open?.connection === connection
+            return idleLooks < mostIdleLooks[isInside ? "inside" : "beside"]
+              ? Effect.fail(result.failure)
+              : Effect.succeed(Result.fail(held))
+          })
+        )
+      ).pipe(Effect.flatMap(Effect.fromResult))
+    })
 
 const held = new SqlError({
   reason: new LockTimeoutError({
@@ -245,7 +253,7 @@ export const make = Effect.fnUntraced(function*(
   const begin = Effect.gen(function*() {
     yield* turn.takeScoped(1)
     const database = yield* open
-    const begun: Open = { statements: 0 }
+    const begun: Open = { connection: undefined, statements: 0 }
     yield* Effect.acquireRelease(
       Effect.sync(() => {
         transaction = begun
@@ -255,13 +263,13 @@ export const make = Effect.fnUntraced(function*(
           transaction = undefined
         })
     )
-    return connectionOf(database, (effect) =>
+    begun.connection = connectionOf(database, (effect) =>
       patiently(Effect.suspend(() => {
         begun.statements += 1
         return effect
       })))
+    return begun.connection
   })
-  const reserve = Effect.map(open, (database) => connectionOf(database, besideTransactions(() => transaction)))
 
   const client = yield* SqlClient.make({
     acquirer: Effect.succeed(shared),
@@ -272,13 +280,16 @@ export const make = Effect.fnUntraced(function*(
     beginTransaction: "BEGIN IMMEDIATE",
     releaseSavepoint: (name) => `RELEASE SAVEPOINT ${name}`
   })
+  const own = Effect.map(Effect.serviceOption(client.transactionService), (found) => Option.getOrUndefined(found)?.[0])
+  const reserve = Effect.map(open, (database) => connectionOf(database, besideTransactions(() => transaction, own)))
   return Object.assign(client, { reserve })
 })
 
 /**
  * A SQLite file as the program's `SqlClient`, until effect's own driver follows 4.1. Many programs of a machine share it: a
  * statement that meets another program's write waits, for 30 seconds at most, and the timers of the program go on meanwhile.
- * A reserved connection does not wait for a transaction of this program that runs nothing, since that one may wait for it.
+ * While a transaction of this program is open and runs nothing, a write on a reserved connection waits half a second for it
+ * inside of the transaction, and five seconds beside it, since the transaction may wait for the write.
  *
  * **Gotchas**
  *

@@ -89,8 +89,9 @@ const make = (options: Options | undefined, isMigrating: boolean): Layer.Layer<S
  * **Gotchas**
  *
  * The secrets lie there in plain text unless it is wrapped in `EncryptedTokenStorage.layer`. A pool of one connection is
- * refused. SQLite has one writer: in a transaction of the program on the same file whatever writes a session fails, and says
- * so; give the sessions a file of their own. Pending logins are never encrypted; they hold no token, and end by themselves.
+ * refused. SQLite has one writer: while a transaction of the program on the same file is open and runs nothing, whatever
+ * writes a session fails, and says so, after half a second inside of the transaction and after five in other fibers; give
+ * the sessions a file of their own. Pending logins are never encrypted; they hold no token, and end by themselves.
  *
  * @category layers
  * @since 0.1.0

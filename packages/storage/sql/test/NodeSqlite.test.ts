@@ -161,6 +161,34 @@ it.live("a write inside the program's own transaction on the file fails with wor
     }).pipe(Effect.provide(on(filename)))
   }))
 
+it.live("a write waits for a transaction of another fiber that waits itself", () =>
+  Effect.gen(function*() {
+    const filename = Path.join(yield* temporary, "s.sqlite")
+    yield* Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      const storage = yield* TokenStorage.TokenStorage
+      yield* sql`CREATE TABLE ours (n INTEGER)`
+      yield* storage.put(key, plain(key, 1), 0)
+      const begun = yield* Deferred.make<void>()
+      const ended = yield* Deferred.make<void>()
+      const waiting = yield* Effect.forkChild(
+        sql.withTransaction(Effect.gen(function*() {
+          yield* sql`INSERT INTO ours VALUES (1)`
+          yield* Deferred.succeed(begun, undefined)
+          // its own write fails first, while the other fiber's goes on waiting
+          const refused = yield* Effect.flip(storage.put(keyOf("inside"), plain(keyOf("inside"), 1), 0))
+          assert.include(refused.message, "a transaction of this program has the SQLite file")
+          yield* Effect.sleep("200 millis")
+          yield* Deferred.succeed(ended, undefined)
+        }))
+      )
+      yield* Deferred.await(begun)
+      yield* storage.put(key, plain(key, 2), 1)
+      assert.isTrue(yield* Deferred.isDone(ended))
+      yield* Fiber.join(waiting)
+    }).pipe(Effect.provide(on(filename)))
+  }))
+
 it.live("a file that is no database, and a directory in its place, are named with what to do", () =>
   Effect.gen(function*() {
     const directory = yield* temporary
