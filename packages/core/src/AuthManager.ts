@@ -6,7 +6,7 @@
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import type * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
@@ -186,7 +186,6 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
   const keeper = yield* SessionKeeper.SessionKeeper
   const lock = yield* SessionLock
   const proofKeys = yield* ProofKeys.ProofKeys
-  const dropKey = ProofKeys.dropper(proofKeys)
   const key = SessionKey.SessionKey.make({
     issuer: iam.issuer,
     clientId: iam.clientId,
@@ -219,15 +218,6 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
         )
       )
 
-  /** Forgets the key that was kept for a login which came to nothing. */
-  const unlessTaken = (made: Session.Session) => <E>(exit: Exit.Exit<Session.Session, E>): Effect.Effect<void> =>
-    Exit.isSuccess(exit)
-      ? dropKey(made, exit.value)
-      : Effect.flatMap(
-        Effect.orElseSucceed(kept.session, () => Option.none<Session.Session>()),
-        (standing) => dropKey(made, Option.getOrUndefined(standing))
-      )
-
   /** What the IAM refuses at a login are the credentials of the one who asks. */
   const credentialsOf = <A, E, R>(asked: Effect.Effect<A, E | IamError, R>) =>
     Effect.catchReason(
@@ -242,9 +232,14 @@ export const make = Effect.fnUntraced(function*(options?: { readonly account?: s
     options: LoginOptions | undefined
   ): Effect.fn.Return<Session.Session, AuthError, R> {
     const obtained = yield* credentialsOf(strategy.obtain(context(options?.selection)))
-    const made = options?.store === false ? Session.update(obtained, { durable: false }) : yield* keepKey(obtained)
-    return yield* kept.replace(made, { revokePrevious: options?.revokePrevious }).pipe(
-      Effect.onExit(made.proofKey?._tag === obtained.proofKey?._tag ? () => Effect.void : unlessTaken(made))
+    const replace = (made: Session.Session) => kept.replace(made, { revokePrevious: options?.revokePrevious })
+    if (options?.store === false) return yield* replace(Session.update(obtained, { durable: false }))
+    // Once its key is kept, the session goes to the keeper, which forgets the key of one that comes to nothing.
+    return yield* Effect.uninterruptibleMask((restore) =>
+      keepKey(obtained).pipe(
+        Effect.flatMap((made) => Effect.forkDetach(replace(made), { startImmediately: true })),
+        Effect.flatMap((replacing) => restore(Fiber.join(replacing)))
+      )
     )
   })
 

@@ -3,6 +3,7 @@
  * session in the place of another one, a logout ends it, and what the IAM said of a user is learned.
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Random from "effect/Random"
 import * as Result from "effect/Result"
@@ -148,6 +149,14 @@ export const make = (options: {
     }
   })
 
+  /** Forgets the key of a new login that came to nothing. */
+  const unlessTaken = (
+    entry: Entry,
+    made: Session.Session,
+    exit: Exit.Exit<Session.Session, unknown>
+  ): Effect.Effect<void> =>
+    made.generation > 0 ? Effect.void : dropKey(made, Exit.isSuccess(exit) ? exit.value : entry.session)
+
   /**
    * Puts a newly obtained session in the place of the kept one. One that was read from the storage is taken up as the
    * storage has it by now. When the storage cannot be written it fails, and the session lives on in memory.
@@ -160,10 +169,12 @@ export const make = (options: {
     Effect.suspend(() => {
       flights.giveWayAll(entry)
       if (session.durable) {
-        return flights.change(
-          entry,
-          true,
-          Effect.suspend(() => replaceDurable(entry, session, options))
+        // Owned, as the change is: who goes away meanwhile does not say what becomes of the session and its key.
+        return flights.own(
+          Effect.onExit(
+            flights.change(entry, true, Effect.suspend(() => replaceDurable(entry, session, options))),
+            (exit) => unlessTaken(entry, session, exit)
+          )
         )
       }
       return flights.change(
