@@ -1,7 +1,7 @@
 import { BrowserLogin, IamClient, Selection, type Session, TokenSet } from "@effect-authn/core"
 import { OidcClaims, OidcIam, type OidcOptions } from "@effect-authn/iam-oidc"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, DateTime, Effect, Exit, Layer, Option, Redacted } from "effect"
+import { Cause, DateTime, Duration, Effect, Exit, Layer, Option, Redacted } from "effect"
 import { FetchHttpClient } from "effect/http"
 import { createHmac } from "node:crypto"
 import {
@@ -233,6 +233,22 @@ describe("what a renewal's refusal means", () => {
           })))
     }
   }
+  it.live("403 in JSON without a code is an outage, at a login as at a renewal, with its Retry-After", () =>
+    against(
+      { routes: { "/token": { status: 403, headers: { "retry-after": "7" }, body: { message: "Request blocked" } } } },
+      ({ issuer }) =>
+        Effect.gen(function*() {
+          const { clientCredentials } = yield* OidcIam.OidcIam
+          for (const asked of [clientCredentials(Selection.none), renew(issuer)]) {
+            const { reason } = yield* Effect.flip(asked)
+            assert(reason._tag === "Unavailable")
+            assert.include(reason.message, "Request blocked")
+            assert.deepStrictEqual(reason.retryAfter, Duration.seconds(7))
+          }
+        }),
+      { clientAuthentication: { method: "client_secret", secret: Redacted.make("secret") } }
+    ))
+
   it.live("a refusal of the selection may have cost the refresh token, unless it outlives renewals", () =>
     against({ routes: { "/token": refused["invalid_target"]! } }, ({ issuer }) =>
       Effect.gen(function*() {

@@ -154,6 +154,10 @@ const reasonOf = (
     case "busy":
       return new Unavailable({ sent: "no", detail: said, retryAfter: answer.retryAfter })
     default:
+      // A gateway of the provider's own: nothing is wrong with what was asked.
+      if (code === undefined && answer.status === 403 && Option.isSome(answer.body)) {
+        return new Unavailable({ sent: "maybe", detail: `status 403: ${said}`, retryAfter: answer.retryAfter })
+      }
       return code === undefined && (purpose !== "renew" || isOfOthers(answer) || answer.status < 400) ||
           isNoRoute(answer)
         ? IamHttp.unexpected(answer, call).reason
