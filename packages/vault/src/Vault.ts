@@ -295,6 +295,12 @@ export const make = Effect.fnUntraced(function*<E, R>(options: Options<E, R>) {
   const metrics = yield* Effect.context()
   // What somebody has drawn for the sessions that are being renewed.
   const permits = new Map<string, Permit>()
+  /** The leave that was drawn for a session is for one request. */
+  const permitOf = (id: string): Permit | undefined => {
+    const permit = permits.get(id)
+    permits.delete(id)
+    return permit
+  }
   const rates = yield* IssuerRates
   const breakers = yield* Layer.build(CircuitBreaker.layerStoreMemory())
   const keepers = new Map<
@@ -307,7 +313,7 @@ export const make = Effect.fnUntraced(function*<E, R>(options: Options<E, R>) {
   >()
   for (const provider of options.providers) {
     const iam = Context.get(yield* Layer.build(provider), IamClient)
-    const issuer = yield* Issuer.make({ iam, rates, permitOf: (id) => permits.get(id) }).pipe(
+    const issuer = yield* Issuer.make({ iam, rates, permitOf }).pipe(
       Effect.provideContext(breakers)
     )
     const attributes = yield* Metric.CurrentMetricAttributes

@@ -64,7 +64,7 @@ export const local = (jwks: { readonly keys: ReadonlyArray<Jwk> }): Effect.Effec
  *   new key is found at once, but not within this span after another one has; 30 seconds. So whoever makes up key ids or
  *   signatures causes no load at the issuer.
  * - `pause`: how long nothing is fetched after a fetch that failed; one second while there is no key at all, else
- *   `cooldown`. Meanwhile such a token fails with `JwksUnavailable`.
+ *   `cooldown`. Meanwhile a token with an unknown `kid` fails with `JwksUnavailable`.
  * - `timeLimit`: how long one request may take; 5 seconds.
  *
  * @category models
@@ -241,10 +241,8 @@ const kept = Effect.fnUntraced(function*(
 
   return {
     version: Effect.map(current, ({ known }) => known.version),
-    again: Effect.suspend(() => fetchOnce(fetches, true)).pipe(
-      // Where the issuer cannot be asked, nobody knows that the signature is of none of its keys.
-      Effect.andThen(Effect.suspend(() => failure === undefined ? Effect.void : Effect.fail(failure)))
-    ),
+    // Where the issuer cannot be asked, the keys that are known decide: whoever makes up signatures is no outage.
+    again: Effect.suspend(() => fetchOnce(fetches, true)),
     find: (header) =>
       Effect.flatMap(
         current,

@@ -140,7 +140,7 @@ export type Jwk = jose.JWK
 export interface KeySet {
   readonly find: (header: JsonObject) => Effect.Effect<Arr.NonEmptyReadonlyArray<CryptoKey>, JwtError>
   readonly version?: Effect.Effect<number, JwtError>
-  readonly again?: Effect.Effect<void, JwtError>
+  readonly again?: Effect.Effect<void>
 }
 
 /**

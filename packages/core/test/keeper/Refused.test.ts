@@ -1,7 +1,7 @@
 // An IAM whose refusal does not pass by itself (a client that was deleted, a changed route) is not asked at full pace.
-import { type AuthManager, IamError } from "@effect-authn/core"
+import { type AuthManager, IamError, Session } from "@effect-authn/core"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect } from "effect"
+import { DateTime, Duration, Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { count, down, failNext, manager, nextState, passwordLogin, scheduled, setup, token } from "../fixtures.ts"
 
@@ -93,6 +93,24 @@ describe("a refusal that does not pass by itself", () => {
       assert.isAbove(yield* renewals, 8)
       yield* token
     }).pipe(Effect.provide(scheduled({ grant: "ExchangeAccessToken" }))))
+
+  it.effect("is asked about until the end where the grant ends before the hour is over", () =>
+    Effect.gen(function*() {
+      const auth = yield* manager
+      const end = DateTime.addDuration(yield* DateTime.now, Duration.minutes(75))
+      const limited: typeof passwordLogin = {
+        ...passwordLogin,
+        obtain: (context) =>
+          Effect.map(passwordLogin.obtain(context), (session) =>
+            Session.update(session, {
+              grant: session.grant._tag === "RefreshToken" ? { ...session.grant, expiresAt: end } : session.grant
+            }))
+      }
+      yield* auth.login(limited)
+      yield* failNext("renew", misconfigured, 4)
+      yield* minutes(65)
+      assert.isAtLeast(yield* renewals, 5)
+    }).pipe(Effect.provide(scheduled())))
 
   it.effect("an outage is asked about all the time", () =>
     Effect.gen(function*() {

@@ -139,14 +139,17 @@ export const make = (options: {
 
   /**
    * The span in which nobody asks the IAM who can do without: longer than the pause after a refusal that does not pass by
-   * itself, but where a session ends with its token.
+   * itself, but where a session ends with its token, or its grant before that.
    */
   const restOf = (entry: Entry, session: Session.Session): Pause.Pause => {
     const pause = entry.trouble?.pause ?? Pause.over
     if (isPassing(entry.failure) || session.grant._tag === "ExchangeAccessToken") return pause
     const { background } = RefreshPolicy.refused
     const rest = RefreshPolicy.backoffMillis({ first: background, longest: background }, 1, entry.jitter)
-    return { from: pause.from, until: Math.max(pause.until, pause.from + rest) }
+    const until = Math.max(pause.until, pause.from + rest)
+    const { grant } = session
+    const end = grant._tag === "RefreshToken" ? grant.expiresAt : undefined
+    return end !== undefined && DateTime.toEpochMillis(end) <= until ? pause : { from: pause.from, until }
   }
 
   const restLeft = (entry: Entry, session: Session.Session): number =>
