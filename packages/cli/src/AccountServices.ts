@@ -24,6 +24,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Struct from "effect/Struct"
 import type * as Account from "./Account.ts"
+import * as Belonging from "./Belonging.ts"
 import * as EnvironmentToken from "./EnvironmentToken.ts"
 import { type Failure, usage } from "./Failure.ts"
 import * as Output from "./Output.ts"
@@ -41,8 +42,8 @@ export interface Target {
   readonly scopes?: ReadonlyArray<string> | undefined
   readonly callback?: Account.Callback | undefined
   readonly provider?: Account.Provider | undefined
-  /** Whether this very invocation says which issuer and client they are: then `AUTHN_CLIENT_SECRET` is theirs. */
-  readonly isTold?: boolean
+  /** What of it the flags of this very command say. */
+  readonly byFlags?: Belonging.Client | undefined
   readonly answers?: Account.Answers | undefined
 }
 
@@ -127,18 +128,13 @@ export const sessionKeys = (
 }
 
 /**
- * The client's secret in `AUTHN_CLIENT_SECRET`.
+ * The client's secret in `AUTHN_CLIENT_SECRET`, where it is of this client, or why it is not.
  */
-export const toldSecret = Effect.map(
-  EnvironmentToken.setIn("AUTHN_CLIENT_SECRET"),
-  Option.map((secret) => Redacted.make(secret))
-)
-
-/** Whether the variables beside `AUTHN_CLIENT_SECRET` say that it is of this issuer and this client. */
-const isTheirs = Effect.fnUntraced(function*({ client, isTold, issuer }: Target) {
-  if (isTold === true) return true
-  return Option.contains(yield* EnvironmentToken.setIn("AUTHN_ISSUER"), issuer) &&
-    (client === undefined || Option.contains(yield* EnvironmentToken.setIn("AUTHN_CLIENT_ID"), client))
+export const toldSecret = Effect.fnUntraced(function*(asked: Belonging.Asked) {
+  const secret = yield* EnvironmentToken.setIn("AUTHN_CLIENT_SECRET")
+  if (Option.isNone(secret)) return {}
+  const objection = Belonging.objection("AUTHN_CLIENT_SECRET", asked, yield* Belonging.ofVariables)
+  return objection === undefined ? { secret: Redacted.make(secret.value) } : { objection }
 })
 
 /**
@@ -146,8 +142,8 @@ const isTheirs = Effect.fnUntraced(function*({ client, isTold, issuer }: Target)
  * session. A secret of one provider must not be sent to another one.
  */
 export const clientSecret = Effect.fnUntraced(function*(target: Target) {
-  const told = (yield* isTheirs(target)) ? yield* toldSecret : Option.none()
-  if (Option.isSome(told) || target.client === undefined) return told
+  const { secret } = yield* toldSecret(target)
+  if (secret !== undefined || target.client === undefined) return Option.fromUndefinedOr(secret)
   const storage = yield* TokenStorage
   const kept = yield* storage.get(
     secretKey(SessionKey.SessionKey.make({ issuer: target.issuer, clientId: target.client, account: target.name }))
@@ -225,11 +221,9 @@ export const open = Effect.fnUntraced(function*(
     : Option.fromUndefinedOr(secret)
   const needsSecret = target.answers?.way === "client credentials" ||
     target.provider?.clientAuth?.startsWith("client_secret") === true
-  if (needsSecret && Option.isNone(known) && Option.isSome(yield* toldSecret)) {
-    yield* Output.say(
-      `authn: AUTHN_CLIENT_SECRET is not used, since nothing says that it is of ${target.issuer}: ` +
-        `set AUTHN_ISSUER=${target.issuer} and AUTHN_CLIENT_ID=${target.client} beside it`
-    )
+  if (needsSecret && Option.isNone(known)) {
+    const { objection } = yield* toldSecret(target)
+    if (objection !== undefined) yield* Output.say(`authn: ${objection}`)
   }
   const storage = Layer.succeedContext(stored)
   const built = yield* Layer.build(
@@ -254,7 +248,9 @@ export const openAccount = Effect.fnUntraced(function*(settings: Settings.Settin
   }
   if (dialect === undefined || values.issuer === undefined) return yield* Settings.notSignedIn(name)
   const services = yield* open(targetOf(settings, dialect, values.issuer.value), storage("memory"))
-  if (dialect === "oidc" && values.workload_audience !== undefined) yield* asMachine(services)
+  if (dialect !== "oidc") return services
+  if (settings.audienceObjection !== undefined) yield* Output.say(`authn: ${settings.audienceObjection}`)
+  if (settings.provider.workload !== undefined) yield* asMachine(services)
   return services
 })
 
@@ -275,7 +271,7 @@ export const targetOf = (settings: Settings.Settings, dialect: Account.Dialect, 
   client: settings.values.client_id?.value,
   scopes: settings.values.scope?.value.split(/\s+/).filter(Boolean),
   callback: settings.callback,
-  isTold: Settings.namesClient(settings.account, settings.values),
+  byFlags: Settings.asked(settings.values).byFlags,
   ...(dialect === "oidc" ? { provider: settings.provider } : {})
 })
 

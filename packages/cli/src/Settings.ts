@@ -16,6 +16,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Path from "node:path"
 import * as Account from "./Account.ts"
+import * as Belonging from "./Belonging.ts"
 import * as EnvironmentToken from "./EnvironmentToken.ts"
 import { failed, Failure, usage } from "./Failure.ts"
 
@@ -247,32 +248,48 @@ const parametersOf = Effect.fnUntraced(function*(given: Value | undefined) {
 })
 
 /**
- * Whether flags, variables or the user's file say which issuer and client are meant, and not an earlier login.
+ * Whom the command speaks to, as far as it is told.
  */
-export const namesClient = (account: Option.Option<Account.Account>, { client_id, issuer }: Values): boolean =>
-  Option.isNone(account) ||
-  [issuer, client_id].every((value) => value?.source.startsWith("the login of") === false)
-
-/** Under which name this IAM takes the platform's token. A variable of another IAM must not send it here. */
-const workloadOf = (values: Values, account: Option.Option<Account.Account>): Account.Provider["workload"] => {
-  const { workload_audience: told } = values
-  return told === undefined
-    ? undefined
-    : told.source === variable("workload_audience") && !namesClient(account, values)
-    ? Option.getOrUndefined(account)?.provider?.workload
-    : { audience: told.value }
+export const asked = ({ client_id, issuer }: Values): Belonging.Asked => {
+  const ofFlag = (value: Value | undefined) => value?.source.startsWith("--") === true ? value.value : undefined
+  return {
+    issuer: issuer?.value,
+    client: client_id?.value,
+    byFlags: { issuer: ofFlag(issuer), client: ofFlag(client_id) }
+  }
 }
+
+/** Why the audience of a variable or of the user's file is not of this IAM, to which it would send the platform's token. */
+const audienceObjection = Effect.fnUntraced(function*(
+  values: Values,
+  file: Values,
+  account: Option.Option<Account.Account>
+) {
+  const { workload_audience: told } = values
+  if (told === undefined || told.value === Option.getOrUndefined(account)?.provider?.workload?.audience) return undefined
+  if (told.source === variable("workload_audience")) {
+    return Belonging.objection(told.source, asked(values), yield* Belonging.ofVariables)
+  }
+  if (told.source !== file.workload_audience?.source) return undefined
+  const beside = { issuer: file.issuer?.value, client: file.client_id?.value }
+  return Belonging.objection(`workload_audience in ${told.source}`, asked(values), beside)
+})
 
 const providerOf = Effect.fnUntraced(function*(
   values: Values,
-  account: Option.Option<Account.Account>
+  account: Option.Option<Account.Account>,
+  isAudienceTheirs: boolean
 ): Effect.fn.Return<Account.Provider, Failure> {
   const { audience, client_auth, dpop, parameter, prompt, resource } = values
   const clientAuth = yield* clientAuthOf(client_auth)
   const isBound = (yield* toggleOf(dpop)) === "true"
   const parameters = yield* parametersOf(parameter)
   const metadata = Option.getOrUndefined(account)?.provider?.metadata
-  const workload = workloadOf(values, account)
+  const workload = values.workload_audience === undefined
+    ? undefined
+    : isAudienceTheirs
+    ? { audience: values.workload_audience.value }
+    : Option.getOrUndefined(account)?.provider?.workload
   return {
     ...(audience === undefined ? {} : { audience: audience.value }),
     ...(resource === undefined ? {} : { resource: resource.value }),
@@ -384,6 +401,8 @@ export interface Settings {
   readonly policy: StoragePolicy.Policy | undefined
   readonly callback: Account.Callback
   readonly provider: Account.Provider
+  /** Why the audience that is set for the platform's token is not of this IAM, and not in `provider`. */
+  readonly audienceObjection: string | undefined
   readonly values: Values
 }
 
@@ -401,7 +420,8 @@ export const survey = Effect.fnUntraced(function*(flags?: Flags) {
   const found = yield* Effect.result(Account.get(name))
   const known = Option.flatten(Result.getSuccess(found))
   const told: Values = { ...(yield* fromEnvironment), ...fromFlags(flags ?? {}) }
-  const below: Values = { ...(yield* or(readFile, {})), ...fromAccount(known) }
+  const file: Values = yield* or(readFile, {})
+  const below: Values = { ...file, ...fromAccount(known) }
   const iamUrl = yield* EnvironmentToken.setIn("DATALAYER_IAM_URL")
   const ambient = "DATALAYER_IAM_URL"
   const isDatalayer = Option.isSome(iamUrl) && Option.isNone(known) &&
@@ -414,6 +434,7 @@ export const survey = Effect.fnUntraced(function*(flags?: Flags) {
     ...told
   }
   const values = yield* or(withoutEmpty(all), all)
+  const objection = yield* audienceObjection(values, file, known)
   const settings: Settings = {
     name,
     nameSource,
@@ -422,7 +443,8 @@ export const survey = Effect.fnUntraced(function*(flags?: Flags) {
     dialect: yield* or(dialectOf(values.dialect), undefined),
     policy: yield* or(policyOf(values.storage), undefined),
     callback: yield* or(callbackOf(values), {}),
-    provider: yield* or(providerOf(values, known), {}),
+    provider: yield* or(providerOf(values, known, objection === undefined), {}),
+    audienceObjection: objection,
     values
   }
   yield* or(agree(settings), undefined)

@@ -1,8 +1,9 @@
+import { BareServer } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { browserOf, data, type Home, provided, visit } from "./authn.ts"
+import { atTerminal, browserOf, data, home as emptyHome, type Home, provided, visit } from "./authn.ts"
 
 const withClient = <A, E, R>(
   test: (
@@ -23,6 +24,19 @@ const places = (home: Home, secret: string) =>
     const file = path.join(data(home), name)
     return fs.statSync(file).isFile() && fs.readFileSync(file, "utf8").includes(secret)
   })
+
+/** A provider that takes every secret and every assertion. */
+const trusting = Effect.gen(function*() {
+  const server = yield* BareServer.serve((seen) =>
+    BareServer.json(
+      200,
+      seen.path === "/token"
+        ? { access_token: "at", token_type: "Bearer", expires_in: 300 }
+        : { issuer: `http://${seen.headers["host"]}`, token_endpoint: `http://${seen.headers["host"]}/token` }
+    )
+  )
+  return { issuer: server.origin, tokens: () => server.seen.filter(({ method }) => method === "POST").length }
+})
 
 const key = { AUTHN_KEY: Buffer.alloc(32, 7).toString("base64url") }
 
@@ -92,4 +106,55 @@ describe("a client's secret", () => {
         assert.include(elsewhere.stderr, "--client-secret-stdin")
       })
     ))
+
+  it.live("of a variable goes to whom the variables beside it name, and to no other", () =>
+    Effect.gen(function*() {
+      const [own, other] = [yield* trusting, yield* trusting]
+      const home = yield* emptyHome
+      const secret = { AUTHN_CLIENT_SECRET: "canary" }
+      const ofOwn = { ...secret, AUTHN_ISSUER: own.issuer, AUTHN_CLIENT_ID: "a" }
+      const login = (issuer: string, client: string) =>
+        ["login", "--account", "b", "--dialect", "oidc", "--issuer", issuer, "--client-id", client]
+      const loginOfOther = login(other.issuer, "b")
+      for (
+        const env of [
+          ofOwn,
+          { ...secret, AUTHN_ISSUER: own.issuer },
+          { ...secret, AUTHN_CLIENT_ID: "a" },
+          { ...ofOwn, AUTHN_ISSUER: other.issuer }
+        ]
+      ) {
+        const { code, stderr } = yield* home.run(loginOfOther, { env })
+        assert.strictEqual(code, 2, stderr)
+        assert.include(stderr, `AUTHN_CLIENT_SECRET is not used: beside it the`)
+        const posted = yield* home.run([...loginOfOther, "--client-auth", "client_secret_post"], { env })
+        assert.strictEqual(posted.code, 2, posted.stderr)
+      }
+      const config = path.join(home.directory, ".config/effect-authn")
+      fs.mkdirSync(config, { recursive: true })
+      fs.writeFileSync(path.join(config, "config.toml"), `issuer = "${other.issuer}"\nclient_id = "b"\n`)
+      const byFile = yield* home.run(["login", "--dialect", "oidc"], { env: secret })
+      assert.strictEqual(byFile.code, 2, byFile.stderr)
+      assert.include(byFile.stderr, "AUTHN_CLIENT_SECRET is not used, since nothing says")
+      fs.rmSync(config, { recursive: true })
+      // an issuer that is typed at the prompt, and the client's secret as the way
+      const typed = yield* atTerminal(home, ["login", "--dialect", "oidc"], [
+        ["Address of the IAM", `${other.issuer}\r`],
+        ["Sign in with", "\x1b[B\x1b[B\r"],
+        ["Client secret", "\x03"]
+      ], { env: { ...secret, AUTHN_CLIENT_ID: "a" } })
+      assert.strictEqual(typed.code, 130, typed.shown)
+      assert.include(typed.shown, "AUTHN_CLIENT_SECRET is not used")
+      assert.strictEqual(other.tokens(), 0)
+
+      const alone = yield* home.run(loginOfOther, { env: secret })
+      assert.strictEqual(alone.code, 0, alone.stderr)
+      const named = yield* home.run(login(own.issuer, "a").toSpliced(2, 1, "a"), { env: ofOwn })
+      assert.strictEqual(named.code, 0, named.stderr)
+      const half = yield* home.run(login(own.issuer, "a").toSpliced(2, 1, "a"), {
+        env: { ...secret, AUTHN_ISSUER: own.issuer }
+      })
+      assert.strictEqual(half.code, 0, half.stderr)
+      assert.deepStrictEqual([other.tokens(), own.tokens()], [1, 2])
+    }).pipe(Effect.scoped))
 })

@@ -148,6 +148,42 @@ describe("a workload", () => {
       assert.notInclude(signedIn.stderr + renewed.stderr + elsewhere.stderr + stdout, "canary")
     }).pipe(Effect.scoped))
 
+  it.live("is not presented to another IAM than the one that is named beside the audience", () =>
+    Effect.gen(function*() {
+      const [own, other] = [yield* iam(), yield* iam()]
+      const { directory, run } = yield* home
+      const platform = { AWS_WEB_IDENTITY_TOKEN_FILE: yield* written(jwt({ sub: "job" })) }
+      const audienceOf = { ...platform, AUTHN_WORKLOAD_AUDIENCE: audience }
+      const both = { ...audienceOf, AUTHN_ISSUER: own.issuer, AUTHN_CLIENT_ID: "deploy" }
+      for (const env of [both, { ...audienceOf, AUTHN_CLIENT_ID: "another" }]) {
+        const { code, stderr } = yield* run(named(other.issuer), { env })
+        assert.strictEqual(code, 2, stderr)
+        assert.include(stderr, "AUTHN_WORKLOAD_AUDIENCE is not used: beside it the")
+      }
+      const config = path.join(directory, ".config/effect-authn")
+      fs.mkdirSync(config, { recursive: true })
+      const file = path.join(config, "config.toml")
+      const ofFile = (issuer: string) => `dialect = "oidc"\nissuer = "${issuer}"\nclient_id = "deploy"\n`
+      fs.writeFileSync(file, ofFile(own.issuer) + `workload_audience = "${audience}"\n`)
+      const foreign = yield* run(named(other.issuer), { env: platform })
+      assert.strictEqual(foreign.code, 2, foreign.stderr)
+      assert.include(foreign.stderr, `workload_audience in ${file} is not used: beside it the`)
+      assert.strictEqual((yield* run(["token"], { env: platform })).code, 0)
+      fs.writeFileSync(file, ofFile(other.issuer))
+      const nobody = yield* run(["token"], { env: audienceOf })
+      assert.strictEqual(nobody.code, 3, nobody.stderr)
+      assert.include(nobody.stderr, "AUTHN_WORKLOAD_AUDIENCE is not used, since nothing says")
+      assert.include((yield* run(["explain"], { env: audienceOf })).stdout, "AUTHN_WORKLOAD_AUDIENCE")
+      assert.deepStrictEqual(other.sent, [])
+
+      fs.rmSync(file)
+      const alone = yield* run(named(other.issuer), { env: audienceOf })
+      assert.strictEqual(alone.code, 0, alone.stderr)
+      const theirs = yield* run([...named(own.issuer), "--account", "own"], { env: both })
+      assert.strictEqual(theirs.code, 0, theirs.stderr)
+      assert.deepStrictEqual([other.sent.length, own.sent.length], [1, 2])
+    }).pipe(Effect.scoped))
+
   it.live("is not tried by login without an audience or beside a flag that names a way, and nobody replaces a broken one", () =>
     Effect.gen(function*() {
       const { issuer, sent } = yield* iam()

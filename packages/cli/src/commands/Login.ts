@@ -90,17 +90,20 @@ export const command = Command.make("login", flags, (given) =>
     const isStored = given.store && remote === undefined
     const policy = isStored ? settings.policy ?? "auto" : "memory"
     const isKept = Option.exists(settings.account, ({ place, unattended }) => unattended === true && place === policy)
-    const isTold = Settings.namesClient(settings.account, settings.values) &&
-      Option.isSome(yield* AccountServices.toldSecret)
+    const told = yield* AccountServices.toldSecret(Settings.asked(settings.values))
     const hasPerson = yield* Input.hasPerson
     // A person can say which way is meant; where there is none, the secret is it.
-    const hasSecret = settings.dialect === "oidc" && (isKept || (isTold && !hasPerson))
+    const hasSecret = settings.dialect === "oidc" && (isKept || (told.secret !== undefined && !hasPerson))
     const found = Way.named(given)
     if (found.length > 1) {
       return yield* Failure.usage(`one way to sign in at a time: ${found.map((way) => Way.option[way]).join(", or ")}`)
     }
     // A vault could not renew what a platform of this machine says.
     const mayBeMachine = settings.provider.workload !== undefined && remote === undefined
+    if (settings.dialect === "oidc" && found.length === 0) {
+      const unused = [settings.audienceObjection, hasPerson || isKept ? undefined : told.objection]
+      for (const objection of unused) if (objection !== undefined) yield* Output.say(`authn: ${objection}`)
+    }
     const lacks = hasPerson ? [] : Way.lacking(settings, given, metadata, found, hasSecret || mayBeMachine)
     if (lacks.length > 0) return yield* Failure.usage([...lacks, "See: authn login --help"].join("\n"))
     // What was used last is suggested, in another account, too.
@@ -154,6 +157,10 @@ export const command = Command.make("login", flags, (given) =>
     const needsSecret = way === "client credentials" ||
       target.provider?.clientAuth?.startsWith("client_secret") === true
     const isSecretAsked = target.dialect === "oidc" && needsSecret && piped === undefined && Option.isNone(kept)
+    if (isSecretAsked && hasPerson) {
+      const { objection } = yield* AccountServices.toldSecret(target)
+      if (objection !== undefined) yield* Output.say(`authn: ${objection}`)
+    }
 
     // What was typed is what a person may get wrong, and is asked for again.
     let typedHandle = Option.getOrElse(given.handle, () => answers?.handle)

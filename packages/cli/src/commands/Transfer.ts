@@ -121,9 +121,11 @@ export const importCommand = Command.make("import", {
     if (values.issuer === undefined) return yield* usage("the document does not name its issuer: give --issuer")
     const target = {
       ...AccountServices.targetOf(settings, dialect, values.issuer.value),
+      // What a document names, nobody typed.
+      byFlags: undefined,
       // A document says nothing of where this platform's tokens go.
-      ...(dialect === "oidc" && document.provider !== undefined
-        ? { provider: Struct.omit(document.provider, ["workload"]) }
+      ...(dialect === "oidc"
+        ? { provider: Struct.omit(document.provider ?? settings.provider, ["workload"]) }
         : {})
     }
     const services = yield* AccountServices.open(target, AccountServices.storage(settings.policy ?? "auto"))
