@@ -266,7 +266,9 @@ const audienceObjection = Effect.fnUntraced(function*(
   account: Option.Option<Account.Account>
 ) {
   const { workload_audience: told } = values
-  if (told === undefined || told.value === Option.getOrUndefined(account)?.provider?.workload?.audience) return undefined
+  if (told === undefined || told.value === Option.getOrUndefined(account)?.provider?.workload?.audience) {
+    return undefined
+  }
   if (told.source === variable("workload_audience")) {
     return Belonging.objection(told.source, asked(values), yield* Belonging.ofVariables)
   }

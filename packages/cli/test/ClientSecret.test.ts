@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { atTerminal, browserOf, data, home as emptyHome, type Home, provided, visit } from "./authn.ts"
+import { atTerminal, browserOf, data, type Home, home as emptyHome, provided, visit } from "./authn.ts"
 
 const withClient = <A, E, R>(
   test: (
@@ -113,8 +113,10 @@ describe("a client's secret", () => {
       const home = yield* emptyHome
       const secret = { AUTHN_CLIENT_SECRET: "canary" }
       const ofOwn = { ...secret, AUTHN_ISSUER: own.issuer, AUTHN_CLIENT_ID: "a" }
-      const login = (issuer: string, client: string) =>
-        ["login", "--account", "b", "--dialect", "oidc", "--issuer", issuer, "--client-id", client]
+      const login = (
+        issuer: string,
+        client: string
+      ) => ["login", "--account", "b", "--dialect", "oidc", "--issuer", issuer, "--client-id", client]
       const loginOfOther = login(other.issuer, "b")
       for (
         const env of [
