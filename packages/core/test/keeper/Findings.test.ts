@@ -621,6 +621,85 @@ describe("a logout whose document cannot be removed", () => {
     }))
 })
 
+describe("a login while the storage is away", () => {
+  const away = (one: Program) => Object.assign(one.disk, { reads: "fail", writes: "full" })
+  const back = (one: Program) => Object.assign(one.disk, { reads: "work", writes: "work" })
+  const signedOut = Effect.fnUntraced(function*(house: House, one: Program) {
+    back(one)
+    assert.strictEqual(userOf(yield* one.auth.session), undefined)
+    yield* TestClock.adjust("10 seconds")
+    assert.strictEqual((yield* Effect.flip(one.auth.token))._tag, "NotAuthenticated")
+    yield* one.auth.logout
+    assert.isTrue(Option.isNone(yield* house.stored))
+  })
+  const signedInAs = Effect.fnUntraced(function*(house: House, one: Program, person: string) {
+    back(one)
+    assert.strictEqual(userOf(yield* one.auth.session), person)
+    yield* TestClock.adjust("10 seconds")
+    assert.strictEqual(userOf(yield* one.auth.session), person)
+    assert.strictEqual(userOf(yield* house.stored), person)
+  })
+  for (const before of ["is signed in", "could not sign out"]) {
+    const started = Effect.gen(function*() {
+      const house = yield* makeHouse()
+      const one = yield* house.start({ scheduled: true })
+      yield* one.auth.login(as("ada"))
+      away(one)
+      if (before === "could not sign out") yield* Effect.flip(one.auth.logout)
+      yield* Effect.flip(one.auth.login(as("bob")))
+      return { house, one }
+    })
+
+    it.effect(`where somebody ${before} is stored when that is back`, () =>
+      Effect.gen(function*() {
+        const { house, one } = yield* started
+        yield* signedInAs(house, one, "bob")
+      }))
+
+    it.effect(`where somebody ${before} and then a logout ends with nobody`, () =>
+      Effect.gen(function*() {
+        const { house, one } = yield* started
+        yield* Effect.flip(one.auth.logout)
+        yield* signedOut(house, one)
+      }))
+
+    it.effect(`where somebody ${before} and one more is that of the last`, () =>
+      Effect.gen(function*() {
+        const { house, one } = yield* started
+        yield* Effect.flip(one.auth.login(as("ada")))
+        const { accessToken } = yield* one.auth.token
+        yield* signedInAs(house, one, "ada")
+        assert.deepStrictEqual((yield* one.auth.token).accessToken, accessToken)
+      }))
+  }
+
+  it.effect("for this program only leaves behind what was left behind before", () =>
+    Effect.gen(function*() {
+      const house = yield* makeHouse()
+      const one = yield* house.start({ scheduled: true })
+      yield* one.auth.login(as("ada"))
+      away(one)
+      yield* Effect.flip(one.auth.logout)
+      yield* one.auth.login(as("ada"), { store: false })
+      yield* one.auth.logout
+      yield* Effect.flip(one.auth.login(as("bob")))
+      yield* signedInAs(house, one, "bob")
+    }))
+
+  it.effect("whose logout was answered late stands where nothing is stored any more", () =>
+    Effect.gen(function*() {
+      const house = yield* makeHouse()
+      const one = yield* house.start({ scheduled: true })
+      yield* one.auth.login(as("ada"))
+      one.disk.writes = "full"
+      yield* Effect.flip(one.auth.logout)
+      const stored = Option.getOrThrow(yield* house.stored)
+      yield* house.storage.remove(stored.key, stored.generation)
+      yield* Effect.flip(one.auth.login(as("bob")))
+      yield* signedInAs(house, one, "bob")
+    }))
+})
+
 describe("a sibling amends the document between the intent and the answer", () => {
   it.effect("and the answer is written over it, with what the sibling noted", () =>
     Effect.gen(function*() {

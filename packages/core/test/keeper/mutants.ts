@@ -215,7 +215,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "the stored login stands over an unsaved one",
     rule: 15,
     file: "keeper/internal/decision.ts",
-    text: "return unsaved.kind === \"login\" && Session.login(found) === unsaved.replaced",
+    text: "return unsaved.kind === \"login\" && unsaved.replaced.includes(Session.login(found))",
     replacement: "return held === undefined",
     falls: "a login that could not be stored"
   },
@@ -289,8 +289,25 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "what a login was to replace is no part of a logout",
     rule: 20,
     file: "keeper/internal/entry.ts",
-    text: "        ...ended,\n        ...(unsaved?.replaced === undefined ? [] : [unsaved.replaced])\n",
+    text: "        ...ended,\n        ...(unsaved?.replaced ?? [])\n",
     replacement: "        ...ended.slice(0, 1)\n",
     falls: "a logout whose document cannot be removed"
+  },
+  {
+    name: "a login that cannot look takes nobody's place",
+    rule: 15,
+    file: "keeper/internal/entry.ts",
+    text: "[stored, session?.durable === true ? session : undefined]",
+    replacement: "[stored]",
+    falls: "a login while the storage is away",
+    unseen: "the disks of the model can always be read"
+  },
+  {
+    name: "a login that cannot be stored forgets what was left behind",
+    rule: 20,
+    file: "keeper/internal/entry.ts",
+    text: "...(unsaved?.replaced ?? []), ...left])]",
+    replacement: "...(unsaved?.replaced ?? [])])]",
+    falls: "a login while the storage is away"
   }
 ]

@@ -274,7 +274,7 @@ export const make = (options: {
       entries.holdUnsaved(entry, buried, {
         kind: unsaved?.kind ?? "answer",
         bought: [...unsaved?.bought ?? [], ...(price === undefined ? [] : [price])],
-        replaced: unsaved?.replaced,
+        replaced: unsaved?.replaced ?? [],
         found: unsaved?.found ?? 0,
         isUnknown: written.failure.written === "maybe",
         cause: written.failure.message

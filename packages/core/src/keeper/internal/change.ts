@@ -92,12 +92,13 @@ export const make = (options: {
     error: TokenStorageError
   ): Effect.fn.Return<never, TokenStorageError> {
     const { onlyCopies } = replacedBy(entry, found, Session.login(session))
+    const replaced = entries.superseded(entry, found.session)
     entries.replaced(entry)
     const generation = Math.max(session.generation, firstGeneration(entry))
     entries.holdUnsaved(entry, Session.update(session, { generation }), {
       kind: "login",
       bought: [],
-      replaced: found.session === undefined ? undefined : Session.login(found.session),
+      replaced,
       found: found.generation,
       isUnknown: error.written === "maybe" && error.method === "put",
       cause: error.message

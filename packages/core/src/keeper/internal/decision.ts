@@ -188,8 +188,8 @@ export interface Unsaved {
   readonly kind: "answer" | "login"
   /** What the session was bought with, directly or in steps, as `priceOf` has it. */
   readonly bought: ReadonlyArray<Redacted.Redacted>
-  /** Of a login: the one that it replaced (undefined: nobody), and the generation that was found then. */
-  readonly replaced: number | undefined
+  /** Of a login: those that it takes the place of, and the generation that was found then. */
+  readonly replaced: ReadonlyArray<number>
   readonly found: number
 }
 
@@ -230,7 +230,7 @@ export const standing = (
   if (unsaved === undefined) return { _tag: "Stored", revoke: false }
   const found = stored.session
   if (found === undefined) {
-    const isAsFound = unsaved.kind === "login" && unsaved.replaced === undefined && unsaved.found === stored.generation
+    const isAsFound = unsaved.kind === "login" && unsaved.found === stored.generation
     return isAsFound ? memory : { _tag: "Stored", revoke: true }
   }
   if (Session.login(found) === Session.login(held)) {
@@ -239,7 +239,7 @@ export const standing = (
       held.boughtWith?.token === found.boughtWith?.token
     return isLater ? memory : { _tag: "Stored", revoke: false }
   }
-  return unsaved.kind === "login" && Session.login(found) === unsaved.replaced
+  return unsaved.kind === "login" && unsaved.replaced.includes(Session.login(found))
     ? memory
     : { _tag: "Stored", revoke: true }
 }

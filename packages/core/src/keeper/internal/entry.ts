@@ -278,7 +278,10 @@ export const make = (options: {
 
   /** A session was written, or one that may not be stored has changed. */
   const hold = (entry: Entry, session: Session.Session, generation: number): void => {
-    if (session.durable) sawStored(entry, generation)
+    if (session.durable) {
+      sawStored(entry, generation)
+      if (entry.trouble !== undefined) entry.trouble.leftLogins = []
+    }
     set(entry, session)
   }
 
@@ -322,8 +325,21 @@ export const make = (options: {
     if (entry.trouble !== undefined) {
       entry.trouble.detail = undefined
       entry.trouble.refused = undefined
-      entry.trouble.leftLogins = []
     }
+  }
+
+  /**
+   * The logins that one which cannot be stored takes the place of: the `stored` one where it was read, that in memory, and
+   * those that were signed out here and left behind, which the new one stands for from now on.
+   */
+  const superseded = (entry: Entry, stored: Session.Session | undefined): ReadonlyArray<number> => {
+    const { session, trouble, unsaved } = entry
+    const logins = [stored, session?.durable === true ? session : undefined].flatMap((one) =>
+      one === undefined ? [] : [Session.login(one)]
+    )
+    const left = trouble?.leftLogins ?? []
+    if (trouble !== undefined) trouble.leftLogins = []
+    return [...new Set([...logins, ...(unsaved?.replaced ?? []), ...left])]
   }
 
   /**
@@ -377,7 +393,7 @@ export const make = (options: {
       ...new Set([
         ...trouble.leftLogins,
         ...ended,
-        ...(unsaved?.replaced === undefined ? [] : [unsaved.replaced])
+        ...(unsaved?.replaced ?? [])
       ])
     ]
     set(entry, undefined)
@@ -556,6 +572,7 @@ export const make = (options: {
     writingAgain,
     notWritten,
     replaced,
+    superseded,
     leaving,
     left,
     leftMemory,

@@ -229,7 +229,7 @@ export const make = (options: {
     const error = yield* persist(entry, next, {
       kind: before?.kind ?? "answer",
       bought: [...before?.bought ?? [], ...(price === undefined ? [] : [price])],
-      replaced: before?.replaced,
+      replaced: before?.replaced ?? [],
       found: before?.found ?? 0,
       isUnknown: false
     })
