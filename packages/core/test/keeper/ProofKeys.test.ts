@@ -100,3 +100,19 @@ describe("a login that fails", () => {
       assert.include(yield* house.kept, "k2")
     }))
 })
+
+describe("a logout that fails", () => {
+  for (const next of ["logout", "login"] as const) {
+    it.effect(`leaves a key that the next ${next} forgets`, () =>
+      Effect.gen(function*() {
+        const house = yield* makeKeyHouse()
+        const one = yield* house.start()
+        yield* one.auth.login(boundAs("ada"))
+        one.disk.writes = "full"
+        yield* Effect.flip(one.auth.logout)
+        one.disk.writes = "work"
+        yield* (next === "login" ? one.auth.login(boundAs("bob")) : Effect.asVoid(one.auth.logout))
+        assert.deepStrictEqual(yield* house.kept, next === "login" ? ["k2"] : [])
+      }))
+  }
+})

@@ -145,7 +145,7 @@ export const make = (options: {
       entries.replaced(entry)
       entries.hold(entry, next, next.generation)
       yield* Effect.forEach(options.revokePrevious ? replaced.sessions : replaced.onlyCopies, revoke, { discard: true })
-      for (const one of [found.session, ...replaced.onlyCopies]) yield* dropKey(one, next)
+      for (const one of [found.session, found.left, ...replaced.onlyCopies]) yield* dropKey(one, next)
       return next
     }
   })
@@ -259,7 +259,7 @@ export const make = (options: {
       )
       if (Result.isSuccess(removed)) {
         entries.left(entry, removed.success)
-        for (const one of [found?.session, held]) yield* dropKey(one)
+        for (const one of [found?.session, found?.left, held]) yield* dropKey(one)
         return revocation
       }
       if (persistence.isConflict(removed.failure) && conflicts < mostConflicts) continue

@@ -27,6 +27,8 @@ export type Persistence = ReturnType<typeof make>
 /** What the storage holds under a key: nobody is signed in where there is no session, also where a mark says so. */
 export interface Found {
   readonly session: Session.Session | undefined
+  /** What lies there and was signed out here before: nobody's session, whose key is forgotten when it goes. */
+  readonly left: Session.Session | undefined
   readonly generation: number
   /** Whether a mark lies there, which stands for "signed out" and has a generation. */
   readonly isMark: boolean
@@ -37,6 +39,7 @@ export interface Found {
 /** What is found where nobody is signed in. */
 export const nothing = (generation: number): Found => ({
   session: undefined,
+  left: undefined,
   generation,
   isMark: false,
   buriesBought: false
@@ -100,11 +103,13 @@ export const make = (options: {
     const stored = Option.getOrUndefined(yield* get(entry))
     if (stored === undefined) return nothing(0)
     const isMark = Session.isSignedOut(stored)
-    if (isMark || entries.isLeftBehind(entry, stored)) return { ...nothing(stored.generation), isMark }
+    if (isMark) return { ...nothing(stored.generation), isMark }
+    if (entries.isLeftBehind(entry, stored)) return { ...nothing(stored.generation), left: stored }
     const buries = Option.getOrUndefined(stored.dead)?.buries
     const names = buries === undefined ? [] : yield* Effect.forEach(bought, nameOf)
     return {
       session: stored,
+      left: undefined,
       generation: stored.generation,
       isMark,
       buriesBought: buries !== undefined && names.includes(buries)
