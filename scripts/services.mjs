@@ -16,6 +16,7 @@ const services = [
   { commands: ["docker-registry"], package: "docker-registry", tests: "the command as docker's credential helper" },
   { commands: ["htpasswd"], package: "apache2-utils", tests: "the command as docker's credential helper" },
   { commands: ["python3"], package: "python3", tests: "the command at a terminal" },
+  { commands: ["fish"], package: "fish", tests: "the completions of a shell" },
   { commands: ["chromium", "chromium-browser", "google-chrome"], package: "chromium", tests: "a real browser" }
 ]
 
