@@ -127,8 +127,9 @@ export const make = (main: string, home: string): Terminal => {
       ),
       { concurrency: "unbounded" }
     ).pipe(Effect.catch((failed) => Effect.succeed([failed])))
-    const [first] = all
-    if (first !== undefined && first.output !== "") yield* Console.log(shown(first.output))
+    // Which of them does the work is chance; who did has more to say than those that waited.
+    const output = all.map((ended) => ended.output).reduce((most, next) => next.length > most.length ? next : most, "")
+    if (output !== "") yield* Console.log(shown(output))
     return all
   })
 
