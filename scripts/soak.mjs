@@ -1,5 +1,5 @@
-// Plays every case of renewal as often as its bar asks for, and prints what was measured beside the bar. About an hour and
-// a half on two quiet processors; no part of CI.
+// Plays every case of renewal as often as its bar asks for, and prints what was measured beside the bar. No part of
+// CI: it takes more than an hour.
 //   npm run soak              all of it
 //   npm run soak -- rounds    the cases and the model, without the faults put back
 //   npm run soak -- mutants   the faults put back: what sees each of them, and the model at which history

@@ -145,6 +145,7 @@ export const authJsAsk = (file: string, origin: string) => {
         logger: { error: () => {}, warn: () => {}, debug: () => {} },
         callbacks: {
           session: async ({ session, user }) => {
+            // A row of a database has no type of its own; this one was written above.
             const account = find.get(user.id) as unknown as Account
             if (account.expires_at * 1000 >= Date.now()) return { ...session, accessToken: account.access_token }
             // the access token has expired: try to refresh it

@@ -205,6 +205,7 @@ export interface Implementation<Provides> {
     HttpRouter.Provided
   >
 }
+
 /**
  * What a middleware makes of a token that was verified. `realm` names what is protected, in challenges.
  *

@@ -7,7 +7,8 @@ import * as Context from "effect/Context"
 import * as Base64Url from "effect/encoding/Base64Url"
 
 /**
- * The SHA-256 of a token, in base64url, which is also how a proof names it (`ath`, RFC 9449). WebCrypto makes it, a moment later, unless the platform has a faster way:
+ * The SHA-256 of a token, in base64url, which is also how a proof names it (`ath`, RFC 9449). WebCrypto makes it, a
+ * moment later, unless the platform has a faster way:
  * `NodeJwtCodec.layer` of `@effect-authn/platform-node` has one.
  *
  * @category references

@@ -2,6 +2,7 @@
 import {
   AuthHttpClient,
   AuthManager,
+  BrowserLogin,
   IamClient,
   ProofKeys,
   Selection,
@@ -182,6 +183,26 @@ describe("a session that is bound to a key", () => {
       }).pipe(Effect.provide(program(server.issuer)))
       assert.strictEqual(new Set(server.proofs.map(({ jkt }) => jkt)).size, 1)
       assert.deepStrictEqual(server.paths(), ["/token", "/api", "/api", "/token", "/api"])
+    }))
+
+  it.live("has a key also where its login was begun by a program that made none", () =>
+    Effect.gen(function*() {
+      const server = yield* bound()
+      const redirectUri = "http://127.0.0.1:4000/callback"
+      const browser = (dpop: boolean) =>
+        Effect.provide(
+          BrowserLogin.BrowserLogin,
+          Layer.fresh(OidcIam.layer({ issuer: server.issuer, clientId: "cli", scopes: ["notes"], dpop })).pipe(
+            Layer.provide(FetchHttpClient.layer)
+          )
+        )
+      const { pending } = yield* (yield* browser(false)).begin({ redirectUri })
+      assert.isUndefined(pending.proofKey)
+      const { proofKey } = yield* (yield* browser(true)).complete(
+        pending,
+        `${redirectUri}?code=c-1&state=${pending.state}`
+      )
+      assert.strictEqual(proofKey?._tag, "Enclosed")
     }))
 
   it.live("has a key of its own: another login has another one", () =>

@@ -51,6 +51,7 @@ export interface Options {
  * @since 0.1.0
  */
 export type Assertion = (server: { readonly issuer: string; readonly resource: string }) => Secret
+
 /**
  * What a sign-in needs of the program: a place for sessions with its lock, and clients for the web. `Browser`,
  * `CallbackServer` and `LoginPrompt` are used where they are in the context; without them nobody can be asked.

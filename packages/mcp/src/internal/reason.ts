@@ -76,6 +76,7 @@ export const reasonOf = (error: unknown): Option.Option<McpAuthError> => {
 }
 
 const isReauthentication = Schema.is(ReauthenticationRequired)
+
 /** Whether nobody is signed in. */
 export const isNotAuthenticated = Schema.is(NotAuthenticated)
 

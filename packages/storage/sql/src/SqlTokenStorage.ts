@@ -91,7 +91,8 @@ const make = (options: Options | undefined, isMigrating: boolean): Layer.Layer<S
  * The secrets lie there in plain text unless it is wrapped in `EncryptedTokenStorage.layer`. A pool of one connection is
  * refused. SQLite has one writer: while a transaction of the program on the same file is open and runs nothing, whatever
  * writes a session fails, and says so, after half a second inside of the transaction and after five in other fibers; give
- * the sessions a file of their own. Pending logins are never encrypted; they hold no token, and end by themselves.
+ * the sessions a file of their own. Pending logins are never encrypted, and end by
+ * themselves: they hold no token, but the verifier of a code and, with DPoP, the private key of the session to come.
  *
  * @category layers
  * @since 0.1.0

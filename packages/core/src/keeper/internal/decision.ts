@@ -47,7 +47,8 @@ export type ForCaller =
 
 /**
  * What a caller gets of a session. `attempts` are those of this call that failed, `pause` the milliseconds before the IAM
- * may be asked again, `rest` those before it is asked for a caller who can do without, `hasLookedAgain` whether the storage was read during this call.
+ * may be asked again, `rest` those before it is asked for a caller who can do without, `hasLookedAgain` whether the storage
+ * was read during this call.
  */
 export const forCaller = (policy: RefreshPolicy.RefreshPolicy, session: Session.Session, call: {
   readonly selection: Selection.Selection

@@ -149,7 +149,7 @@ export const make = (options: {
 
   /**
    * Reads the storage, and once more where something was taken up meanwhile: callers read beside whoever changes the entry,
-   * and a slow read can end with what is older than that.
+   * and a slow read can end with what is older than that. Where that never ends, what was found last counts.
    */
   const lookSteadily = Effect.fnUntraced(function*(entry: Entry): Effect.fn.Return<Found, TokenStorageError> {
     for (let looks = 1;; looks++) {

@@ -150,7 +150,8 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
         return yield* IamHttp.error(call, new Misconfigured({ detail }))
       }
     }
-    const bound = yield* provider.bindingOf(pending)
+    // A login that was begun without a key is bound all the same: its code could be stolen, its tokens cannot.
+    const bound = (yield* provider.bindingOf(pending)) ?? (yield* provider.binding)
     if (completed.size >= remembered) completed.clear()
     completed.add(pending.state)
 

@@ -249,7 +249,8 @@ const isDead = (code: string | undefined, said: string): boolean =>
 
 /**
  * Whether a refused renewal leaves in doubt what became of the grant: the provider's own answer, and no word of it that
- * anybody knows; or a refusal of whoever, which may stand for ever. The session is kept; how often it is asked for again, `doubtful` says.
+ * anybody knows; or a refusal of whoever, which may stand for ever. The session is kept;
+ * how often it is asked for again, `doubtful` says.
  */
 export const isDoubtful = (answer: IamHttp.Answer, { reason }: IamError): boolean => {
   const code = codeOf(answer)

@@ -34,7 +34,10 @@ export const make = Effect.fnUntraced(function*(settings: Settings, refuse: (det
     yield* JwtCodec.verifySignature(token, { algorithms: asymmetric, jwks })
   })
 
-  /** Verifies the signature alone, since the times were judged by both clocks, with the keys at an address, which is asked for where it is needed. */
+  /**
+   * Verifies the signature alone, since the times were judged by both clocks, with the keys at an address, which is asked
+   * for where it is needed.
+   */
   return Effect.fnUntraced(function*<E>(
     token: Redacted.Redacted,
     jwksUri: Effect.Effect<string | undefined, E>
