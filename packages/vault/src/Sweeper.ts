@@ -16,6 +16,7 @@ import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
+import * as Issuer from "./internal/issuer.ts"
 import { IssuerRates, type Permit } from "./IssuerRate.ts"
 import * as Vault from "./Vault.ts"
 
@@ -51,10 +52,17 @@ interface Drawn {
   readonly again: Duration.Duration
 }
 
+/** A session that was claimed: until when, in epoch milliseconds, and whether its turn has passed before. */
+interface Claimed {
+  readonly key: SessionKey
+  readonly until: number
+  readonly isAgain: boolean
+}
+
 /** What a process has claimed of one IAM's sessions and not begun. */
 interface Lane {
-  /** In the order of their expiry, each with the time at which its claim is over, in epoch milliseconds. */
-  readonly waiting: Array<{ readonly key: SessionKey; readonly until: number }>
+  /** In the order of their expiry. */
+  readonly waiting: Array<Claimed>
   /** How far apart they begin, in milliseconds. */
   apart: number
   fiber: Fiber.Fiber<void> | undefined
@@ -78,8 +86,9 @@ const make = Effect.fnUntraced(function*(options: Options | undefined, trickle: 
   const putOff = (key: SessionKey, by: Duration.Duration) =>
     Effect.flatMap(DateTime.now, (now) => Effect.ignore(due.putOff(key, DateTime.addDuration(now, by))))
 
-  const renew = (key: SessionKey, permit: Permit | undefined): Effect.Effect<void> =>
-    Effect.gen(function*() {
+  const renew = (lane: Lane, claimed: Claimed, permit: Permit | undefined): Effect.Effect<void> => {
+    const { isAgain, key } = claimed
+    return Effect.gen(function*() {
       const began = yield* Clock.currentTimeMillis
       const session = yield* vault.freshen(key, permit)
       const current = Session.currentToken(session)
@@ -93,6 +102,12 @@ const make = Effect.fnUntraced(function*(options: Options | undefined, trickle: 
       // the storage has written that it ended, and it falls due no more
       Effect.catchTag(["ReauthenticationRequired", "NotAuthenticated"], () => Effect.void),
       Effect.catch((error) => {
+        // Whoever is put off is behind all that is due already. It was this vault that was late, so it keeps its place.
+        if (error._tag === "IamError" && Issuer.isOutOfTurn(error) && !isAgain) {
+          lane.waiting.unshift({ ...claimed, isAgain: true })
+          inHand += 1
+          return start(lane)
+        }
         const wish = error._tag === "IamError" && error.reason._tag === "Unavailable" && error.reason.retryAfter
         const wait = error._tag === "ProviderUnknown" ? muchLater : wish ? Duration.max(wish, soon) : later
         return Effect.andThen(
@@ -101,6 +116,7 @@ const make = Effect.fnUntraced(function*(options: Options | undefined, trickle: 
         )
       })
     )
+  }
 
   const done = (): void => {
     inHand -= 1
@@ -140,12 +156,12 @@ const make = Effect.fnUntraced(function*(options: Options | undefined, trickle: 
         if (first === undefined) break
         const { again, apart, permits } = yield* draw(lane, first.key.issuer)
         lane.apart = Duration.toMillis(apart)
-        for (const [index, { key }] of lane.waiting.splice(0, permits.length).entries()) {
+        for (const [index, claimed] of lane.waiting.splice(0, permits.length).entries()) {
           begun += 1
           hasBegun.openUnsafe()
           yield* Effect.forkIn(
             Effect.ensuring(
-              renew(key, permits[index]),
+              renew(lane, claimed, permits[index]),
               Effect.suspend(() => {
                 done()
                 return slots.release(1)
@@ -171,6 +187,11 @@ const make = Effect.fnUntraced(function*(options: Options | undefined, trickle: 
         lane.fiber = undefined
       }))
     )
+
+  const start = (lane: Lane) =>
+    Effect.gen(function*() {
+      if (lane.waiting.length > 0) lane.fiber ??= yield* Effect.forkIn(run(lane), scope)
+    })
 
   const nameOf = (of: { readonly issuer: string; readonly clientId: string }) =>
     JSON.stringify([of.issuer, of.clientId])
@@ -199,13 +220,11 @@ const make = Effect.fnUntraced(function*(options: Options | undefined, trickle: 
     for (const key of claimed) {
       const lane = lanes.get(nameOf(key)) ?? { waiting: [], apart: 0, fiber: undefined }
       lanes.set(nameOf(key), lane)
-      lane.waiting.push({ key, until })
+      lane.waiting.push({ key, until, isAgain: false })
     }
     inHand += claimed.length
     if (inHand > 0) isIdle.closeUnsafe()
-    for (const lane of lanes.values()) {
-      if (lane.waiting.length > 0) lane.fiber ??= yield* Effect.forkIn(run(lane), scope)
-    }
+    yield* Effect.forEach(lanes.values(), start, { discard: true })
     return claimed.length
   })
 

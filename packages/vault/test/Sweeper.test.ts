@@ -45,7 +45,7 @@ const world = <A, E>(
   test: (world: World) => Effect.Effect<A, E, Scope.Scope>,
   options: {
     readonly storage?: Layer.Layer<TokenStorage.TokenStorage | SessionLock.SessionLock | DueSessions.DueSessions>
-    readonly rates?: IssuerRate.Options
+    readonly rates?: IssuerRate.Options | IssuerRate.Rates
     readonly iam?: ScriptedIam.Options
   } = {}
 ) =>
@@ -56,7 +56,11 @@ const world = <A, E>(
       ))
     const storage = yield* Layer.build(options.storage ?? memory)
     const rates = options.rates === undefined ? Layer.empty : yield* Effect.map(
-      Layer.build(IssuerRate.layer(options.rates).pipe(Layer.provide(RateLimiter.layerStoreMemory))),
+      Layer.build(
+        "draw" in options.rates
+          ? Layer.succeed(IssuerRate.IssuerRates, options.rates)
+          : IssuerRate.layer(options.rates).pipe(Layer.provide(RateLimiter.layerStoreMemory))
+      ),
       Layer.succeedContext
     )
     const process = Layer.fresh(
@@ -132,6 +136,37 @@ describe("a sweeper", () => {
         // and it is used
         assert.isAtLeast(before, 3 * 36 - 40)
       }), { rates: { perSecond: 40 } }))
+
+  it.effect("a session whose turn has passed keeps its place in the order", () => {
+    let drawn = 0
+    const good = { wait: () => 0, isOver: () => false }
+    const draw: IssuerRate.Rates["draw"] = () =>
+      Effect.map(DateTime.now, (now) => {
+        drawn += 1
+        const isLate = drawn === 1
+        // then the store of rates has none, for longer than anybody waits
+        const isNone = DateTime.toEpochMillis(now) < 7 * 3_600_000 + 6500
+        return {
+          permits: isLate ? [{ ...good, isOver: () => true }] : isNone ? [] : [good],
+          apart: Duration.zero,
+          again: Duration.millis(isLate ? 0 : 200)
+        }
+      })
+    return world(({ put, scripts, sweeping }) =>
+      Effect.gen(function*() {
+        for (const account of people(5)) {
+          yield* put(0, account)
+          yield* TestClock.adjust("100 millis")
+        }
+        yield* TestClock.adjust(7 * 3_600_000 - 500)
+        yield* sweeping()
+        yield* TestClock.adjust("20 seconds")
+        const calls = (yield* scripts[0]!.calls).filter(({ method }) => method === "renew")
+        assert.deepStrictEqual(calls.map(({ login }) => login), calls.map(({ login }) => login).sort((a, b) => a! - b!))
+
+        assert.lengthOf(calls, 5)
+      }), { rates: { draw }, iam: { lifetime: "1 day" } })
+  })
 
   it.effect("a rate under one a second is kept over its longer time", () =>
     world(({ put, scripts, sweeping }) =>

@@ -16,6 +16,12 @@ import type { Permit, Rates } from "../IssuerRate.ts"
 
 export type Issuer = Effect.Success<ReturnType<typeof make>>
 
+const outOfTurn = "this vault's rate of renewals there is used up"
+
+/** Whether nothing was sent because the vault's own rate left no room for it in time: the IAM has said nothing. */
+export const isOutOfTurn = ({ reason }: IamError): boolean =>
+  reason._tag === "Unavailable" && reason.detail === outOfTurn
+
 // How long a caller waits for its turn. Above it is what the caller itself may take.
 const patience = Duration.seconds(5)
 
@@ -71,7 +77,7 @@ export const make = Effect.fnUntraced(function*(options: {
     Effect.timeoutOrElse({
       duration: patience,
       orElse: () =>
-        Effect.fail(unavailable("no", "this vault's rate of renewals there is used up", Duration.seconds(1)))
+        Effect.fail(unavailable("no", outOfTurn, Duration.seconds(1)))
     })
   )
 
