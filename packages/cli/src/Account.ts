@@ -99,7 +99,7 @@ export const Answers = Schema.Struct({
 export type Answers = typeof Answers.Type
 
 /**
- * A login: `place` is where its session lies, `file` the very file where that can be read without a keychain. `unattended` says that the
+ * A login: `place` is where its session lies, `file` the very file where it has one of its own. `unattended` says that the
  * client's secret was kept beside it, and is enough for another login. `window` (milliseconds) and `shortLivedFraction`
  * are the IAM's `RefreshPolicy`, so that `authn token` need not load it.
  */

@@ -30,7 +30,7 @@ export const login = Effect.fnUntraced(function*(
   const { policy } = Context.get(services, IamClient)
   const { place } = yield* Context.get(services, StoragePolicy).choice
   // `authn token` reads the file without looking for it.
-  const file = place === "keyring" ? undefined : Option.getOrUndefined(yield* LeftBehind.fileOf(place, key))
+  const file = Option.getOrUndefined(yield* LeftBehind.fileOf(place, key))
   const before = yield* Account.get(target.name)
   const moved = Option.filter(before, (account) => account.place !== place)
   const isUnattended = options?.unattended ??

@@ -1,7 +1,8 @@
 /**
- * The short way to the sessions that lie in files, plain or encrypted with a key of the environment. It knows the stored
- * document by its outline only, and loads nothing but Node's own modules. Whatever is in any way special it throws: that is
- * for the long way, which decides the same (`test/ReadyToken.test.ts` and `test/ReadyStatus.test.ts` compare them).
+ * The short way to the sessions that lie in files, plain or encrypted with a key of the environment or the keychain. It
+ * knows the stored document by its outline only, and loads nothing but Node's own modules. Whatever is in any way special
+ * it throws: that is for the long way, which decides the same (`test/ReadyToken.test.ts` and `test/ReadyStatus.test.ts`
+ * compare them).
  */
 import * as Crypto from "node:crypto"
 import * as fs from "node:fs"
@@ -65,14 +66,10 @@ export const notes = (environment: Environment): ReadonlyArray<string> =>
     `EFFECT_${name} is now ${name}: rename it; the earlier name still works`
   )
 
-/** The text of a document that `EncryptedTokenStorage` sealed with one of the keys in the environment. */
-const unsealed = (text: string, environment: Environment): string => {
+/** The text of a document that `EncryptedTokenStorage` sealed with one of these keys. */
+const unsealed = (text: string, keys: () => string): string => {
   const { sealed: { data, key, nonce, of }, version } = JSON.parse(text)
-  const bytes = (environment["AUTHN_KEY"] || environment["EFFECT_AUTHN_KEY"] || "").split(/[\s,]+/).map((word) =>
-    Buffer.from(word, "base64")
-  ).find((
-    bytes
-  ) =>
+  const bytes = keys().split(/[\s,]+/).map((word) => Buffer.from(word, "base64")).find((bytes) =>
     Crypto.createHash("sha256").update("effect-authn key name").update(bytes).digest().subarray(0, 16).toString(
       "base64url"
     ) === key
@@ -101,7 +98,7 @@ export const account = (data: string, name: string): Account & { readonly file: 
   const account = JSON.parse(read(path.join(data, "accounts", `${name}.json`)))
   const { client, dialect, file, issuer, place, scopes, shortLivedFraction, version, window } = account
   const isSimple = version === 1 && account.name === name && typeof file === "string" &&
-    (place === "plain-file" || place === "encrypted-file") &&
+    ["plain-file", "encrypted-file", "keyring"].includes(place) &&
     ["datalayer", "genomcore", "oidc"].includes(dialect) &&
     [client, issuer].every((text) => typeof text === "string" && text !== "") &&
     (scopes === undefined || (Array.isArray(scopes) && scopes.every((scope) => typeof scope === "string"))) &&
@@ -115,13 +112,21 @@ const isText = (value: unknown): boolean => typeof value === "string" && value !
 
 const grants = new Set(["RefreshToken", "ExchangeAccessToken", "Reissue", "None"])
 
+/** Reads an entry of the keychain, or throws. */
+export type Keychain = (account: string) => string
+
 /** The session of an account. */
 export const session = (
   { client, file, issuer, name, place }: Account & { readonly file: string },
-  environment: Environment
+  environment: Environment,
+  keychain: Keychain
 ): StatusView.Stored => {
   const text = read(file)
-  const { session, version } = JSON.parse(place === "plain-file" ? text : unsealed(text, environment))
+  const keys = () =>
+    place === "keyring"
+      ? keychain(`sessions in ${path.dirname(file)}`)
+      : environment["AUTHN_KEY"] || environment["EFFECT_AUTHN_KEY"] || ""
+  const { session, version } = JSON.parse(place === "plain-file" ? text : unsealed(text, keys))
   const { current, dead, durable, generation, grant, key, strategy, tokens, user } = session
   const isSimple = version === 1 && key.issuer === issuer && key.client === client && key.account === name &&
     Number.isSafeInteger(generation) && generation >= 0 && typeof durable === "boolean" && isText(strategy) &&

@@ -40,7 +40,7 @@ export const find = (
       if (account.place !== "plain-file" && account.place !== "encrypted-file") return ReadySession.special()
       const directory = path.join(data, directories[account.place])
       if (path.dirname(account.file) !== directory) return ReadySession.special()
-      return StatusView.make(account, ReadySession.session(account, environment), {
+      return StatusView.make(account, ReadySession.session(account, environment, ReadySession.special), {
         isCurrent: account.name === current,
         now,
         storage: `files in ${directory}${account.place === "plain-file" ? "" : `, encrypted with a key from AUTHN_KEY`}`

@@ -1,7 +1,8 @@
 /**
- * The short way for `authn token`, when the token of a session in a file is fresh.
+ * The short way for `authn token`, when the token of a session in a file is fresh: plain, or encrypted with a key that is at hand.
  */
 import * as fs from "node:fs"
+import * as ReadyKeychain from "./ReadyKeychain.ts"
 import * as ReadySession from "./ReadySession.ts"
 import * as StatusView from "./StatusView.ts"
 import * as TimeSpan from "./TimeSpan.ts"
@@ -46,13 +47,14 @@ const parse = (argv: ReadonlyArray<string>): Asked | undefined => {
 }
 
 /**
- * The text that `authn token` prints, or `undefined` when it takes more than reading files to know.
+ * The text that `authn token` prints, or `undefined` when it takes more than reading files and the keychain to know.
  */
 export const find = (
   argv: ReadonlyArray<string>,
   environment: ReadySession.Environment,
   platform: string,
-  now: number
+  now: number,
+  keychain: ReadySession.Keychain = ReadyKeychain.read
 ): string | undefined => {
   const isSet = (name: string) => ReadySession.isSet(environment, name)
   const asked = parse(argv)
@@ -63,7 +65,7 @@ export const find = (
     const name = asked?.account || environment["AUTHN_ACCOUNT"] || ReadySession.current(data)
     const account = ReadySession.account(data, name)
     if (account.dialect === "datalayer" && asked?.account === undefined && datalayer.some(isSet)) return undefined
-    const { current, dead, tokens } = ReadySession.session(account, environment)
+    const { current, dead, tokens } = ReadySession.session(account, environment, keychain)
     if (dead !== undefined) return undefined
     // Another program may have signed in for another API.
     const api = account.provider?.resource ?? account.provider?.audience

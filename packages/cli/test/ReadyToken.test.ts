@@ -120,6 +120,7 @@ describe("ReadyToken", () => {
       }
       for (
         const changes of [
+          // a file that is not encrypted, whatever the keychain has
           { account: { place: "keyring" } },
           { account: { issuer: "https://other.example.com" } },
           { account: { version: 2 } },

@@ -163,6 +163,13 @@ describe("places for the session", () => {
           assert.notStrictEqual(second, first)
           for (const token of [first, second]) assert.notInclude(everything(home), token.trim())
 
+          // a token that lies ready takes no more than the key: the rest of the command is not even there
+          const commands = path.join(home.directory, "installed/commands.cjs")
+          fs.renameSync(commands, `${commands}.away`)
+          const short = yield* there.run(["token"])
+          assert.deepStrictEqual([short.code, short.stdout, short.stderr], [0, second, ""])
+          fs.renameSync(`${commands}.away`, commands)
+
           // a machine that is so busy that the helper takes seconds to start
           const wait =
             "if (process.execArgv.includes('--eval')) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3500)"
