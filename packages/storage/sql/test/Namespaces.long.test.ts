@@ -125,20 +125,28 @@ const start = (namespace: string, authority: string, orders: object) =>
             Path.join(import.meta.dirname, "children/machine.ts"),
             JSON.stringify(orders)
           ],
-          { env: { ...process.env, NODE_EXTRA_CA_CERTS: authority }, stdio: ["ignore", "pipe", "inherit"] }
+          { env: { ...process.env, NODE_EXTRA_CA_CERTS: authority }, stdio: ["ignore", "pipe", "pipe"] }
         )
       ),
       (child) => Effect.sync(() => child.kill("SIGKILL"))
     ),
     (child) => {
       const lines: Array<string> = []
+      let errors = ""
       child.stdout.on("data", (chunk) => lines.push(...String(chunk).trim().split("\n")))
-      return { lines, kill: Effect.sync(() => child.kill("SIGKILL")) }
+      child.stderr.on("data", (chunk) => errors += String(chunk))
+      /** Waits until its lines are as they have to be. Dies with its stderr when it has ended. */
+      const until = (holds: () => boolean) =>
+        Effect.sync(() => {
+          if (child.exitCode !== null) throw new Error(`the machine ended with ${child.exitCode}: ${errors}`)
+          return holds()
+        }).pipe(
+          Effect.delay("50 millis"),
+          Effect.repeat({ until: (yes) => yes })
+        )
+      return { lines, until, kill: Effect.sync(() => child.kill("SIGKILL")) }
     }
   )
-
-const until = (holds: () => boolean) =>
-  Effect.sync(holds).pipe(Effect.delay("50 millis"), Effect.repeat({ until: (yes) => yes }))
 
 describe.runIf(isPossible)("two machines with one session", () => {
   it.live("one dies in the middle of its work, and the other goes on, without a login", () =>
@@ -158,18 +166,18 @@ describe.runIf(isPossible)("two machines with one session", () => {
       const setup = { issuer: `https://${host}:${iam}`, url: url.href }
 
       const first = yield* start(one!.name, authority, { ...setup, signsIn: true })
-      yield* until(() => first.lines.length > 0)
+      yield* first.until(() => first.lines.length > 0)
       const second = yield* start(two!.name, authority, { ...setup, signsIn: false })
-      yield* until(() => second.lines.length > 0)
+      yield* second.until(() => second.lines.length > 0)
       assert.include(first.lines, second.lines[0])
 
       yield* one!.unplug
       yield* first.kill
       const before = new Set([...first.lines, ...second.lines])
       // two renewals later: the lease of a machine that died in one has ended by then
-      yield* until(() => second.lines.filter((line) => !before.has(line)).length > 0)
+      yield* second.until(() => second.lines.filter((line) => !before.has(line)).length > 0)
       const seen = new Set(second.lines)
-      yield* until(() => second.lines.some((line) => !seen.has(line)))
+      yield* second.until(() => second.lines.some((line) => !seen.has(line)))
       assert.deepStrictEqual(second.lines.filter((line) => line.split(".").length !== 3), [])
       const ledger = yield* simulator.ledger
       assert.strictEqual(ledger.filter(({ route }) => route === "login").length, 1)

@@ -70,6 +70,8 @@ export interface Outcome {
   /** Sessions that ended; those of them that were in a gap: spent at the IAM, by a worker that could not keep the answer. */
   readonly lost: number
   readonly inGap: number
+  /** How long after its first presentation the spent token of each of them came, in milliseconds. */
+  readonly lostAfter: ReadonlyArray<number>
   /** Sessions that ended and do not say that an answer was lost. */
   readonly silent: number
   /** Sessions that did not end and have no token. */
@@ -79,6 +81,9 @@ export interface Outcome {
 }
 
 const workers = [0, 1, 2]
+
+/** Each of them has a round of its own: one that waits for a renewal of another would walk behind it ever after. */
+const strides = [1, 7, 11]
 
 /** What an IAM takes for an answer. */
 const latency = 300
@@ -115,6 +120,7 @@ export const play = (scenario: Scenario, size: Size) =>
       address: store.by(toStore[worker]!),
       sessions: size.sessions,
       first: Math.round(worker * size.sessions / workers.length),
+      stride: strides[worker]!,
       lease: size.lease,
       timeLimit: size.timeLimit,
       grace,
@@ -234,6 +240,7 @@ export const play = (scenario: Scenario, size: Size) =>
       twice,
       lost: lost.length,
       inGap: lost.filter(isInGap).length,
+      lostAfter: lost.map(({ after }) => after),
       silent: asked.filter((one) => one === "silent").length,
       stuck: asked.filter((one) => one === "stuck").length,
       ended

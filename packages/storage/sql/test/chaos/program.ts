@@ -44,8 +44,9 @@ export interface Orders {
   /** The address of the server, or the name of the file. */
   readonly address: string
   readonly sessions: number
-  /** At which of them it begins its round. */
+  /** At which of them it begins its round, and how many it goes on each time. */
   readonly first: number
+  readonly stride: number
   readonly lease: number
   readonly timeLimit: number
   readonly grace: number

@@ -15,10 +15,11 @@ interface Presentation {
 /** The header in which a client says when it wrote its intent, in epoch milliseconds. */
 export const intendedAt = "x-intended-at"
 
-/** A family that ended because a spent token came, with the presentation that had spent it. */
+/** A family that ended because a spent token came, with the presentation that had spent it, and how long after it. */
 export interface Loss {
   readonly family: string
   readonly spent: Presentation
+  readonly after: number
 }
 
 export interface Ledger {
@@ -66,7 +67,7 @@ export const make = (options: {
       Effect.callback<{ readonly server: Http.Server } & StrictIam>((resume) => {
         const { families, grace, latency, lease, life } = options
         const newest = new Map(families.map((family) => [family, 0]))
-        const lost = new Map<string, Presentation>()
+        const lost = new Map<string, Omit<Loss, "family">>()
         const presented = new Map<string, Array<Presentation>>()
         const ends = new Map(families.map((family) => [`${family}.0`, options.endsAt(family)]))
         const inFlight = new Map<string, number>()
@@ -85,7 +86,7 @@ export const make = (options: {
           const index = Number(at)
           const isRepeat = first !== undefined && index === (current ?? 0) - 1 && now - first.at <= grace
           if (current === undefined || lost.has(family) || (index !== current && !isRepeat)) {
-            if (!lost.has(family)) lost.set(family, first ?? arrived)
+            if (!lost.has(family)) lost.set(family, { spent: first ?? arrived, after: now - (first ?? arrived).at })
             return { status: 400, body: { error: "invalid_grant", error_description: "the token was used before" } }
           }
           const next = index + 1
@@ -153,7 +154,7 @@ export const make = (options: {
               return {
                 renewals,
                 inFlight: Array.from(inFlight.values()).reduce((sum, many) => sum + many, 0),
-                lost: Array.from(lost, ([family, spent]) => ({ family, spent })),
+                lost: Array.from(lost, ([family, loss]) => ({ family, ...loss })),
                 twice: repeats.filter((isAllowed) => !isAllowed).length,
                 again: repeats.filter((isAllowed) => isAllowed).length
               }

@@ -11,7 +11,8 @@ const work = Effect.gen(function*() {
   const { open } = yield* SessionKeeper.SessionKeeper
   let next = orders.first
   const ask = Effect.suspend(() => {
-    const kept = open(keyOf(orders, familyOf(next++ % orders.sessions)))
+    const kept = open(keyOf(orders, familyOf(next)))
+    next = (next + orders.stride) % orders.sessions
     return Effect.andThen(kept.freshen, kept.forget)
   }).pipe(Effect.ignore)
   console.log("ready")
