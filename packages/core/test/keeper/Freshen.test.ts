@@ -1,9 +1,10 @@
 /** What a service does for sessions that nobody asks for: it looks whether they are due, and leaves the others alone. */
-import { AuthManager, IamError, SessionKeeper } from "@effect-authn/core"
+import { AuthManager, IamError, SessionKeeper, SessionLock } from "@effect-authn/core"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Layer, Option } from "effect"
+import { Context, Duration, Effect, Fiber, Layer, Option } from "effect"
 import { TestClock } from "effect/testing"
 import { count, failNext, manager, passwordLogin, setup, token } from "../fixtures.ts"
+import { as, makeHouse } from "./programs.ts"
 
 /** The session of this program in a keeper of its own, which has read nothing yet. */
 const kept = Effect.gen(function*() {
@@ -70,4 +71,30 @@ describe("freshenWhen", () => {
       assert.strictEqual(yield* count("renew"), 1)
       assert.isTrue(Option.isSome(yield* Effect.flatMap(manager, (auth) => auth.session)))
     }).pipe(Effect.provide(services())))
+})
+
+describe("a machine that died between its intent and the answer", () => {
+  it.effect("costs whoever takes its lock over no more than the little by which the intent is younger", () =>
+    Effect.gen(function*() {
+      const house = yield* makeHouse({ lifetime: "1 hour" })
+      const lock = SessionLock.SessionLock.of({ ...house.lock, lease: Duration.seconds(45) })
+      const one = yield* house.start({ lock })
+      const two = yield* house.start({ lock })
+      yield* one.auth.login(as("ada"))
+      yield* TestClock.adjust("61 minutes")
+      const lost = new IamError.Unavailable({ sent: "maybe", detail: "cut" })
+      yield* house.iam.failNext("renew", { reason: lost, times: 1 })
+      yield* Effect.flip(one.auth.refresh())
+      const session = two.keeper.open(two.auth.key)
+      yield* TestClock.adjust("43 seconds")
+      assert.include((yield* Effect.flip(session.freshen)).message, "the answer to an earlier renewal may still come")
+
+      yield* TestClock.adjust("1800 millis")
+      const taking = yield* Effect.forkChild(session.freshen)
+      yield* TestClock.adjust("100 millis")
+      assert.isUndefined(taking.pollUnsafe(), "the answer may still come")
+      yield* TestClock.adjust("200 millis")
+      assert.isTrue(Option.isNone((yield* Fiber.join(taking)).intent))
+      assert.lengthOf(house.ledger.presented, 2)
+    }).pipe(Effect.scoped))
 })

@@ -76,8 +76,7 @@ export const make = Effect.fnUntraced(function*(options: {
     },
     Effect.timeoutOrElse({
       duration: patience,
-      orElse: () =>
-        Effect.fail(unavailable("no", outOfTurn, Duration.seconds(1)))
+      orElse: () => Effect.fail(unavailable("no", outOfTurn, Duration.seconds(1)))
     })
   )
 

@@ -28,6 +28,10 @@ export type Attempt = ReturnType<typeof make>
 // How often one renewal looks again because somebody wrote between its look and its intent.
 const mostLooks = 16
 
+// How long one renewal waits under the lock, in milliseconds. Who takes the lock over from one that died has it when that
+// one's lease ends, and its intent, which was written a little later, is a little too young then.
+const shortly = 1000
+
 /** `lease` is how long the lock outlives a holder that died, in milliseconds. */
 export const make = (options: {
   readonly iam: IamClient["Service"]
@@ -119,12 +123,18 @@ export const make = (options: {
           return entry.session
         case "Ended":
           return yield* entries.ended(entry, session)
-        case "Wait":
+        case "Wait": {
+          const left = Duration.millis(verdict.until - entries.nowMillis())
+          if (Duration.toMillis(left) <= shortly) {
+            yield* Effect.sleep(left)
+            continue
+          }
           return yield* unavailable(
             "no",
             "the answer to an earlier renewal may still come or was lost, and a valid token is left",
-            Duration.millis(verdict.until - entries.nowMillis())
+            left
           )
+        }
         case "Send":
       }
       const asked = yield* Effect.result(license(entry, session, target))

@@ -95,7 +95,7 @@ const noLock = ({ lease }: Orders) =>
   )
 
 /** A storage whose answers come late, so that several programs decide by the same one. */
-const late = over((storage) => ({ get: (key) => Effect.tap(storage.get(key), Effect.sleep("100 millis")) }))
+const late = over((storage) => ({ get: (key) => Effect.tap(storage.get(key), Effect.sleep("300 millis")) }))
 
 /** A storage in which whoever writes is right. */
 const always = over((storage) => ({

@@ -111,8 +111,8 @@ export const scenarios: ReadonlyArray<Scenario> = [
   ...every.flatMap((kind) => halves({ name: "stopped at each step", kind, faults: stops, halts: steps }))
 ]
 
-/** Few sessions, which all workers ask for all the time: they meet at each renewal. */
-export const crowded: Size = { ...short, sessions: 6, life: 4000, round: 4, storm: 14_000 }
+/** Few sessions, which all workers ask for all the time, so that they meet. */
+export const crowded: Size = { ...short, sessions: 12, life: 4000, round: 4, storm: 14_000 }
 
 export const controls: ReadonlyArray<Scenario> = [
   ...every.map((kind): Scenario => ({
