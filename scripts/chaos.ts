@@ -42,7 +42,7 @@ const cells = ([scenario, outcome]: Row): ReadonlyArray<string> => [
     `${outcome.again}`,
     `${outcome.twice}`,
     `${outcome.lost}`,
-    `${outcome.inGap} / ${outcome.lost - outcome.silent}`
+    `${outcome.inGap} / ${outcome.struckAgain} / ${outcome.lost - outcome.silent}`
   ])
 ]
 
@@ -58,7 +58,7 @@ const head = [
   "again, by the rules",
   "against them",
   "lost",
-  "in a gap / say so"
+  "in a gap / again in one / say so"
 ]
 const table = [head, ...rows.map(cells)]
 const widths = head.map((_, column) => Math.max(...table.map((row) => row[column]!.length)))

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Http from "node:http"
 
 /** One arrival of a refresh token: when, in epoch milliseconds, and from which client. */
-interface Presentation {
+export interface Presentation {
   readonly at: number
   /** When the client had written that it would, where it says so: a line can hold it for long. */
   readonly intendedAt: number
@@ -15,10 +15,13 @@ interface Presentation {
 /** The header in which a client says when it wrote its intent, in epoch milliseconds. */
 export const intendedAt = "x-intended-at"
 
-/** A family that ended because a spent token came, with the presentation that had spent it, and how long after it. */
+/**
+ * A family that ended because a spent token came: the presentations of that token until then, the first of which had spent
+ * it, and how long after that the last one came.
+ */
 export interface Loss {
   readonly family: string
-  readonly spent: Presentation
+  readonly answered: readonly [Presentation, ...ReadonlyArray<Presentation>]
   readonly after: number
 }
 
@@ -81,12 +84,12 @@ export const make = (options: {
           const current = newest.get(family)
           const now = arrived.at
           const seen = presented.get(token) ?? []
-          const [first] = seen
+          const [first = arrived, ...later] = seen
           presented.set(token, [...seen, arrived])
           const index = Number(at)
-          const isRepeat = first !== undefined && index === (current ?? 0) - 1 && now - first.at <= grace
+          const isRepeat = first !== arrived && index === (current ?? 0) - 1 && now - first.at <= grace
           if (current === undefined || lost.has(family) || (index !== current && !isRepeat)) {
-            if (!lost.has(family)) lost.set(family, { spent: first ?? arrived, after: now - (first ?? arrived).at })
+            if (!lost.has(family)) lost.set(family, { answered: [first, ...later], after: now - first.at })
             return { status: 400, body: { error: "invalid_grant", error_description: "the token was used before" } }
           }
           const next = index + 1
