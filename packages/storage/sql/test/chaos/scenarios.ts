@@ -12,7 +12,7 @@ export const long: Size = {
   timeLimit: 10_000,
   saving: 2000,
   grace: 30_000,
-  round: 8000,
+  round: 5000,
   storm: 60_000,
   outage: 14_000,
   outages: 5
