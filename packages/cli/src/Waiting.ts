@@ -38,7 +38,8 @@ export const flags = {
   )
 }
 
-interface Given {
+/** What these flags say. */
+export interface Given {
   readonly timeout: Option.Option<number>
   readonly wait?: boolean
 }

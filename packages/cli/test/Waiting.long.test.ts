@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as http from "node:http"
-import { expire, home, login, simulated } from "./authn.ts"
+import { expire, home, login, simulated, storedToken } from "./authn.ts"
 
 /** An address that answers nothing. */
 const silent = Effect.map(
@@ -73,5 +73,51 @@ describe("waiting", () => {
         expire(home, Date.now() - 1000)
         const over = yield* home.spawn(["token", "--timeout", "5s"])
         assert.strictEqual(over.code, 4, over.stderr)
+      })))
+
+  it.live("for git and docker no longer than the line says that names the helper", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        yield* login(home, simulator.issuer, "genomcore")
+        const added = yield* home.run(["accounts", "host", "add", "registry.example.com"])
+        assert.strictEqual(added.code, 0, added.stderr)
+        const old = storedToken(home)
+        const git = (operation: string, more = "", args: ReadonlyArray<string> = ["--timeout", "2s"]) =>
+          home.spawn(["credential", "git", "--host", "git.example.com", ...args, operation], {
+            input: `protocol=https\nhost=git.example.com\n${more}\n`,
+            atOnce: true
+          })
+        const docker = (...args: ReadonlyArray<string>) =>
+          home.spawn(["credential", "docker", ...args, "get"], { input: "registry.example.com", atOnce: true })
+
+        // A token that is fresh needs no answer of the IAM; "erase" asks for a new one.
+        yield* simulator.setKnobs({ latency: "4 seconds" })
+        assert.include((yield* git("get")).stdout, `password=${old}`)
+        const ended = [yield* git("erase", `password=${old}\n`)]
+        // what was sent is finished all the same
+        assert.notStrictEqual(storedToken(home), old)
+        expire(home, Date.now() - 1000)
+        ended.push(...(yield* Effect.all([git("get"), docker("--timeout", "2s")], { concurrency: 2 })))
+        for (const { code, stderr } of ended) {
+          assert.strictEqual(code, 5, stderr)
+          assert.include(stderr, "no answer within 2 s, the time that --timeout gives")
+        }
+        // Docker shows what a helper says on its standard output.
+        assert.include(ended[2]?.stdout, "no answer within 2 s")
+
+        yield* simulator.setKnobs({ latency: 0 })
+        yield* home.run(["logout", "--local"])
+        const [fromGit, fromDocker] = yield* Effect.all([
+          git("get", "", ["--wait"]),
+          docker("--wait"),
+          Effect.delay(login(home, simulator.issuer, "genomcore"), "3 seconds")
+        ], { concurrency: 3 })
+        assert.include(fromGit.stdout, `password=${storedToken(home)}`, fromGit.stderr)
+        assert.strictEqual(JSON.parse(fromDocker.stdout).Secret, storedToken(home))
+        // A host that has no token is never waited for.
+        const other = yield* home.spawn(["credential", "git", "--host", "h", "--wait", "get"], {
+          input: "protocol=https\nhost=git.example.com\n\n"
+        })
+        assert.deepStrictEqual([other.code, other.stdout, other.stderr], [0, "", ""])
       })))
 })

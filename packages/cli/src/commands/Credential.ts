@@ -131,6 +131,7 @@ const git = Command.make("git", {
     Flag.withDescription("The user name that goes with the token (default oauth2)"),
     Flag.withDefault("oauth2")
   ),
+  ...Waiting.flags,
   operation: Argument.String("operation").pipe(Argument.withDescription("get, store or erase, as git says it"))
 }, (given) =>
   Effect.gen(function*() {
@@ -140,26 +141,42 @@ const git = Command.make("git", {
     const asked = parse(yield* Input.paragraph("what git asks"))
     const [protocol = ""] = asked.get("protocol") ?? []
     const host = Host.parse(protocol, asked.get("host")?.at(-1) ?? "")
-    const settings = yield* Settings.make()
-    const own = URL.parse(settings.values.issuer?.value ?? "")?.host
-    const allowed = given.host.length > 0 ? given.host : own === undefined ? [] : [own]
-    // Silence lets git ask its next helper, and then the person.
-    if (host === undefined || !allowed.some((one) => Host.parse(protocol, one) === host)) return
-    if (!SecureUrl.mayCarrySecrets(`${protocol}://${host}`)) return
+    // Who signs in while this waits may do so at another IAM.
+    const settingsFor = Effect.gen(function*() {
+      const settings = yield* Settings.make()
+      const own = URL.parse(settings.values.issuer?.value ?? "")?.host
+      const allowed = given.host.length > 0 ? given.host : own === undefined ? [] : [own]
+      const isAllowed = host !== undefined && allowed.some((one) => Host.parse(protocol, one) === host) &&
+        SecureUrl.mayCarrySecrets(`${protocol}://${host}`)
+      return isAllowed ? Option.some(settings) : Option.none()
+    })
 
     if (given.operation === "erase") {
       const [refused] = asked.get("password") ?? asked.get("credential") ?? []
-      if (Option.isSome(yield* EnvironmentToken.givenToken(settings))) return
-      const auth = Context.get(yield* AccountServices.openAccount(settings), AuthManager)
-      const session = yield* auth.session
-      const tokens = Option.flatMap(session, Session.currentToken)
-      // The host refused a token: the next "get" has another one, unless somebody made it already.
-      if (Option.isSome(session) && Option.isSome(tokens) && Redacted.value(tokens.value.accessToken) === refused) {
-        yield* auth.rejected({ tokens: tokens.value, login: Session.login(session.value) })
-      }
+      const forget = Effect.gen(function*() {
+        const settings = yield* settingsFor
+        if (Option.isNone(settings) || Option.isSome(yield* EnvironmentToken.givenToken(settings.value))) return
+        const auth = Context.get(yield* AccountServices.openAccount(settings.value), AuthManager)
+        const session = yield* auth.session
+        const tokens = Option.flatMap(session, Session.currentToken)
+        // The host refused a token: the next "get" has another one, unless somebody made it already.
+        if (Option.isSome(session) && Option.isSome(tokens) && Redacted.value(tokens.value.accessToken) === refused) {
+          yield* auth.rejected({ tokens: tokens.value, login: Session.login(session.value) })
+        }
+      })
+      // Git has nothing to wait for then: only a "get" does.
+      return yield* Waiting.within({ timeout: given.timeout }, Effect.scoped(forget))
+    }
+    const current = yield* Waiting.within(
+      given,
+      Effect.flatMap(settingsFor, (settings) =>
+        Option.isNone(settings) ? Effect.succeedNone : Effect.asSome(CurrentToken.get(settings.value)))
+    )
+    // Silence lets git ask its next helper, and then the person.
+    if (Option.isNone(current)) {
       return
     }
-    const tokens = yield* CurrentToken.get(settings)
+    const tokens = current.value
     const token = Redacted.value(tokens.accessToken)
     const expiry = Option.match(tokens.expiresAt, {
       onNone: () => [],
@@ -173,7 +190,7 @@ const git = Command.make("git", {
         : [`username=${given.username}`, `password=${token}`]),
       ...expiry
     )
-  }).pipe(Effect.scoped)).pipe(
+  })).pipe(
     Command.withDescription("A credential helper of git"),
     Command.withExamples([
       {

@@ -18,6 +18,7 @@ import { describe, failed, usage } from "../Failure.ts"
 import * as Host from "../Host.ts"
 import * as Input from "../Input.ts"
 import * as Output from "../Output.ts"
+import * as Waiting from "../Waiting.ts"
 
 /** What docker takes for "ask the next one": to the letter, on the standard output, with exit code 1. */
 const notFound = "credentials not found in native keychain"
@@ -37,13 +38,19 @@ const currentToken = Effect.fnUntraced(function*(account: Account.Account) {
   return Redacted.value(tokens.accessToken)
 }, Effect.scoped)
 
-const get = Effect.gen(function*() {
-  const [registry = ""] = yield* Input.paragraph("the registry's address")
-  const found = yield* find(registry)
-  if (Option.isNone(found)) return yield* failed(notFound)
-  const { account, username } = found.value
-  yield* Output.json({ ServerURL: registry.trim(), Username: username, Secret: yield* currentToken(account) })
-})
+const get = (given: Waiting.Given) =>
+  Effect.gen(function*() {
+    const [registry = ""] = yield* Input.paragraph("the registry's address")
+    const { token, username } = yield* Waiting.within(
+      given,
+      Effect.gen(function*() {
+        const found = yield* find(registry)
+        if (Option.isNone(found)) return yield* failed(notFound)
+        return { username: found.value.username, token: yield* currentToken(found.value.account) }
+      })
+    )
+    yield* Output.json({ ServerURL: registry.trim(), Username: username, Secret: token })
+  })
 
 const decodeStored = Schema.decodeEffect(
   Schema.fromJsonString(
@@ -55,26 +62,32 @@ const decodeStored = Schema.decodeEffect(
   )
 )
 
-const store = Effect.gen(function*() {
-  const { Secret, ServerURL, Username } = yield* Effect.mapError(
-    Effect.flatMap(Input.text("what docker stores"), decodeStored),
-    () => usage("what came in is not what docker stores")
-  )
-  const found = yield* find(ServerURL)
-  if (Option.isNone(found)) {
-    return yield* failed(
-      `authn keeps no passwords, and no account lists ${SecureUrl.shown(ServerURL)}: ` +
-        `sign in with authn login, then: authn accounts host add HOST`
+const store = (given: Waiting.Given) =>
+  Effect.gen(function*() {
+    const { Secret, ServerURL, Username } = yield* Effect.mapError(
+      Effect.flatMap(Input.text("what docker stores"), decodeStored),
+      () => usage("what came in is not what docker stores")
     )
-  }
-  const { account, host, username } = found.value
-  // What `get` would answer is there already.
-  if (Username === username && Redacted.value(Secret) === (yield* currentToken(account))) return
-  return yield* failed(
-    `authn keeps no passwords: for ${host} it answers with the user "${username}" and the token of account ` +
-      `"${account.name}", without docker login`
-  )
-})
+    const found = yield* find(ServerURL)
+    if (Option.isNone(found)) {
+      return yield* failed(
+        `authn keeps no passwords, and no account lists ${SecureUrl.shown(ServerURL)}: ` +
+          `sign in with authn login, then: authn accounts host add HOST`
+      )
+    }
+    const { account, host, username } = found.value
+    // What `get` would answer is there already.
+    if (
+      Username === username &&
+      Redacted.value(Secret) === (yield* Waiting.within({ timeout: given.timeout }, currentToken(account)))
+    ) {
+      return
+    }
+    return yield* failed(
+      `authn keeps no passwords: for ${host} it answers with the user "${username}" and the token of account ` +
+        `"${account.name}", without docker login`
+    )
+  })
 
 const erase = Effect.gen(function*() {
   const [registry = ""] = yield* Input.paragraph("the registry's address")
@@ -92,7 +105,7 @@ const list = Effect.flatMap(
   (listed) => Output.json(Object.fromEntries(listed.map(({ host, username }) => [host, username])))
 )
 
-const operations = { get, store, erase, list }
+const operations = { get, store, erase: () => erase, list: () => list }
 
 /**
  * `authn credential docker`, which `docker-credential-authn` starts.
@@ -100,10 +113,11 @@ const operations = { get, store, erase, list }
 export const docker = Command.make("docker", {
   operation: Argument.Literals("operation", ["get", "store", "erase", "list"]).pipe(
     Argument.withDescription("As docker says it")
-  )
-}, ({ operation }) =>
+  ),
+  ...Waiting.flags
+}, ({ operation, ...given }) =>
   // Docker shows what a helper says on its standard output.
-  Effect.tapCause(operations[operation], (cause) => {
+  Effect.tapCause(operations[operation](given), (cause) => {
     const { signInTo, text } = describe(cause)
     const hint = signInTo === undefined ? [] : [`Sign in with: authn login --account ${signInTo}`]
     return text === undefined ? Effect.void : Effect.ignore(Output.out(text, ...hint))
