@@ -7,7 +7,7 @@ import { spawnSync } from "node:child_process"
 // Said by the process that waits, since this one is blocked meanwhile. The words are those of the long way.
 const program = `
 const [, binding, account, words] = process.argv
-const telling = setTimeout(() => console.error(words), 1000)
+const telling = setTimeout(() => process.stderr.write(words), 1000)
 try {
   const { AsyncEntry } = await import(binding)
   const found = await new AsyncEntry("effect-authn", account, { linux: { store: "secret-service" } }).getPassword()
@@ -21,7 +21,7 @@ clearTimeout(telling)
 /** The secret of an entry of the keychain; throws where there is none to be had within three seconds. */
 export const read = (account: string): string => {
   const binding = import.meta.resolve("@napi-rs/keyring")
-  const words = "authn: waiting for the keychain: it may be asking for a password, or be busy"
+  const words = "authn: waiting for the keychain: it may be asking for a password, or be busy\n"
   const { status, stdout } = spawnSync(
     process.execPath,
     ["--input-type=module", "--eval", program, binding, account, words],
