@@ -297,7 +297,7 @@ export const layerFor: {
       const scheme = schemeOf(middleware)
       const proofs = yield* Proofs.prover(options, realm)
       const inRealm = {
-        Unauthorized: ({ acrValues, description, dpop, maxAge }: Unauthorized) =>
+        Unauthorized: ({ acrValues, description, dpop = proofs.required, maxAge }: Unauthorized) =>
           Effect.fail(new Unauthorized({ realm, description, acrValues, dpop, maxAge })),
         InsufficientScope: ({ description, scope }: InsufficientScope) =>
           Effect.fail(new InsufficientScope({ realm, description, scope }))
@@ -311,7 +311,7 @@ export const layerFor: {
         const presented = proofs.shown(credential, request)
         const { token } = presented
         if (!scope.keepsScopes(group) || !scope.keepsScopes(endpoint)) return yield* Effect.die(new Error(otherEffect))
-        if (Redacted.value(token) === "") return yield* new Unauthorized({ realm })
+        if (Redacted.value(token) === "") return yield* new Unauthorized({ realm, dpop: proofs.required })
         const verified = yield* Effect.catchTag(verifier.verify(token), "Unauthorized", inRealm.Unauthorized)
         yield* proofs.prove(presented, verified, request)
         const who = caller(token, verified)

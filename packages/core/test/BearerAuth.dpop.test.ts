@@ -101,6 +101,28 @@ describe("a token that is bound to a key", () => {
       assert.strictEqual((yield* ask(`DPoP ${token}`, yield* proof(token, { claims }))).status, 200)
     }).pipe(Effect.provide(serve({ origin }))))
 
+  it.effect("is taken with an address that encodes what need not be encoded, or with digits in the other case", () =>
+    Effect.gen(function*() {
+      const token = yield* sign({}, true)
+      for (const [path, other] of [["/who", "/%77ho"], ["/%77ho", "/who"]] as const) {
+        const claims = { htu: `${origin}${other}` }
+        assert.strictEqual((yield* ask(`DPoP ${token}`, yield* proof(token, { claims }), path)).status, 200, other)
+      }
+      // What encoding makes another path stays another.
+      const claims = { htu: `${origin}/who%2F` }
+      assert.strictEqual((yield* ask(`DPoP ${token}`, yield* proof(token, { claims }))).status, 401)
+    }).pipe(Effect.provide(serve({ origin }))))
+
+  it.effect("is taken with a key of Ed25519, by both of its names", () =>
+    Effect.gen(function*() {
+      const by = jose.generateKeyPair("EdDSA", { crv: "Ed25519", extractable: true })
+      const jkt = yield* promise(async () => jose.calculateJwkThumbprint(await jose.exportJWK((await by).publicKey)))
+      const token = yield* sign({ cnf: { jkt } }, false)
+      for (const alg of ["EdDSA", "Ed25519"]) {
+        assert.strictEqual((yield* ask(`DPoP ${token}`, yield* proof(token, { by, header: { alg } }))).status, 200, alg)
+      }
+    }).pipe(Effect.provide(serve({ origin }))))
+
   it.effect("is refused as a bearer token, and without a proof", () =>
     Effect.gen(function*() {
       const token = yield* sign({}, true)
@@ -208,6 +230,9 @@ it.effect("where proofs are required, a token that is not bound is refused", () 
   Effect.gen(function*() {
     const token = yield* sign({}, false)
     assert.strictEqual((yield* ask(`Bearer ${token}`)).status, 401)
+    // Whoever shows nothing, or what is no token, learns what to show.
+    assert.match((yield* ask("")).challenge, /^DPoP realm="records", algs="ES256 /)
+    assert.match((yield* ask("Bearer x")).challenge, /^DPoP realm="records", error="invalid_token".* algs="ES256 /)
   }).pipe(Effect.provide(serve({ origin, required: true }))))
 
 it.effect("where no proofs are asked for, a token that is bound to a key is refused", () =>

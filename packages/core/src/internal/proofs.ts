@@ -60,6 +60,8 @@ export interface Shown {
  * @since 0.1.0
  */
 export interface Prover {
+  /** What a refusal says where each token has to be bound: whoever shows none learns that, too. */
+  readonly required: Unauthorized["dpop"]
   /** The token of a request: the one that it shows in the scheme `DPoP`, where that is taken, else the bearer token given. */
   readonly shown: (bearer: Redacted.Redacted, request: HttpServerRequest) => Shown
   /** Refuses a token that was verified, but came without the proof that it needs. */
@@ -83,6 +85,10 @@ export const prover = Effect.fnUntraced(function*(
   const proofs = dpop === undefined ? undefined : yield* DpopProof.make(dpop)
 
   return {
+    required: proofs !== undefined && dpop?.required === true
+      ? { algorithms: proofs.algorithms.join(" "), isProof: false }
+      : undefined,
+
     shown: (credential, request) => {
       const bound = proofs === undefined
         ? undefined

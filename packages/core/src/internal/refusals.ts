@@ -110,7 +110,7 @@ const challengeOf = (error: Unauthorized | InsufficientScope): { readonly [name:
     }
   }
   return description === undefined && realm !== undefined
-    ? { realm }
+    ? { realm, algs: dpop?.algorithms }
     : {
       realm,
       error: dpop?.isProof === true ? "invalid_dpop_proof" : "invalid_token",

@@ -106,7 +106,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       const own = URL.parse(path, origin)
       const told = URL.parse(htu)
       return own !== null && told !== null && own.origin === origin && told.origin === origin &&
-        own.pathname === told.pathname
+        normal(own.pathname) === normal(told.pathname)
     })
 
   const forgetOld = (now: number): void => {
@@ -160,5 +160,12 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
 
   return { verify, algorithms }
 })
+
+// RFC 3986, section 6.2.2: what needs no encoding is the same with and without it, and its digits in either case.
+const normal = (path: string): string =>
+  path.replace(/%[\da-f]{2}/gi, (encoded) => {
+    const character = String.fromCharCode(Number.parseInt(encoded.slice(1), 16))
+    return /[\w.~-]/.test(character) ? character : encoded.toUpperCase()
+  })
 
 const isJwk = (value: object): value is JwtCodec.Jwk => "kty" in value && typeof value.kty === "string"

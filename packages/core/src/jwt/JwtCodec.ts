@@ -536,7 +536,7 @@ const accept = (
 const families: ReadonlyArray<readonly [kinds: RegExp, algorithms: RegExp]> = [
   [/^RSA/, /^[RP]S/],
   [/^EC/, /^ES/],
-  [/^(OKP|Ed25519)$/, /^EdDSA$/],
+  [/^(OKP|Ed25519)$/, /^Ed(DSA|25519)$/],
   [/^(oct|HMAC)$/, /^HS/]
 ]
 

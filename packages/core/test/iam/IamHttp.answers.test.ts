@@ -268,6 +268,11 @@ describe("a client that fails", () => {
         "Unavailable maybe"
       ],
       ["a parser's error", { name: "HTTPParserError" }, "Malformed"],
+      [
+        "an answer in chunks that ends early",
+        { name: "HTTPParserError", code: "HPE_INVALID_EOF_STATE" },
+        "Unavailable maybe"
+      ],
       ["no cause at all", undefined, "Unavailable maybe"]
     ] as const
   ) {

@@ -377,6 +377,19 @@ describe("what a renewal's answer may be like", () => {
           }))
     ))
 
+  it.live("a type that says back one of the answer's tokens is not quoted", () =>
+    Effect.gen(function*() {
+      const own = { access_token: "SECRET-at", refresh_token: "SECRET-rt" }
+      for (const type of ["SECRET-at", "SECRET-rt"]) {
+        yield* against(answering({ ...tokens, ...own, token_type: type }), ({ issuer }) =>
+          Effect.gen(function*() {
+            const { message } = yield* Effect.flip(renew(issuer))
+            assert.include(message, "not Bearer")
+            assert.notInclude(message, "SECRET")
+          }))
+      }
+    }))
+
   for (const type of ["DPoP", "BearerToken", "JWT", "mac", "N_A"]) {
     it.live(`a token of the type ${type} is refused, and it is said how to take it`, () =>
       against(answering({ ...tokens, token_type: type }), ({ issuer }) =>

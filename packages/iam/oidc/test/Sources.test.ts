@@ -170,6 +170,11 @@ describe("an exchange", () => {
   const rows: Record<string, (issuer: string) => object> = {
     "of another subject": (issuer) => ({ access_token: sign({ iss: issuer, sub: "bob" }) }),
     "of another subject, which does not name its issuer": () => ({ access_token: sign({ sub: "bob" }) }),
+    "of another subject, whose issuer is spelled with a slash": (issuer) => ({
+      access_token: sign({ iss: `${issuer}/`, sub: "bob" })
+    }),
+    "of another subject, which is a number": (issuer) => ({ access_token: sign({ iss: issuer, sub: 7 }) }),
+    "of a type that says the token back": () => ({ access_token: "canary-x", issued_token_type: "a:canary-x" }),
     "that is no access token": () => ({ issued_token_type: idJag, token_type: "N_A" }),
     "of no type of ours": () => ({ token_type: "N_A" }),
     "of another type than it says": () => ({ issued_token_type: "urn:ietf:params:oauth:token-type:refresh_token" })
@@ -199,14 +204,18 @@ describe("an exchange", () => {
 
   it.live("that renews a session stays of its subject", () =>
     Effect.gen(function*() {
-      let sub = "service-account"
-      const server = yield* granting((_asked, iss) => token({ access_token: sign({ iss, sub }) }))
+      let sub: string | number = "service-account"
+      let slash = ""
+      const server = yield* granting((_asked, iss) => token({ access_token: sign({ iss: `${iss}${slash}`, sub }) }))
       yield* Effect.gen(function*() {
         const auth = yield* AuthManager.AuthManager
         yield* login(OidcStrategy.tokenExchange({ subject: subject("https://ci.test", "repo:acme/app") }))
-        sub = "root"
-        const error = yield* failure(auth.refresh())
-        assert.include(error.message, "another subject than the session")
+        for (const [other, spelled] of [["root", ""], ["root", "/"], [0, ""]] as const) {
+          sub = other
+          slash = spelled
+          const error = yield* failure(auth.refresh())
+          assert.include(error.message, "another subject than the session")
+        }
       }).pipe(Effect.provide(program(server.issuer)))
     }))
 

@@ -67,6 +67,15 @@ describe("an answer of an IAM", () => {
       }))
   }
 
+  it.live("that has no body and names a coding is empty", () =>
+    Effect.gen(function*() {
+      for (const coding of Object.keys(codings)) {
+        const origin = yield* serve(() => ({ coding, bytes: Buffer.from(""), status: 400 }))
+        const { isEmpty, status } = yield* ask(origin)
+        assert.deepStrictEqual({ status, isEmpty }, { status: 400, isEmpty: true }, coding)
+      }
+    }))
+
   it.live("in a coding that nobody knows has no body that is its own word", () =>
     Effect.gen(function*() {
       const origin = yield* serve(() => ({ coding: "x-own", bytes: Buffer.from("?") }))
@@ -80,6 +89,7 @@ describe("an answer of an IAM", () => {
         const origin = yield* serve(() => ({ coding: "gzip", bytes }))
         const { reason } = yield* Effect.flip(ask(origin))
         assert.isTrue(reason._tag === "Unavailable" && reason.sent === "maybe")
+        assert.include(reason.message, "Content-Encoding")
       }
     }))
 

@@ -381,7 +381,15 @@ describe("a command", () => {
     "that fails": [script("console.error('canary'); process.exit(3)"), "status 3"],
     "that prints nothing": [script(""), "it is empty"],
     "that prints 1 MB": [script("process.stdout.write('x'.repeat(1e6))"), "more than 64 KiB"],
-    "that is not there": [NodeWorkloadIdentity.command(["/nowhere/at-all"]), "ENOENT"]
+    "that is not there": [NodeWorkloadIdentity.command(["/nowhere/at-all"]), "ENOENT"],
+    // For these Node throws, for the one above it emits.
+    "without a name": [NodeWorkloadIdentity.command([""]), "ERR_INVALID_ARG_VALUE"],
+    "below a file": [NodeWorkloadIdentity.command(["/etc/passwd/token"]), "ENOTDIR"],
+    "with an argument that no program can get": [
+      NodeWorkloadIdentity.command(["echo", "a\0b"]),
+      "ERR_INVALID_ARG_VALUE"
+    ],
+    "with too long an argument": [NodeWorkloadIdentity.command(["echo", "x".repeat(3_000_000)]), "E2BIG"]
   }
   for (const [name, [identity, says]] of Object.entries(rows)) {
     it.live(`${name} is broken, and says so`, () =>

@@ -15,6 +15,8 @@ const notSent = new Set([
   "EADDRNOTAVAIL",
   "UND_ERR_CONNECT_TIMEOUT"
 ])
+// What zlib, Brotli and zstd of Node call their failures.
+const undecoded = /^(Z_|ZSTD_|ERR__ERROR_|ERR_BROTLI_)/
 const untrusted =
   /^(CERT_|SELF_SIGNED_CERT|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_(GET_ISSUER|VERIFY_LEAF)|ERR_TLS_CERT_ALTNAME_INVALID|HOSTNAME_MISMATCH)/
 
@@ -24,7 +26,19 @@ export const transportReason = (failure: HttpClientError.HttpClientError): IamEr
   }
   const causes = causesOf(failure.reason.cause)
   const code = causes.map(({ code }) => code).find((code) => typeof code === "string" && /^\w{1,60}$/.test(code))
-  if (typeof code === "string" ? code.startsWith("HPE_") : causes.some(({ name }) => name === "HTTPParserError")) {
+  if (typeof code === "string" && undecoded.test(code)) {
+    return new Unavailable({
+      sent: "maybe",
+      detail: `the answer broke off, or is not in the coding that its Content-Encoding names (${code})`
+    })
+  }
+  // The end of a connection in the middle of an answer is all that a parser says of one that was cut.
+  const isCut = code === "HPE_INVALID_EOF_STATE"
+  if (
+    typeof code === "string"
+      ? code.startsWith("HPE_") && !isCut
+      : causes.some(({ name }) => name === "HTTPParserError")
+  ) {
     return new Malformed({ detail: `the server does not speak HTTP; ${isOtherServer}` })
   }
   if (code === "ERR_PRIVATE_ADDRESS") {

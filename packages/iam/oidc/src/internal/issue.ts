@@ -91,7 +91,7 @@ export const exchange = Effect.fnUntraced(function*(
   const issuedType = text("issued_token_type")
   const { requested_token_type: requested } = parameters
   if (requested !== undefined && issuedType !== undefined && issuedType !== requested) {
-    return yield* refuse(`its type is ${IamHttp.quote(issuedType)}, not ${requested}`)
+    return yield* refuse(`its type is ${IamHttp.quote(issuedType, TokenAnswer.secretsIn(body))}, not ${requested}`)
   }
   const token = yield* Effect.fromOption(
     Option.flatMap(Option.fromUndefinedOr(text("access_token")), TokenSet.accessTokenFrom),
@@ -146,9 +146,12 @@ export const issue = Effect.fnUntraced(function*(
   )
   if (!TokenAnswer.isIssued(answer)) return yield* Refusal.errorOf(answer, call, "client")
   const refuse = (detail: string) => IamHttp.error(call, new Malformed({ detail }))
-  const issuedType = Option.getOrUndefined(answer.body)?.["issued_token_type"]
+  const body = Option.getOrThrow(answer.body)
+  const issuedType = body["issued_token_type"]
   if (typeof issuedType === "string" && issuedType !== typeName("access_token") && issuedType !== typeName("jwt")) {
-    return yield* refuse(`the provider gave a ${IamHttp.quote(issuedType)}, which is no access token`)
+    return yield* refuse(
+      `the provider gave a ${IamHttp.quote(issuedType, TokenAnswer.secretsIn(body))}, which is no access token`
+    )
   }
   const accepted = yield* TokenAnswer.accept(provider, answer, call, oauth.processGenericTokenEndpointResponse)
   const wrong = strangerIn(accepted.accessToken, { source, subject, held })
@@ -175,8 +178,17 @@ interface Named {
 }
 
 const namedIn = (token: Redacted.Redacted): Named | undefined => {
-  const { iss, sub } = Option.getOrElse(claimsOf(token), (): JwtCodec.JsonObject => ({}))
-  return typeof sub === "string" ? { sub, iss } : undefined
+  const claims = Option.getOrElse(claimsOf(token), (): JwtCodec.JsonObject => ({}))
+  const sub = OidcClaims.subjectOf(claims)
+  return sub === undefined ? undefined : { sub, iss: claims["iss"] }
+}
+
+// Who leaves the issuer out, or spells it with another slash at its end, is not another one by that.
+const isOfOneIssuer = (one: Named, other: Named): boolean => {
+  const [first, second] = [one.iss, other.iss].map((iss) =>
+    typeof iss === "string" ? iss.replace(/\/$/, "") : undefined
+  )
+  return first === undefined || second === undefined || first === second
 }
 
 /** Why a token is of somebody else than it should be, as far as it can be read. */
@@ -197,11 +209,10 @@ const strangerIn = (
   const before = held === undefined
     ? undefined
     : Option.getOrUndefined(Option.map(Session.currentToken(held), ({ accessToken }) => namedIn(accessToken)))
-  if (before !== undefined && before.iss === got.iss && before.sub !== got.sub) return `${stranger} the session`
+  if (before !== undefined && isOfOneIssuer(before, got) && before.sub !== got.sub) return `${stranger} the session`
   // Another issuer may know the same one by another name.
   const asked = source._tag === "TokenExchange" ? namedIn(subject) : undefined
-  const isOfOneIssuer = asked?.iss === undefined || got.iss === undefined || asked.iss === got.iss
-  return asked !== undefined && isOfOneIssuer && asked.sub !== got.sub
+  return asked !== undefined && isOfOneIssuer(asked, got) && asked.sub !== got.sub
     ? `${stranger} the one that was given`
     : undefined
 }

@@ -15,7 +15,7 @@ import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
@@ -70,7 +70,7 @@ const believe = Effect.fnUntraced(function*(
   }
   if (type.toLowerCase() !== (answer.proofKey === undefined ? "bearer" : "dpop")) {
     // Whatever is no word may be an echo.
-    const word = /^[\w.-]{1,40}$/.test(type) ? `"${IamHttp.quote(type, call.secrets)}", ` : ""
+    const word = /^[\w.-]{1,40}$/.test(type) ? `"${IamHttp.quote(type, [...call.secrets, ...secretsIn(body)])}", ` : ""
     return yield* new Disbelieved({
       detail: `their type is ${word}not Bearer: if this provider means bearer tokens by it, say so with the option ` +
         "`tokenType`",
@@ -280,6 +280,11 @@ const normalised = (body: Schema.JsonObject, tokenType: string | undefined) => {
     ...(isText(scopes) ? { scope: scopes } : {})
   }
 }
+
+/** The tokens of an answer, which may say them back in another member. */
+export const secretsIn = (body: { readonly [name: string]: unknown }): ReadonlyArray<Redacted.Redacted> =>
+  ["access_token", "refresh_token", "id_token"].map((name) => body[name]).filter(Predicate.isString)
+    .map((token) => Redacted.make(token))
 
 const isText = (value: Schema.Json): value is string => typeof value === "string" && value !== ""
 

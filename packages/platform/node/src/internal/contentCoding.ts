@@ -8,13 +8,15 @@ import * as Stream from "effect/Stream"
 import { type Duplex, Transform } from "node:stream"
 import * as Zlib from "node:zlib"
 
-/** Some servers leave the frame of zlib out (RFC 9110, section 8.4.1.2), whose first byte names the method. */
-const inflate = (): Duplex => {
-  let inner: Zlib.Inflate | Zlib.InflateRaw | undefined
+/** Decodes from the first byte: an answer without a body often names a coding as well. */
+const lazily = (decoderFor: (first: number) => Transform) => (): Duplex => {
+  let inner: Transform | undefined
   const outer = new Transform({
     transform: (chunk: Uint8Array, _encoding, done) => {
+      const [first] = chunk
+      if (first === undefined) return done()
       if (inner === undefined) {
-        inner = ((chunk[0] ?? 0) & 0x0f) === 8 ? Zlib.createInflate() : Zlib.createInflateRaw()
+        inner = decoderFor(first)
         inner.on("data", (data) => outer.push(data)).on("error", (cause) => outer.destroy(cause))
       }
       inner.write(chunk, done)
@@ -28,12 +30,13 @@ const inflate = (): Duplex => {
 }
 
 const decoders: { readonly [coding: string]: (() => Duplex) | undefined } = {
-  gzip: () => Zlib.createGunzip(),
-  "x-gzip": () => Zlib.createGunzip(),
-  deflate: inflate,
-  br: () => Zlib.createBrotliDecompress(),
+  gzip: lazily(() => Zlib.createGunzip()),
+  "x-gzip": lazily(() => Zlib.createGunzip()),
+  // Some servers leave the frame of zlib out (RFC 9110, section 8.4.1.2), whose first byte names the method.
+  deflate: lazily((first) => (first & 0x0f) === 8 ? Zlib.createInflate() : Zlib.createInflateRaw()),
+  br: lazily(() => Zlib.createBrotliDecompress()),
   // Node has it since 22.15.
-  zstd: () => Zlib.createZstdDecompress()
+  zstd: lazily(() => Zlib.createZstdDecompress())
 }
 
 // Each coding multiplies what one byte can become.

@@ -1,6 +1,8 @@
 /** A program that prints a platform's token. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
 import { spawn } from "node:child_process"
 
 /** What became of it: what it printed, or why that is of no use. */
@@ -14,12 +16,10 @@ const mostBytes = 64 * 1024
 // Ours may hold secrets of other accounts, and say to this program who it should be.
 const isOurs = /^(EFFECT_)?(AUTHN|OIDC)_/i
 
-/** Runs it without a shell, without our variables, with nothing to read and nowhere to ask, for ten seconds at most. */
-export const run = (argv: readonly [string, ...ReadonlyArray<string>]): Effect.Effect<Ran> =>
-  Effect.callback<Ran>((resume) => {
-    const [program, ...args] = argv
-    const failed = (detail: string) => resume(Effect.succeed({ _tag: "Failed", detail }))
-    const child = spawn(program, args, {
+// Of what keeps a program from starting Node throws a part, and emits the rest.
+const start = (program: string, args: ReadonlyArray<string>) =>
+  Result.try(() =>
+    spawn(program, args, {
       shell: false,
       windowsHide: true,
       // Its own words may hold what it should not have printed.
@@ -27,6 +27,21 @@ export const run = (argv: readonly [string, ...ReadonlyArray<string>]): Effect.E
       // oxlint-disable-next-line effecttsgo/process-env
       env: Object.fromEntries(Object.entries(process.env).filter(([name]) => !isOurs.test(name)))
     })
+  )
+
+const codeOf = (cause: unknown): string =>
+  Predicate.hasProperty(cause, "code") && Predicate.isString(cause.code) ? cause.code : "no reason is given"
+
+/** Runs it without a shell, without our variables, with nothing to read and nowhere to ask, for ten seconds at most. */
+export const run = (argv: readonly [string, ...ReadonlyArray<string>]): Effect.Effect<Ran> =>
+  Effect.callback<Ran>((resume) => {
+    const [program, ...args] = argv
+    const failed = (detail: string) => resume(Effect.succeed({ _tag: "Failed", detail }))
+    const unstarted = (cause: unknown) =>
+      failed(`${program} cannot be started (${codeOf(cause)}): write its whole path, each argument apart`)
+    const started = start(program, args)
+    if (Result.isFailure(started)) return unstarted(started.failure)
+    const child = started.success
     const chunks: Array<Buffer> = []
     let length = 0
     child.stdout.on("data", (chunk: Buffer) => {
@@ -37,13 +52,7 @@ export const run = (argv: readonly [string, ...ReadonlyArray<string>]): Effect.E
         child.kill("SIGKILL")
       }
     })
-    child.on("error", (cause: NodeJS.ErrnoException) => {
-      failed(
-        `${program} cannot be started (${
-          cause.code ?? "no reason is given"
-        }): write its whole path, each argument apart`
-      )
-    })
+    child.on("error", unstarted)
     child.on("close", (code, signal) => {
       if (code === 0) resume(Effect.succeed({ _tag: "Printed", text: Buffer.concat(chunks).toString() }))
       else {failed(
