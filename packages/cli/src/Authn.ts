@@ -10,6 +10,7 @@ import * as Command from "effect/cli/Command"
 import * as Completions from "effect/cli/Completions"
 import * as Flag from "effect/cli/Flag"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
+import type { HelpDoc } from "effect/cli/HelpDoc"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -102,6 +103,15 @@ const mistake = (error: CliError.CliError): string => {
 const piped = (flag: string | undefined): string | undefined =>
   flag && `a secret is never an argument, where every program can read it: pipe it in with ${flag}`
 
+/** The help of a command that takes another account than the rest. */
+const own = (help: HelpDoc): HelpDoc =>
+  !/^authn mcp\b/.test(help.usage) || help.globalFlags === undefined ? help : {
+    ...help,
+    globalFlags: help.globalFlags.map((flag) =>
+      flag.name === "account" ? { ...flag, description: Option.some(Mcp.accountDescription) } : flag
+    )
+  }
+
 /** Help that was asked for is data; what is wrong is said in one line, for people. */
 const presenter = Effect.map(Effect.context<Stdio.Stdio>(), (stdio): CliOutput.Presenter => ({
   present: Effect.fnUntraced(function*(event) {
@@ -109,7 +119,7 @@ const presenter = Effect.map(Effect.context<Stdio.Stdio>(), (stdio): CliOutput.P
     const formatter = CliOutput.defaultFormatter({ colors })
     switch (event._tag) {
       case "Help":
-        return yield* Effect.ignore(Output.help(`${formatter.formatHelpDoc(event.helpDoc)}\n`))
+        return yield* Effect.ignore(Output.help(`${formatter.formatHelpDoc(own(event.helpDoc))}\n`))
       case "Version":
         return yield* Effect.ignore(Output.out(formatter.formatVersion(event.name, event.version)))
       case "InvalidInvocation": {

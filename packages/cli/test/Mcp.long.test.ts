@@ -106,6 +106,53 @@ describe("authn mcp", () => {
     })
   }
 
+  it("ends where its host closes the pipe during a sign-in, and is in nobody's way", async (test) => {
+    const { home, server } = await world(test)
+    const quiet = path.join(home.directory, "quiet")
+    fs.mkdirSync(quiet)
+    fs.writeFileSync(path.join(quiet, "xdg-open"), "#!/bin/sh\n", { mode: 0o755 })
+    const child = spawn(process.execPath, [main, "mcp", "stdio", server.url], {
+      env: { ...home.env, PATH: `${quiet}:${home.env["PATH"]}` }
+    })
+    let stderr = ""
+    child.stdin.write(`${JSON.stringify({ jsonrpc: "2.0", id: 1, method: "initialize", params: {} })}\n`)
+    await new Promise<void>((resolve) =>
+      child.stderr.on("data", (chunk) => {
+        stderr += String(chunk)
+        if (stderr.includes("/sign-in/")) resolve()
+      })
+    )
+    child.stdin.end()
+    await once(child, "close")
+    assert.include(stderr, "the host has closed the pipe")
+    const host = await home.host(server.url)
+    assert.strictEqual((await host.client.listTools()).tools.length, 1)
+    await host.client.close()
+    assert.deepStrictEqual([home.browsers().length, server.count("code")], [1, 1])
+  })
+
+  it("says what to do about an address at which there is no server", async (test) => {
+    const { home, server } = await world(test)
+    server.routes.set("/page", (_, response) => response.writeHead(200, { "content-type": "text/html" }).end("<p>"))
+    const line = `${JSON.stringify({ jsonrpc: "2.0", id: 1, method: "initialize", params: {} })}\n`
+    for (
+      const [url, code, says] of [
+        [`${server.issuer}/page`, 1, /no MCP server at that address.*text\/html/],
+        ["http://127.0.0.1:1/mcp", 5, /the server at http:\/\/127.0.0.1:1 cannot be reached: no connection/],
+        ["http://mcp.example/mcp", 2, /write https:\/\/mcp.example\/mcp/]
+      ] as const
+    ) {
+      const login = await home.run(["mcp", "login", url])
+      assert.strictEqual(login.code, code, url)
+      assert.match(login.stderr, says)
+      const bridge = await home.run(["mcp", "stdio", url], line)
+      assert.match(bridge.stdout + bridge.stderr, code === 1 ? /no MCP server at .*text\/html: check/ : says)
+    }
+    const alone = await home.run(["mcp", "login", server.url])
+    assert.strictEqual(alone.code, 0)
+    assert.include((await home.run(["mcp", "login", "--help"])).stdout, "Which of several sign-ins at a server")
+  })
+
   it("keeps the session where a process is killed in the middle of a renewal", async (test) => {
     const { home, server } = await world(test)
     assert.strictEqual((await home.run(["mcp", "login", server.url])).code, 0)

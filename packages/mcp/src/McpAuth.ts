@@ -9,13 +9,14 @@
  */
 import { Revocation } from "@effect-authn/core/iam/IamClient"
 import type { IamError } from "@effect-authn/core/iam/IamError"
+import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as SecureUrl from "@effect-authn/core/SecureUrl"
 import * as Session from "@effect-authn/core/session/Session"
-import type { SessionLockError } from "@effect-authn/core/storage/SessionLock"
 import { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
 import type { TokenStorageError } from "@effect-authn/core/storage/TokenStorageError"
 import type { ClientAuthentication } from "@effect-authn/iam-oidc/ClientAuthentication"
 import type * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientError from "effect/http/HttpClientError"
@@ -94,6 +95,8 @@ export const machine = (
 export interface Status {
   /** The canonical address of the server. */
   readonly url: string
+  /** Which of several sessions there. */
+  readonly account: string
   /** Whether there is a token that is valid, or a grant that can make one. */
   readonly isSignedIn: boolean
   /** Where the last sign-in was; absent where there was none. */
@@ -125,6 +128,8 @@ export interface McpAuth {
   readonly bearer: Effect.Effect<Session.Bearer, Reason.McpAuthError>
 }
 
+const patience = Duration.seconds(30)
+
 /**
  * Makes the authorization of one server. Nothing is read or sent before its first use.
  *
@@ -145,7 +150,7 @@ export const make = Effect.fnUntraced(function*(
   const send = (request: HttpClientRequest.HttpClientRequest) =>
     SecureUrl.withoutRedirects(http.postprocess(Effect.succeed(request)))
   const exchange = Exchange.make({ connections, mode: options.login, send, signIn })
-  const withCommand = Reason.withCommand(canonical)
+  const withCommand = Reason.withCommand(connections)
 
   const client = HttpClient.makeWith<HttpClientError.HttpClientError, never, HttpClientError.HttpClientError, never>(
     Effect.flatMap((request) =>
@@ -160,7 +165,7 @@ export const make = Effect.fnUntraced(function*(
   const bearer = Effect.gen(function*(): Effect.fn.Return<Session.Bearer, Reason.McpAuthError> {
     const one = yield* known
     return one === undefined
-      ? yield* Reason.signedOut(canonical, {
+      ? yield* Reason.signedOut(connections, {
         issuer: canonical,
         clientId: "any client",
         detail: "nobody has signed in"
@@ -174,20 +179,17 @@ export const make = Effect.fnUntraced(function*(
     login: Effect.gen(function*() {
       // What the server asks for, it says to somebody who comes with nothing.
       const response = yield* Effect.flatMap(send(Exchange.probe(url)), Exchange.read).pipe(
-        Effect.mapError(({ message }) =>
-          Reason.misconfigured(url.origin, "login", `the server cannot be reached: ${message}`)
+        IamHttp.inTime(patience, () => Reason.unavailable(url.origin, `no answer within ${Duration.format(patience)}`)),
+        Effect.catchTag(
+          "HttpClientError",
+          (cause) => Effect.fail(IamHttp.unanswered(cause, { issuer: url.origin, method: "connect" }))
         )
       )
       const challenge = ProtectedResource.challenge(response.headers["www-authenticate"] ?? "")
       const made = yield* signIn({ challenge, refused: undefined, isForced: true, scopes: [] })
       return Option.isSome(made) && Option.isSome(made.value.session)
         ? made.value.session.value
-        : yield* Reason.misconfigured(
-          url.origin,
-          "login",
-          `the server does not say where to sign in (status ${response.status}): nothing has to be done, or it wants ` +
-            "something else than a token of OAuth"
-        )
+        : yield* Reason.noSignIn(url.origin, response)
     }).pipe(Effect.provideContext(services)),
     logout: Effect.gen(function*() {
       const one = yield* known
@@ -205,6 +207,7 @@ export const make = Effect.fnUntraced(function*(
       const session = manager === undefined ? Option.none() : yield* manager.session
       return {
         url: canonical,
+        account: connections.account,
         isSignedIn: manager !== undefined && (yield* manager.isAuthenticated),
         issuer: signIn?.as.issuer,
         clientId: signIn?.client.clientId,
@@ -281,15 +284,20 @@ export const status = (options: Options): Effect.Effect<Status, IamError | Token
   Effect.scoped(Effect.flatMap(make(options), ({ status }) => status))
 
 /**
- * The servers at which somebody has signed in, by their canonical addresses.
+ * The servers at which somebody has signed in, by their canonical addresses, and as which of several accounts there. Each is
+ * what `status` and `logout` take.
  *
  * @category sessions
  * @since 0.1.0
  */
-export const servers: Effect.Effect<ReadonlyArray<string>, TokenStorageError | SessionLockError, Services> = Effect
-  .map(
-    TokenStorage.use((storage) => storage.keys),
-    (keys) =>
-      [...new Set(keys.filter(({ clientId }) => clientId === Connections.serverKind).map(({ issuer }) => issuer))]
-        .sort()
-  )
+export const servers: Effect.Effect<
+  ReadonlyArray<Pick<Status, "account" | "url">>,
+  TokenStorageError,
+  TokenStorage
+> = Effect.map(
+  TokenStorage.use((storage) => storage.keys),
+  (keys) =>
+    keys.filter(({ clientId }) => clientId === Connections.serverKind)
+      .map(({ account, issuer }) => ({ url: issuer, account }))
+      .sort((one, other) => one.url < other.url || (one.url === other.url && one.account < other.account) ? -1 : 1)
+)

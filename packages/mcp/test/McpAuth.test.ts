@@ -137,9 +137,75 @@ describe("a client of one server", () => {
     Effect.gen(function*() {
       const server = yield* strict
       yield* McpAuth.login({ url: server.url })
-      assert.deepStrictEqual(yield* McpAuth.servers, [server.url])
+      yield* McpAuth.login({ url: server.url, account: "work" })
+      assert.deepStrictEqual(yield* McpAuth.servers, [
+        { url: server.url, account: "default" },
+        { url: server.url, account: "work" }
+      ])
+      assert.strictEqual((yield* McpAuth.logout({ url: server.url, account: "work" }))._tag, "Revoked")
       assert.strictEqual((yield* McpAuth.logout({ url: server.url }))._tag, "Revoked")
       assert.isFalse((yield* McpAuth.status({ url: server.url })).isSignedIn)
       assert.deepStrictEqual(yield* McpAuth.servers, [])
+    }).pipe(Effect.provide(services)))
+
+  it.live("forgets a registration with the last session that is its own", () =>
+    Effect.gen(function*() {
+      const server = yield* strict
+      const signIn = (account: string) => McpAuth.login({ url: server.url, account })
+      yield* signIn("default")
+      yield* signIn("work")
+      yield* McpAuth.logout({ url: server.url, account: "work" })
+      yield* signIn("work")
+      assert.strictEqual(server.count("register"), 1)
+      yield* McpAuth.logout({ url: server.url, account: "work" })
+      yield* McpAuth.logout({ url: server.url })
+      yield* signIn("default")
+      assert.strictEqual(server.count("register"), 2)
+    }).pipe(Effect.provide(services)))
+
+  it.live("names the command with its account, as a shell takes it", () =>
+    Effect.gen(function*() {
+      const server = yield* strict
+      const url = `${server.url}?a=1&b='$(x)'`
+      const { bearer } = yield* McpAuth.make({ url, account: "work", login: "never" })
+      const { message } = yield* Effect.flip(bearer)
+      assert.include(message, `type: authn mcp login '${server.url}?a=1&b=%27$(x)%27' --account work`)
+      const obstacle = Effect.succeedSome("there is no display")
+      const browser = Browser.Browser.of({ obstacle, open: () => Effect.void })
+      for (const login of ["browser", "interactive"] as const) {
+        const { client } = yield* Effect.provideService(
+          McpAuth.make({ url: server.url, account: "work", login }),
+          Browser.Browser,
+          browser
+        )
+        const reason = Option.getOrThrow(McpAuth.reasonOf(yield* Effect.flip(client.execute(list(server.url)))))
+        assert.strictEqual(reason._tag, "NotAuthenticated")
+        assert.include(reason.message, "there is no display")
+        assert.include(reason.message, `type: authn mcp login ${server.url} --account work`)
+      }
+      assert.strictEqual(server.count("authorize"), 0)
+    }).pipe(Effect.provide(services)))
+
+  it.live("says what answers, where that asks nobody to sign in", () =>
+    Effect.gen(function*() {
+      const server = yield* strict
+      server.routes.set("/.well-known/oauth-protected-resource/mcp", (_, response) => answerJson(response, 404, {}))
+      const says = (status: number, headers: Record<string, string>) => {
+        server.routes.set("/mcp", (_, response) => void response.writeHead(status, headers).end())
+        return Effect.map(Effect.flip(McpAuth.login({ url: server.url })), ({ message }) => message)
+      }
+      assert.match(yield* says(200, { "content-type": "text/html" }), /no MCP server at that address.*text\/html/)
+      assert.match(yield* says(404, {}), /no MCP server at that address.*status 404/)
+      assert.match(
+        yield* says(200, { "content-type": "application/json" }),
+        /without a sign-in: nothing has to be done/
+      )
+      assert.match(yield* says(302, { location: "https://mcp.example/v2" }), /redirects to https:\/\/mcp.example\/v2/)
+      assert.match(yield* says(401, {}), /something else than a token of OAuth/)
+      assert.match(yield* says(503, {}), /status 503; try again later/)
+      assert.match(
+        (yield* Effect.flip(McpAuth.login({ url: "http://127.0.0.1:1/mcp" }))).message,
+        /no connection \(ECONNREFUSED\); try again later/
+      )
     }).pipe(Effect.provide(services)))
 })

@@ -2,16 +2,21 @@
  * `authn mcp stdio`: standard input and output on the one side, Streamable HTTP on the other. It relays messages of
  * JSON-RPC, and understands of them only what the transport needs: ids, methods, the version, the session.
  */
+import * as IamHttp from "@effect-authn/core/iam/IamHttp"
+import * as SecureUrl from "@effect-authn/core/SecureUrl"
 import * as McpAuth from "@effect-authn/mcp/McpAuth"
+import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Sse from "effect/encoding/Sse"
 import * as Fiber from "effect/Fiber"
 import * as HttpClient from "effect/http/HttpClient"
+import type * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -31,6 +36,9 @@ const restart = { times: 8, schedule: Schedule.exponential("250 millis") }
 const mostResumptions = 10
 // What is under way when the host closes the pipe may still be answered.
 const patience = Duration.seconds(2)
+// A sign-in, or a server that restarts, is waited for no longer than this behind a pipe that is closed: a host that was
+// killed says no more than that.
+const farewell = Duration.seconds(5)
 
 const isObject = (value: unknown): value is Json => Predicate.isObject(value)
 const text = (value: unknown): string | undefined => typeof value === "string" ? value : undefined
@@ -68,6 +76,23 @@ const isNotSent = (error: unknown): boolean => {
     seen.push(one["reason"], one["cause"], ...(Array.isArray(one["errors"]) ? one["errors"] : []))
   }
   return false
+}
+
+const checkAddress = "check the address in the configuration of the host"
+const shown = (address: string) => IamHttp.quote(SecureUrl.shown(address))
+
+/** A refusal that is no message of JSON-RPC, in words. */
+const refusal = ({ headers, request, status }: HttpClientResponse.HttpClientResponse): string => {
+  const said = `the server answered with status ${status}`
+  if (status === 404 || status === 405 || status === 410) {
+    return `${said}: there is no MCP server at ${shown(request.url)}, ${checkAddress}`
+  }
+  if (status >= 300 && status < 400) {
+    return `${said}, a redirect to ${shown(headers["location"] ?? "elsewhere")}, which nothing follows: ${checkAddress}`
+  }
+  return status === 401 || status === 403
+    ? `${said}, and does not say where to sign in: it wants something else than a token of OAuth`
+    : said
 }
 
 interface Line {
@@ -108,9 +133,30 @@ export const run = Effect.fnUntraced(function*(auth: McpAuth.McpAuth, url: strin
     }
   }
 
+  const { origin } = new URL(url)
+  const why = (error: HttpClientError.HttpClientError) => {
+    const own = McpAuth.reasonOf(error)
+    if (Option.isSome(own)) return own.value.message
+    const { reason } = IamHttp.unanswered(error, { issuer: origin, method: "connect" })
+    return `the server at ${origin} cannot be reached: ${
+      reason._tag === "Unavailable" ? reason.detail : reason.message
+    }`
+  }
+  let isToldOf = false
+
   /** Sends, and waits for a server that is not there for a moment. */
   const send = (request: () => HttpClientRequest.HttpClientRequest) =>
     Effect.suspend(() => client.execute(request())).pipe(
+      Effect.tap(() =>
+        Effect.sync(() => {
+          isToldOf = false
+        })
+      ),
+      Effect.tapError((error) => {
+        if (isToldOf || Option.isSome(McpAuth.reasonOf(error)) || !isNotSent(error)) return Effect.void
+        isToldOf = true
+        return Output.say(`authn: ${Output.plain(why(error))} (waiting for it, for about a minute)`)
+      }),
       Effect.retry({
         ...restart,
         while: (error) => Option.isNone(McpAuth.reasonOf(error)) && isNotSent(error)
@@ -226,7 +272,7 @@ export const run = Effect.fnUntraced(function*(auth: McpAuth.McpAuth, url: strin
       let response = yield* post(line)
       if (response.status === 404 && session !== undefined && (yield* reopen(at))) response = yield* post(line)
       session = response.headers["mcp-session-id"] ?? session
-      const type = (response.headers["content-type"] ?? "").split(";")[0]?.trim()
+      const type = (response.headers["content-type"] ?? "").split(";")[0]?.trim() ?? ""
       if (response.status >= 300) {
         const said = yield* Effect.orElseSucceed(response.text, () => "")
         const error = Option.getOrUndefined(decodeJson(said))
@@ -235,7 +281,7 @@ export const run = Effect.fnUntraced(function*(auth: McpAuth.McpAuth, url: strin
           yield* write(encodeJson({
             jsonrpc: "2.0",
             id,
-            error: remote ?? { code: -32_000, message: `the server answered with status ${response.status}` }
+            error: remote ?? { code: -32_000, message: refusal(response) }
           }))
         }
         return
@@ -246,15 +292,19 @@ export const run = Effect.fnUntraced(function*(auth: McpAuth.McpAuth, url: strin
         if (said.trim() !== "") yield* relay(said, answered)
       }
       for (const id of waiting) {
-        const detail = "the connection to the server broke before its answer came"
+        const detail = type === "text/event-stream"
+          ? "the connection to the server broke before its answer came"
+          : type === "application/json"
+          ? "the server answered without a message of JSON-RPC for this"
+          : `there is no MCP server at ${shown(url)}, which answers with ${
+            type === "" ? "nothing" : IamHttp.quote(type)
+          }: ` +
+            checkAddress
         yield* write(encodeJson({ jsonrpc: "2.0", id, error: { code: -32_000, message: detail } }))
       }
     })).pipe(
       Effect.catch((error) => {
-        const detail = Option.match(McpAuth.reasonOf(error), {
-          onNone: () => `the server cannot be reached: ${error.message}`,
-          onSome: ({ message }) => message
-        })
+        const detail = why(error)
         return Effect.andThen(Output.say(`authn: ${detail}`), fail(line, Output.plain(detail)))
       })
     )
@@ -302,12 +352,22 @@ export const run = Effect.fnUntraced(function*(auth: McpAuth.McpAuth, url: strin
       ).pipe(Effect.timeout(patience), Effect.interruptible, Effect.ignore)
   )
 
-  yield* stdio.stdin.pipe(
+  // What is said is read while a sign-in is under way, too: else the end of the pipe would not be seen before its end, and
+  // the sign-in of a host that is gone would keep all others from theirs.
+  const lines = yield* Queue.unbounded<string, Cause.Done>()
+  const reading = stdio.stdin.pipe(
     Stream.decodeText(),
     Stream.splitLines,
     Stream.filter((line) => line.trim() !== ""),
-    Stream.runForEach(handle)
+    Stream.runForEach((line) => Queue.offer(lines, line)),
+    Effect.ensuring(Queue.end(lines))
   )
+  const serving = yield* Effect.forkScoped(Stream.runForEach(Stream.fromQueue(lines), handle))
+  yield* Effect.raceFirst(reading, Fiber.join(serving))
+  const isServed = yield* Effect.timeoutOption(Fiber.join(serving), farewell)
+  if (Option.isNone(isServed)) {
+    return yield* Output.say("authn: the host has closed the pipe, and what was under way for it is given up")
+  }
   yield* Effect.forEach([...running.values()], Fiber.await, { concurrency: "unbounded", discard: true }).pipe(
     Effect.timeoutOption(patience)
   )

@@ -2,6 +2,7 @@
  * `authn mcp`: one sign-in at a server of the Model Context Protocol, for every host on this machine.
  */
 import { NotAuthenticated, ReauthenticationRequired } from "@effect-authn/core/AuthError"
+import { IamError } from "@effect-authn/core/iam/IamError"
 import * as TokenSet from "@effect-authn/core/session/TokenSet"
 import { Holder } from "@effect-authn/core/storage/SessionLock"
 import type * as McpAuth from "@effect-authn/mcp/McpAuth"
@@ -17,6 +18,8 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as Os from "node:os"
+import * as Account from "../Account.ts"
 import * as AccountServices from "../AccountServices.ts"
 import * as CurrentToken from "../CurrentToken.ts"
 import { Failure, usage } from "../Failure.ts"
@@ -43,7 +46,7 @@ const services = Effect.gen(function*() {
     NodeLogin.layer({ ports: [...callbackPorts, 0, 0, 0, 0] }),
     AccountServices.storage(policy ?? "auto", Effect.succeed(true)),
     NodeBackgroundSleep.layer,
-    Layer.sync(Holder, () => `process ${process.pid}`)
+    Layer.sync(Holder, () => `process ${process.pid} on ${Os.hostname()}`)
   )
 })
 
@@ -53,19 +56,35 @@ const within = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     (built) => Effect.provideContext(effect, built)
   ))
 
-const account = Effect.map(Settings.AccountFlag, Option.getOrUndefined)
+/** Which account, as the help says it: what a directory's `AUTHN_ACCOUNT` names is no account at a server. */
+export const accountDescription = "Which of several sign-ins at a server; else default"
+
+const account = Effect.flatMap(
+  Settings.AccountFlag,
+  Option.match({ onNone: () => Effect.undefined, onSome: Account.checkName })
+)
 
 const isNotAuthenticated = Schema.is(NotAuthenticated)
+const isIamError = Schema.is(IamError)
 const isEnded = Schema.is(ReauthenticationRequired)
 
-/** Says what to type, which is another command than that of an account. */
+/** Says what to type, which is another command than that of an account; and that it is no IAM that is away. */
 const failing = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | Failure, R> =>
-  Effect.mapError(effect, (error) =>
-    isNotAuthenticated(error)
-      ? new Failure({ exitCode: 3, detail: error.message })
-      : isEnded(error)
-      ? new Failure({ exitCode: 4, detail: error.message })
-      : error)
+  Effect.mapError(
+    effect,
+    (error) =>
+      isIamError(error) && error.method === "connect" && error.reason._tag === "Unavailable"
+        ? new Failure({
+          exitCode: 5,
+          detail:
+            `the server at ${error.issuer} cannot be reached: ${error.reason.detail}; check its address, or try again later`
+        })
+        : isNotAuthenticated(error)
+        ? new Failure({ exitCode: 3, detail: error.message })
+        : isEnded(error)
+        ? new Failure({ exitCode: 4, detail: error.message })
+        : error
+  )
 
 const login = Command.make("login", {
   url,
@@ -119,8 +138,9 @@ const login = Command.make("login", {
     Command.withDescription("Sign in to a server, for every host on this machine")
   )
 
-const encoded = ({ clientId, expiresAt, isSignedIn, issuer, scopes, url }: McpAuth.Status) => ({
+const encoded = ({ account, clientId, expiresAt, isSignedIn, issuer, scopes, url }: McpAuth.Status) => ({
   url,
+  account,
   signed_in: isSignedIn,
   issuer: issuer ?? null,
   client_id: clientId ?? null,
@@ -132,13 +152,15 @@ const status = Command.make("status", { url: Argument.optional(url) }, (given) =
   Effect.gen(function*() {
     const McpAuth = yield* loadMcpAuth
     const name = yield* account
-    const urls = Option.isSome(given.url) ? [given.url.value] : yield* McpAuth.servers
-    const found = yield* Effect.forEach(urls, (url) => McpAuth.status({ url, account: name }))
+    const asked = Option.isSome(given.url)
+      ? [{ url: given.url.value, account: name }]
+      : (yield* McpAuth.servers).filter(({ account }) => name === undefined || account === name)
+    const found = yield* Effect.forEach(asked, McpAuth.status)
     if (yield* Settings.JsonFlag) return yield* Output.json(found.map(encoded))
     if (found.length === 0) return yield* Output.say("Signed in to no server. Type: authn mcp login URL")
     yield* Output.out(...Output.table(
-      found.map(({ clientId, isSignedIn, issuer, scopes, url }) => [
-        url,
+      found.map(({ account, clientId, isSignedIn, issuer, scopes, url }) => [
+        account === "default" ? url : `${url} (${account})`,
         isSignedIn ? "signed in" : "signed out",
         issuer ?? "",
         [clientId ?? "", scopes.join(" ")].filter(Boolean).join("; ")
@@ -148,7 +170,9 @@ const status = Command.make("status", { url: Argument.optional(url) }, (given) =
     if (Option.isSome(given.url) && found.every(({ isSignedIn }) => !isSignedIn)) {
       return yield* new Failure({
         exitCode: 3,
-        detail: `nobody is signed in to ${found[0]?.url ?? given.url.value}; type: authn mcp login ${given.url.value}`
+        detail: `nobody is signed in to ${found[0]?.url ?? given.url.value}; type: authn mcp login ${given.url.value}${
+          name === undefined ? "" : ` --account ${name}`
+        }`
       })
     }
   }).pipe(within)).pipe(

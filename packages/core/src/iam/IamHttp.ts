@@ -176,13 +176,23 @@ const send = <A>(
       timeLimit,
       () => error(call, new Unavailable({ sent: "maybe", detail: `no answer within ${Duration.format(timeLimit)}` }))
     ),
-    Effect.catchTag("HttpClientError", (cause) => Effect.fail(error(call, transportReason(cause))))
+    Effect.catchTag("HttpClientError", (cause) => Effect.fail(unanswered(cause, call)))
   )
 }
 
 // A browser hides a redirect behind status 0.
 const isRedirect = ({ status }: HttpClientResponse.HttpClientResponse): boolean =>
   status === 0 || (status >= 300 && status < 400)
+
+/**
+ * The error for a request that no answer came to, as `execute` has it: for a dialect or a program that sends its requests
+ * itself. Nothing of the request is in it.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const unanswered = (cause: HttpClientError.HttpClientError, call: Pick<Call, "issuer" | "method">): IamError =>
+  error(call, transportReason(cause))
 
 /**
  * Gives an answer a time limit. A program that was frozen (by a lid, by `SIGSTOP`) reads what arrived meanwhile before it

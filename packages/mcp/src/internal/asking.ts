@@ -1,5 +1,4 @@
 /** How a person is asked: after another program's sign-in, where a page is in front of them, behind a page that tells. */
-import { NotAuthenticated } from "@effect-authn/core/AuthError"
 import { DeviceLogin } from "@effect-authn/core/iam/DeviceLogin"
 import type { AuthStrategy, StrategyContext } from "@effect-authn/core/login/AuthStrategy"
 import * as Strategy from "@effect-authn/core/login/AuthStrategy"
@@ -10,31 +9,34 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as AuthorizationServer from "../AuthorizationServer.ts"
+import * as Reason from "./reason.ts"
 import type * as Server from "./server.ts"
+
+/** What `newerThan` is called. */
+export const elsewhere = "another program's sign-in"
 
 /** The session of another program that has signed in since. */
 export const newerThan = (seen: number | undefined): AuthStrategy => ({
-  name: "another program's sign-in",
+  name: elsewhere,
   obtain: Effect.fnUntraced(function*(context: StrategyContext) {
     const session = yield* context.storage.get(context.key)
     const now = yield* DateTime.now
     return Option.isSome(session) && Session.isAlive(session.value, now) && Session.login(session.value) !== seen
       ? session.value
-      : yield* Strategy.noCredentials(context, "another program's sign-in", "there was none")
+      : yield* Strategy.noCredentials(context, elsewhere, "there was none")
   })
 })
 
 /** Has nothing to try where a page would not be in front of the person. */
-export const inFront = <R>(strategy: AuthStrategy<R>): AuthStrategy<Browser | R> => ({
+export const inFront = <R>(strategy: AuthStrategy<R>, server: Reason.Named): AuthStrategy<Browser | R> => ({
   ...strategy,
   obtain: Effect.fnUntraced(function*(context) {
     const obstacle = yield* Browser.use((browser) => browser.obstacle)
     return Option.isSome(obstacle)
-      ? yield* new NotAuthenticated({
-        key: context.key,
-        detail: `nobody can be asked here: ${obstacle.value}; type: authn mcp login ${
-          context.key.account.replace(/^mcp /, "")
-        }`
+      ? yield* Reason.signedOut(server, {
+        issuer: context.key.issuer,
+        clientId: context.key.clientId,
+        detail: `nobody can be asked here: ${obstacle.value}`
       })
       : yield* strategy.obtain(context)
   })

@@ -46,6 +46,9 @@ export const make = Effect.fnUntraced(function*(url: URL, canonical: string, opt
   const keeper = yield* Records.keeper
   const servers = Records.make(keeper, storage, serverKind, Server.Server, account)
 
+  /** The records of clients that registered themselves, by issuer. */
+  const registrations = Records.make(keeper, storage, "mcp client", ClientRegistration.Registered)
+
   const remembered = Effect.map(servers.get(canonical), Option.getOrElse(() => Server.unknown))
 
   const clientsOf = (server: Server.Server) => Clients.of(server, options.clients)
@@ -80,7 +83,7 @@ export const make = Effect.fnUntraced(function*(url: URL, canonical: string, opt
     clients: ClientRegistration.Clients
   ): Effect.fn.Return<Connected, IamError> {
     const scopes = options.login === "machine" ? signIn.scopes : []
-    const name = account === "default" ? `mcp ${signIn.resource}` : `mcp ${signIn.resource} ${account}`
+    const name = Reason.nameOf({ canonical: signIn.resource, account })
     const key = SessionKey.SessionKey.make({
       issuer: signIn.as.issuer,
       clientId: signIn.client.clientId,
@@ -109,19 +112,33 @@ export const make = Effect.fnUntraced(function*(url: URL, canonical: string, opt
     url,
     /** What the server is called, everywhere. */
     canonical,
+    /** Which of several sessions at the server. */
+    account,
     /** What earlier sign-ins have left. */
     remembered,
     /** Remembers what a sign-in leaves. */
     remember: (server: Server.Server) => servers.set(canonical, server),
-    /** Forgets the server, and the connection that is in use. */
-    forget: Effect.andThen(
-      servers.drop(canonical),
-      Effect.sync(() => {
-        connected = undefined
-      })
-    ),
-    /** The records of clients that registered themselves, by issuer. */
-    registrations: Records.make(keeper, storage, "mcp client", ClientRegistration.Registered),
+    /**
+     * Forgets the server, the connection that is in use, and a registration that no other server uses: where the
+     * authorization server no longer knows it, only its page says so, and this is the way to another one.
+     */
+    forget: Effect.gen(function*() {
+      const { signIn } = yield* remembered
+      yield* servers.drop(canonical)
+      connected = undefined
+      if (Option.isNone(signIn) || !signIn.value.isDynamic) return
+      const { as: { issuer }, client: { clientId } } = signIn.value
+      for (const key of yield* storage.keys) {
+        if (key.clientId !== serverKind) continue
+        const other = yield* Records.make(keeper, storage, serverKind, Server.Server, key.account).get(key.issuer)
+        if (Option.exists(Option.flatMap(other, ({ signIn }) => signIn), (one) => one.client.clientId === clientId)) {
+          return
+        }
+      }
+      const kept = yield* registrations.get(issuer)
+      if (Option.exists(kept, (one) => one.clientId === clientId)) yield* registrations.drop(issuer)
+    }),
+    registrations,
     clientsOf,
     sourcesOf,
     oidcOf,

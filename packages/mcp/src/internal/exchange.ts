@@ -139,7 +139,11 @@ export const make = ({ connections, mode, send, signIn }: {
       const id = union.join(" ")
       const tried = stepUps.get(id) ?? 0
       if (steps >= stepUpLimit || tried >= stepUpLimit) {
-        return yield* new Reason.ScopeRefused({ url: connections.canonical, required })
+        return yield* new Reason.ScopeRefused({
+          url: connections.canonical,
+          required,
+          account: connections.account
+        })
       }
       steps += 1
       stepUps.set(id, tried + 1)

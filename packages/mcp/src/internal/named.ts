@@ -28,7 +28,11 @@ export const own = (address: string): Effect.Effect<URL, IamError> => {
     return fail("the address of an MCP server has no user and no password")
   }
   if (!SecureUrl.mayCarrySecrets(url)) {
-    return fail(`plain http would show the token to everyone on the way to ${url.hostname}: write https://${url.host}`)
+    return fail(
+      `plain http would show the token to everyone on the way to ${url.hostname}: write ${
+        shown.replace(/^http:/i, "https:")
+      }`
+    )
   }
   url.hash = ""
   return Effect.succeed(url)

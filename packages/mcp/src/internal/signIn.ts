@@ -140,7 +140,7 @@ export const make = Effect.fnUntraced(function*(options: Options, connections: C
     const callbacks = Context.getOption(services as Context.Context<never>, CallbackServer)
     const prompt = Context.getOption(services as Context.Context<never>, LoginPrompt)
     if (mode === "never" || Option.isNone(browser) || Option.isNone(callbacks) || Option.isNone(prompt)) {
-      return yield* Reason.signedOut(canonical, {
+      return yield* Reason.signedOut(connections, {
         issuer: signIn.as.issuer,
         clientId: signIn.client.clientId,
         detail: "nobody can be asked here"
@@ -159,7 +159,7 @@ export const make = Effect.fnUntraced(function*(options: Options, connections: C
       Context.add(BrowserLogin, Context.get(oidc, BrowserLogin))
     )
     const way = mode === "browser"
-      ? Strategy.provide(Asking.inFront(InteractiveStrategy.browser()), person)
+      ? Strategy.provide(Asking.inFront(InteractiveStrategy.browser(), connections), person)
       : Strategy.provide(
         Asking.withDevice(InteractiveStrategy.interactive(), Context.get(oidc, DeviceLogin), signIn.as),
         person
@@ -167,6 +167,16 @@ export const make = Effect.fnUntraced(function*(options: Options, connections: C
     // Another program may have signed in since this one looked.
     return { ...Strategy.firstOf(Asking.newerThan(seen), way), interactive: true }
   })
+
+  /** Where there was no way to ask a person, why, and where there is one. */
+  const withoutWay = (error: Reason.McpAuthError): Reason.McpAuthError => {
+    if (mode === "machine" || !Reason.isWithoutWay(error)) return error
+    const { key: { clientId, issuer }, tried } = error
+    const ways = tried.filter(({ strategy }) => strategy !== Asking.elsewhere)
+      .map(({ reason, strategy }) => `${strategy}: ${reason}`)
+    const detail = `nobody can be asked here (${ways.join("; ")}); at a terminal with a person`
+    return Reason.signedOut(connections, { clientId, detail, issuer })
+  }
 
   /** Where nobody can be asked, how the session ended says more than that nobody is signed in. */
   const telling = <A, R>(effect: Effect.Effect<A, Reason.McpAuthError, R>) =>
@@ -213,7 +223,7 @@ export const make = Effect.fnUntraced(function*(options: Options, connections: C
       const { as, resource } = found.value
       if (mode !== "machine") yield* AuthorizationServer.requireS256(as)
       if (mode === "never") {
-        return yield* Reason.signedOut(canonical, {
+        return yield* Reason.signedOut(connections, {
           issuer: as.issuer,
           clientId: "any client",
           detail: asked.refused === undefined ? "nobody has signed in" : "refused"
@@ -247,7 +257,7 @@ export const make = Effect.fnUntraced(function*(options: Options, connections: C
           server,
           asked.isForced ? Option.getOrUndefined(Option.map(held, Session.login)) : asked.refused?.login
         )
-        const session = yield* one.manager.login(strategy)
+        const session = yield* Effect.mapError(one.manager.login(strategy), withoutWay)
         yield* connections.remember({
           settings: Clients.settings(server, as.issuer, options),
           signIn: Option.some(signIn)
@@ -269,7 +279,7 @@ export const make = Effect.fnUntraced(function*(options: Options, connections: C
       )
       const bearer = yield* present(connections.current())
       return bearer === undefined
-        ? yield* Reason.signedOut(canonical, {
+        ? yield* Reason.signedOut(connections, {
           issuer: as.issuer,
           clientId: session.key.clientId,
           detail: "the session ended at once"

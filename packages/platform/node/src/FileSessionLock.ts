@@ -81,7 +81,9 @@ export const make = Effect.fnUntraced(function*(options?: Options) {
       Effect.flatMap(Effect.fromOption),
       Effect.flatMap(decodeHolder),
       Effect.map(({ host, name, pid, since }) =>
-        `${name === undefined ? "" : `${name}, `}process ${pid} on ${host}, since ${DateTime.formatIso(since)}`
+        `${
+          name === undefined || name === `process ${pid} on ${host}` ? "" : `${name}, `
+        }process ${pid} on ${host}, since ${DateTime.formatIso(since)}`
       ),
       Effect.orElseSucceed(() => "another process")
     )
