@@ -108,6 +108,91 @@ describe.runIf(PostgresServer.isThere)("PostgreSQL that fails", () => {
         assert.include(missing.detail, "SqlTokenStorage.migrate")
       }))
 
+    it.effect("a connection that the server ends in words, for an administrator or for idleness, is replaced", () =>
+      Effect.gen(function*() {
+        const server = yield* PostgresServer.PostgresServer
+        const url = yield* server.createDatabase("ended")
+        const end = server.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'ended'")
+        yield* Effect.gen(function*() {
+          const storage = yield* TokenStorage.TokenStorage
+          const { tokenBucket } = yield* RateLimiter.RateLimiterStore
+          const bucket = { key: "ended", limit: 9, refillRate: Duration.minutes(1), allowOverflow: false, tokens: 1 }
+          const key = keyOf("ended")
+          for (let generation = 1; generation <= 3; generation += 1) {
+            yield* storage.put(key, plain(key, generation), generation - 1)
+            yield* tokenBucket(bucket)
+            yield* end
+          }
+          yield* server.psql("ALTER DATABASE ended SET idle_session_timeout = 50")
+          yield* storage.put(key, plain(key, 4), 3)
+          yield* end
+          yield* storage.put(key, plain(key, 5), 4)
+          yield* Effect.sleep("200 millis")
+          yield* storage.put(key, plain(key, 6), 5)
+        }).pipe(
+          Effect.provide(Layer.provideMerge(
+            Layer.merge(SqlTokenStorage.layer(), SqlRateLimiterStore.layer()),
+            pool(url)
+          ))
+        )
+      }))
+
+    it.effect("a database that is out of order says what to put in order, and that nothing was written", () =>
+      Effect.gen(function*() {
+        const server = yield* PostgresServer.PostgresServer
+        const key = keyOf("日本")
+        const put = TokenStorage.TokenStorage.use((storage) => storage.put(key, plain(key, 1), 0))
+        const rows: ReadonlyArray<readonly [name: string, spoiled: string, says: string, isMigrated?: false]> = [
+          ["list_gone", "DROP TABLE effect_authn_migrations", "put that back from a backup, or take another prefix"],
+          ["column_gone", "ALTER TABLE effect_authn_sessions DROP COLUMN due_at", "put them back from a backup"],
+          ["no_schema", "ALTER DATABASE no_schema SET search_path = nowhere", "set search_path", false],
+          [
+            "slow",
+            "ALTER DATABASE slow SET statement_timeout = 1; CREATE FUNCTION wait() RETURNS trigger AS " +
+            "'BEGIN PERFORM pg_sleep(1); RETURN NEW; END' LANGUAGE plpgsql; CREATE TRIGGER slow BEFORE INSERT " +
+            "ON effect_authn_sessions FOR EACH ROW EXECUTE FUNCTION wait()",
+            "raise statement_timeout"
+          ],
+          [
+            "unknown",
+            "CREATE FUNCTION no() RETURNS trigger AS 'BEGIN RAISE EXCEPTION ''not today''; END' " +
+            "LANGUAGE plpgsql; CREATE TRIGGER no BEFORE INSERT ON effect_authn_sessions FOR EACH ROW " +
+            "EXECUTE FUNCTION no()",
+            "try again"
+          ],
+          ["closed", "ALTER DATABASE closed WITH ALLOW_CONNECTIONS false", "not currently accepting"]
+        ]
+        for (const [name, spoiled, says, isMigrated] of rows) {
+          const url = yield* server.createDatabase(name)
+          if (isMigrated !== false) yield* Effect.provide(SqlTokenStorage.migrate(), pool(url))
+          yield* server.psql(spoiled, name === "closed" ? undefined : name)
+          const { detail, written } = yield* Effect.provide(unavailable(put), on(url))
+          assert.include(detail, says)
+          assert.strictEqual(written, "no", detail)
+        }
+
+        yield* server.psql("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+        const latin = yield* Effect.provide(unavailable(put), on(server.url({ database: "latin" })))
+        assert.include(latin.detail, "ENCODING 'UTF8'")
+        assert.strictEqual(latin.written, "no")
+
+        yield* server.createDatabase("private")
+        yield* server.psql("CREATE ROLE outsider LOGIN; REVOKE CONNECT ON DATABASE private FROM PUBLIC")
+        const outside = server.url({ database: "private" }).replace("postgres@", "outsider@")
+        assert.include((yield* Effect.provide(unavailable(put), on(outside))).detail, "grant its user CONNECT")
+
+        const held = yield* server.createDatabase("held")
+        yield* Effect.provide(SqlTokenStorage.migrate(), pool(held))
+        yield* server.psql("ALTER DATABASE held SET lock_timeout = 200", "held")
+        yield* Effect.forkScoped(Effect.ignore(
+          server.psql("BEGIN; LOCK TABLE effect_authn_sessions IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60)", "held")
+        ))
+        yield* server.psql("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted", "held").pipe(
+          Effect.repeat({ until: (count) => count !== "0" })
+        )
+        assert.include((yield* Effect.provide(unavailable(put), on(held))).detail, "something else holds the table")
+      }))
+
     it.effect("a program that may not create tables uses those that their owner made, and is told where there are none", () =>
       Effect.gen(function*() {
         const server = yield* PostgresServer.PostgresServer

@@ -125,8 +125,10 @@ export const nowOf = (dialect: Migrations.Dialect): string =>
 export const outside = (sql: SqlClient) => <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.updateContext(effect, (context: Context.Context<never>) => Context.omit(sql.transactionService)(context))
 
+// A server that ends a connection, for an administrator, for its own end or for idleness, says so before (57P01, 57P05).
 const isConnection = (error: SqlError | StorageUnavailable): error is SqlError =>
-  error._tag === "SqlError" && error.reason._tag === "ConnectionError"
+  error._tag === "SqlError" &&
+  (error.reason._tag === "ConnectionError" || codeOf(error)?.startsWith("57P") === true)
 
 const starvedBy = (sql: SqlClient): string | undefined =>
   Predicate.hasProperty(sql, "config") && Predicate.hasProperty(sql.config, "maxConnections") &&
@@ -143,6 +145,10 @@ const advice: Record<string, readonly [written: "no" | "maybe", advice: string]>
   "57P01": ["maybe", "it is being stopped: try again when it is back"],
   "57P02": ["maybe", "it crashed: try again when it is back"],
   "3D000": ["no", "there is no such database: create it, or name another one"],
+  "3F000": ["no", "create the schema, or set search_path of this user to one that is there"],
+  "22P05": ["no", "it cannot keep every name: take a database with ENCODING 'UTF8'"],
+  "57014": ["no", "try again, and raise statement_timeout of this user where it is too short"],
+  "55P03": ["no", "something else holds the table: end it, or try again"],
   "5": ["no", "another program holds the file: end it, or try again"],
   "6": ["no", "another program holds the file: end it, or try again"],
   "8": ["no", "the file is read-only: give yourself access to it, or choose another one"],
@@ -153,10 +159,12 @@ const advice: Record<string, readonly [written: "no" | "maybe", advice: string]>
   "26": ["no", "the file is no SQLite database: choose another one"]
 }
 
+const isSqlState = (code: string): boolean => /^[\dFHPX][\dA-Z]{4}$/.test(code)
+
 const codeOf = (error: unknown): string | undefined => {
   for (let at = error, depth = 0; Predicate.isObject(at) && depth < 6; depth += 1) {
     if (Predicate.hasProperty(at, "errcode") && Predicate.isNumber(at.errcode)) return `${at.errcode & 0xff}`
-    if (Predicate.hasProperty(at, "code") && Predicate.isString(at.code) && at.code in advice) return at.code
+    if (Predicate.hasProperty(at, "code") && Predicate.isString(at.code) && isSqlState(at.code)) return at.code
     at = Predicate.hasProperty(at, "cause") ? at.cause : undefined
   }
   return undefined
@@ -170,6 +178,10 @@ const messageOf = (error: unknown): string => {
   }
   return text.split("\n")[0] ?? text
 }
+
+// What PostgreSQL refuses, it has not done: a lost connection (08), a server that stops (57P) and 40003 leave that open.
+const isRefusal = (code: string | undefined): boolean =>
+  code !== undefined && isSqlState(code) && !/^(08|57P|40003)/.test(code)
 
 /** Which tables, and what makes them: as their owner, where the program may not. */
 export interface Tables {
@@ -207,20 +219,28 @@ export const unavailable = (error: SqlError, { layer, migrate, named }: Tables):
       })
     case "AuthorizationError":
       return new StorageUnavailable({
-        detail:
-          `the database refused this program ("${said}"): grant it SELECT, INSERT, UPDATE and DELETE on the ${named}, ` +
-          `and run ${migrate} as their owner` +
-          (layer === undefined ? "" : ` (a program that may not create tables takes ${layer})`),
+        detail: reason.operation === "connect"
+          ? `the database refused this program ("${said}"): grant its user CONNECT on the database`
+          : `the database refused this program ("${said}"): grant it SELECT, INSERT, UPDATE and DELETE on the ${named} ` +
+            `and USAGE on their schema, and run ${migrate} as their owner` +
+            (layer === undefined ? "" : ` (a program that may not create tables takes ${layer})`),
         written: "no"
       })
     case "SqlSyntaxError":
       return new StorageUnavailable({
-        detail: `the ${named} are not as this program needs them ("${said}"): run ${migrate}`,
+        detail: /already exists/.test(said)
+          ? `there are ${named} already, without the list of their versions ("${said}"): ` +
+            "put that back from a backup, or take another prefix"
+          : `the ${named} are not as this program needs them ("${said}"): run ${migrate}, ` +
+            "and put them back from a backup where that changes nothing",
         written: "no"
       })
     case "LockTimeoutError":
       return new StorageUnavailable({ detail: said, written: "no" })
     default:
-      return new StorageUnavailable({ detail: `the database said "${said}": try again`, written: "maybe" })
+      return new StorageUnavailable({
+        detail: `the database said "${said}": try again`,
+        written: reason.operation === "connect" || isRefusal(code) ? "no" : "maybe"
+      })
   }
 }
