@@ -109,6 +109,38 @@ describe.runIf(RedisServer.isThere)("a Redis server", { timeout: 120_000 }, () =
       assert.include(forbidden.words, "does not allow this user")
     }))
 
+  it.live("that refuses a part of a write: nothing of it was written, and said so with what to do", () =>
+    Effect.gen(function*() {
+      const server = yield* RedisServer.make()
+      const storage = yield* program(server.url())
+      const refused = (says: string) =>
+        Effect.gen(function*() {
+          const { words, written } = reasonOf(yield* Effect.flip(storage.put(key, sessionOf(1), 0)))
+          assert.strictEqual(written, "no", words)
+          assert.include(words, says)
+          assert.isTrue(Option.isNone(yield* storage.get(key)))
+        })
+      // as new users of Redis 7 are made
+      yield* server.cli("acl", "setuser", "default", "resetchannels")
+      yield* refused("and the channel")
+      yield* server.cli("acl", "setuser", "default", "allchannels")
+      yield* storage.put(key, sessionOf(1), 0)
+      yield* server.cli("acl", "setuser", "default", "resetchannels")
+      assert.include(reasonOf(yield* Effect.flip(storage.remove(key, 1))).words, "and the channel")
+      assert.strictEqual((yield* storage.keys).length, 1)
+      yield* server.cli("acl", "setuser", "default", "allchannels")
+      const dues = yield* server.cli("--scan", "--pattern", "*:dues")
+      yield* storage.remove(key, 1)
+      yield* server.cli("set", dues.trim(), "of another program")
+      yield* refused("remove it, or take another prefix")
+
+      const narrow = yield* RedisServer.make({ settings: { "rename-command": "EVALSHA \"\"" } })
+      const onNarrow = yield* program(narrow.url())
+      const unknown = reasonOf(yield* Effect.flip(onNarrow.put(key, sessionOf(1), 0)))
+      assert.strictEqual(unknown.written, "no")
+      assert.match(unknown.words, /does not know a command .*'EVALSHA'/)
+    }))
+
   it.live("without a log of its writes, or that drops keys when it is full, keeps nothing for sure", () =>
     Effect.gen(function*() {
       for (const settings of [{ appendonly: "no" }, { "maxmemory-policy": "allkeys-lru" }]) {

@@ -6,7 +6,8 @@ import type { RedisError } from "effect/persistence/Redis"
 const refusals: { readonly [code: string]: string | undefined } = {
   NOAUTH: "wants a password: give one to the Redis client",
   WRONGPASS: "refuses the user or the password",
-  NOPERM: "does not allow this user what sessions need: EVALSHA, SCRIPT, INFO, SUBSCRIBE, PUBLISH, and its keys",
+  NOPERM: "does not allow this user what sessions need: EVALSHA, SCRIPT, INFO, SUBSCRIBE, PUBLISH, " +
+    "and the keys and the channel that begin with the prefix (~ and &)",
   READONLY: "is a replica, which nobody may write to: connect to the primary",
   OOM: "is full: give it more memory (maxmemory), and keep maxmemory-policy at noeviction",
   MISCONF: "cannot save to its disk, and takes no writes until it can",
@@ -16,7 +17,27 @@ const refusals: { readonly [code: string]: string | undefined } = {
   MOVED: "is a node of a cluster, and sends to another one: connect through a proxy, or to a single server",
   NOREPLICAS: "has too few replicas, by its own setting (min-replicas-to-write)",
   BUSY: "is busy with a script",
-  TRYAGAIN: "is a cluster that is moving these keys"
+  TRYAGAIN: "is a cluster that is moving these keys",
+  WRONGTYPE: "has something else than sessions at one of these keys: remove it, or take another prefix"
+}
+
+// A server that leaves commands out, as some are hosted, or that names them otherwise.
+const isUnknown = (said: string): boolean => /^-?ERR unknown (redis )?command/i.test(said)
+
+/** The first word of an answer; nothing where there was none. */
+const codeOf = (said: string): string | undefined =>
+  // what a script may not do is told without the word for it
+  /^-?ERR The user executing the script can't/.test(said) ? "NOPERM" : /^-?([A-Z]+)\b/.exec(said)?.[1]
+
+/** What Redis answered; nothing where it was not reached. */
+const answerOf = (said: string): string | undefined => {
+  const code = codeOf(said)
+  if (code === undefined) return undefined
+  const refusal = refusals[code]
+  if (refusal !== undefined) return refusal
+  return isUnknown(said)
+    ? `does not know a command that sessions need (${said}): allow it there (rename-command), or take another server`
+    : `said "${said}": see its log`
 }
 
 const words = (cause: unknown): string => {
@@ -28,11 +49,11 @@ const words = (cause: unknown): string => {
 /** A failure of a command that only reads. */
 export const ofRead = ({ cause }: RedisError): StorageUnavailable => {
   const said = words(cause)
-  const refusal = refusals[/^-?([A-Z]+)\b/.exec(said)?.[1] ?? ""]
+  const answer = answerOf(said)
   return new StorageUnavailable({
-    detail: refusal === undefined
+    detail: answer === undefined
       ? `Redis cannot be used (${said}): is it running, and reachable?`
-      : `Redis ${refusal}`,
+      : `Redis ${answer}`,
     written: "no"
   })
 }
@@ -40,6 +61,7 @@ export const ofRead = ({ cause }: RedisError): StorageUnavailable => {
 /** A failure of a command that writes: known not to have happened only where Redis says so. */
 export const ofWrite = (error: RedisError): StorageUnavailable => {
   const { detail } = ofRead(error)
-  const isRefused = refusals[/^-?([A-Z]+)\b/.exec(words(error.cause))?.[1] ?? ""] !== undefined
+  const said = words(error.cause)
+  const isRefused = refusals[codeOf(said) ?? ""] !== undefined || isUnknown(said)
   return new StorageUnavailable({ detail, written: isRefused ? "no" : "maybe" })
 }

@@ -40,14 +40,15 @@ export const put = Redis.script(
   ],
   {
     numberOfKeys: 3,
-    // generations are compared as texts, since Lua's numbers would round them
+    // Generations are compared as texts, since Lua's numbers would round them. Redis undoes nothing of a script that fails: the
+    // document comes last, after whatever may be refused.
     lua: `
 local found = redis.call('HMGET', KEYS[1], 'g', 'd')
 if (found[1] or '0') ~= ARGV[1] then return {0, found[1] or '0', found[2] or ''} end
-redis.call('HSET', KEYS[1], 'g', ARGV[2], 'd', ARGV[3], 'k', ARGV[4])
+redis.call('PUBLISH', ARGV[7], ARGV[4])
 redis.call('ZADD', KEYS[2], ARGV[5], ARGV[6])
 redis.call('ZADD', KEYS[3], 0, ARGV[6])
-redis.call('PUBLISH', ARGV[7], ARGV[4])
+redis.call('HSET', KEYS[1], 'g', ARGV[2], 'd', ARGV[3], 'k', ARGV[4])
 return {1, ARGV[2], ''}`
   }
 ).withReturnType<readonly [isWritten: number, generation: string, document: string]>()
@@ -69,10 +70,10 @@ export const remove = Redis.script(
 local found = redis.call('HMGET', KEYS[1], 'g', 'd')
 if not found[1] then return {1, '0', ''} end
 if found[1] ~= ARGV[1] then return {0, found[1], found[2] or ''} end
+redis.call('PUBLISH', ARGV[4], ARGV[3])
 redis.call('DEL', KEYS[1])
 redis.call('ZREM', KEYS[2], ARGV[2])
 redis.call('ZREM', KEYS[3], ARGV[2])
-redis.call('PUBLISH', ARGV[4], ARGV[3])
 return {1, '0', ''}`
   }
 ).withReturnType<readonly [isWritten: number, generation: string, document: string]>()
