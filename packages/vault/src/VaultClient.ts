@@ -42,8 +42,8 @@ import * as VaultApi from "./VaultApi.ts"
 export interface Options {
   /**
    * The address of the vault, or those of its machines: https, or http to this machine. They are asked in turn, beginning
-   * with the one that answered last: the next one where one cannot be reached or says that it is not available, and beside it
-   * where it has not answered within a second. The first answer counts.
+   * with the one that answered last: the next one where one cannot be reached, says that it is not available or is no vault,
+   * and beside it where it has not answered within a second. The first answer of a vault counts.
    */
   readonly url: string | readonly [string, ...ReadonlyArray<string>]
   /** A service token of the vault with the right `token`. */
@@ -124,10 +124,11 @@ export const make = Effect.fnUntraced(function*(
   const unsupported = (method: string, detail: string) =>
     Effect.fail(IamHttp.error({ issuer, method }, new Unsupported({ detail })))
 
+  /** What the vault at an address says, a refusal as well. It fails where no vault answers. */
   const ask = Effect.fnUntraced(function*(
     address: URL,
     body: typeof VaultApi.TokenRequest.Encoded
-  ): Effect.fn.Return<Session.TokenResponse, IamError> {
+  ): Effect.fn.Return<Result.Result<Session.TokenResponse, IamError>, IamError> {
     const call: IamHttp.Call = { issuer: address.origin, method: "renew", secrets: [token], timeLimit }
     const fail = (reason: IamErrorReason) => IamHttp.error(call, reason)
     const answer = yield* HttpClientRequest.post(new URL("token", directoryOf(address))).pipe(
@@ -141,7 +142,7 @@ export const make = Effect.fnUntraced(function*(
       const refusal = Option.flatMap(answer.body, decodeRefusal)
       return yield* Option.isNone(refusal)
         ? IamHttp.unexpected(answer, call)
-        : fail(reasonOf(answer.status, refusal.value))
+        : Effect.succeed(Result.fail(fail(reasonOf(answer.status, refusal.value))))
     }
     const read = Option.flatMap(answer.body, decodeAnswer)
     if (Option.isNone(read) || !TokenSet.isTokenType(read.value.token_type)) {
@@ -161,50 +162,52 @@ export const make = Effect.fnUntraced(function*(
         })
     )
     return Option.isSome(tokens)
-      ? { tokens: tokens.value, grant: Session.Grant.cases.Reissue.make({}), user: Option.none() }
+      ? Result.succeed({ tokens: tokens.value, grant: Session.Grant.cases.Reissue.make({}), user: Option.none() })
       : yield* fail(new Malformed({ detail: "the vault's token has a character that no token has" }))
   })
 
-  // A vault that cannot be reached may be one machine of several; any other answer is the answer of all.
-  const settled = (index: number, body: typeof VaultApi.TokenRequest.Encoded) =>
-    ask(addresses[index]!, body).pipe(
-      Effect.map((response) => {
-        first = index
-        return Result.succeed(response)
-      }),
-      Effect.catchIf(({ reason }) => reason._tag !== "Unavailable", (error) => Effect.succeed(Result.fail(error)))
-    )
+  type Attempt = Effect.Effect<Result.Result<Session.TokenResponse, IamError>, IamError>
 
-  const fromAny = (
-    indices: ReadonlyArray<number>,
-    body: typeof VaultApi.TokenRequest.Encoded
-  ): Effect.Effect<Result.Result<Session.TokenResponse, IamError>, IamError> => {
-    const [index = 0, ...others] = indices
-    const one = settled(index, body)
+  const fromAny = (attempts: ReadonlyArray<Attempt>): Attempt => {
+    const [one = Effect.die(new Error("VaultClient: url is empty")), ...others] = attempts
     if (others.length === 0) return one
     return Effect.gen(function*() {
       const isAway = yield* Deferred.make<void>()
       const next = Deferred.await(isAway).pipe(
         Effect.timeoutOption("1 second"),
-        Effect.andThen(Effect.suspend(() => fromAny(others, body)))
+        Effect.andThen(Effect.suspend(() => fromAny(others)))
       )
       return yield* Effect.race(Effect.tapError(one, () => Deferred.succeed(isAway, undefined)), next)
     })
   }
 
-  const take = (account: string, selection: Selection.Selection, refused?: string) => {
-    const indices = addresses.map((_, index) => (first + index) % addresses.length)
-    return Effect.flatMap(
-      fromAny(indices, {
+  // Where no vault answers there may be one machine of several; what a vault says is the answer of all.
+  const take = (account: string, selection: Selection.Selection, refused?: string) =>
+    Effect.suspend(() => {
+      const body = {
         issuer,
         client: clientId,
         account,
         ...(Selection.id(selection) === "" ? {} : { selection: membersOf(selection) }),
         ...(refused === undefined ? {} : { refused })
-      }),
-      Effect.fromResult
-    )
-  }
+      }
+      const failures: Array<IamError> = []
+      const attempts = addresses.map((_, offset) => {
+        const index = (first + offset) % addresses.length
+        return Effect.tap(
+          Effect.tapError(ask(addresses[index]!, body), (error) => Effect.sync(() => failures.push(error))),
+          (result) =>
+            Effect.sync(() => {
+              if (Result.isSuccess(result)) first = index
+            })
+        )
+      })
+      return fromAny(attempts).pipe(
+        // one that is away may come back, one that is no vault will not be one
+        Effect.mapError((error) => failures.find(({ reason }) => reason._tag === "Unavailable") ?? error),
+        Effect.flatMap(Effect.fromResult)
+      )
+    })
 
   const iam = IamClient.of({
     issuer,

@@ -104,6 +104,33 @@ describe("a program that keeps nothing", () => {
       assert.deepStrictEqual(asked.slice(4), ["vault-4"])
     }))
 
+  it.live("asks the next machine where what answers at an address is no vault", () =>
+    Effect.gen(function*() {
+      const { all, handler, put } = yield* world()
+      yield* put("ada")
+      const page = new Response("<html>", { headers: { "content-type": "text/html" } })
+      const others: ReadonlyArray<() => Promise<Response>> = [
+        () => Promise.resolve(page.clone()),
+        () => Promise.resolve(new Response("<html>", { status: 404 })),
+        () => Promise.resolve(new Response("<html>", { status: 401 })),
+        () => Promise.resolve(Response.json({ access_token: "at" })),
+        () => Promise.resolve(Response.redirect("https://evil.example/token", 307))
+      ]
+      for (const other of others) {
+        const { asked, auth, login } = yield* program({ "vault-1": other, "vault-2": handler }, all)
+        yield* login
+        assert.deepStrictEqual(asked, ["vault-1", "vault-2"])
+        yield* auth.refresh()
+        assert.deepStrictEqual(asked.slice(2), ["vault-2"])
+      }
+      const busy = () => Promise.resolve(Response.json({ error: "unavailable" }, { status: 503 }))
+      for (const answers of [[others[0]!, busy], [busy, others[0]!]] as const) {
+        const { login } = yield* program({ "vault-1": answers[0], "vault-2": answers[1] }, all)
+        const error = yield* Effect.flip(login)
+        assert.strictEqual(error._tag === "IamError" ? error.reason._tag : error._tag, "Unavailable")
+      }
+    }))
+
   it.live("takes the answer of a machine that has one, whatever the others would say", () =>
     Effect.gen(function*() {
       const { all, handler } = yield* world()
