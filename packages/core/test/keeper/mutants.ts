@@ -141,7 +141,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: "keeper/internal/caller.ts",
     text: "entries.notWritten(entry, error.message)",
     replacement: "error.message",
-    falls: "a storage that was away for a moment"
+    falls: "a storage that was away for a moment",
+    unseen: "the disks of the model can always be read"
   },
   {
     name: "all that is due is renewed at once",

@@ -57,9 +57,11 @@ export const judge = (played: {
   readonly log: Log
   readonly calls: ReadonlyArray<ScriptedIam.Call>
   readonly atRest: ReadonlyArray<AtRest>
+  /** What the IAM had issued when everything worked again, and what was stored seconds later. */
+  readonly soon: { readonly issued: ReadonlyArray<ScriptedIam.Call>; readonly stored: Session.Session | undefined }
   readonly stored: Session.Session | undefined
 }): ReadonlyArray<string> => {
-  const { atRest, calls, history, log, stored, world } = played
+  const { atRest, calls, history, log, soon, stored, world } = played
   const { presentations, revoked, unknown, writes } = world
   const broken = new Set<string>()
   const has = (...names: ReadonlyArray<Move["_tag"]>) => history.moves.some(({ _tag }) => names.includes(_tag))
@@ -218,6 +220,7 @@ export const judge = (played: {
     revoked.some(({ refresh, seq }) => seq < until && familyOfRefresh.get(refresh) === family)
   for (const change of log.changes) {
     if (change.ended === Number.POSITIVE_INFINITY || log.inMemory.has(change.who)) continue
+    if (!change.ok && change.failure === undefined && !has("Restart")) broken.add("a change ended without a word")
     if (change.kind === "logout" && (change.ok || change.failure !== undefined)) {
       const before = writes.findLast(({ seq }) => seq < change.began)
       const isOthers = writes.some(({ login, seq }) =>
@@ -288,6 +291,19 @@ export const judge = (played: {
   if (isUnharmed && stored !== undefined) {
     if (Option.isSome(stored.dead)) broken.add("a session was lost")
     else if (World.refreshOf(stored) !== newestOf.get(storedFamily)) broken.add("the newest refresh token was lost")
+  }
+  if (isUnharmed) {
+    const issued = soon.issued.reduce(
+      (most, { issued }) =>
+        familyOfRefresh.get(issued?.refreshToken ?? 0) === storedFamily
+          ? Math.max(most, issued?.refreshToken ?? 0)
+          : most,
+      0
+    )
+    const written = soon.stored === undefined || Session.isSignedOut(soon.stored)
+      ? 0
+      : World.refreshOf(soon.stored) ?? 0
+    if (written < issued) broken.add("what memory had was not stored within seconds")
   }
   // an intent is of a presentation whose outcome nobody knows
   if (

@@ -206,6 +206,18 @@ export const play = Effect.fnUntraced(function*({ moves, setting }: History, fau
   // to rest: everything works, and there is time for all that is under way
   yield* world.heal(programs)
   const isWaiting = () => running.some(({ fiber, program }) => !program.away.isDead && fiber.pollUnsafe() === undefined)
+  const healedAt = world.now()
+  // An answer that could not be stored is tried again every five seconds. Who holds the lock has it for forty.
+  for (let times = moves.some(({ _tag }) => _tag === "HoldLock") ? 14 : 6; times > 0; times--) {
+    yield* TestClock.adjust("5 seconds")
+    yield* Effect.yieldNow
+  }
+  const soon = {
+    issued: isWaiting()
+      ? []
+      : (yield* world.calls).filter(({ answeredAt }) => answeredAt !== undefined && answeredAt <= healedAt),
+    stored: Option.getOrUndefined(yield* world.stored(programs[0]))
+  }
   for (let minutes = 0; isWaiting(); minutes++) {
     if (minutes > 60) return ["somebody waits for ever"]
     yield* TestClock.adjust("1 minute")
@@ -242,6 +254,7 @@ export const play = Effect.fnUntraced(function*({ moves, setting }: History, fau
     log,
     calls: yield* world.calls,
     atRest,
+    soon,
     stored: Option.getOrUndefined(yield* world.stored(programs[0]))
   })
 })
