@@ -148,8 +148,9 @@ describe("authn mcp", () => {
       const bridge = await home.run(["mcp", "stdio", url], line)
       assert.match(bridge.stdout + bridge.stderr, code === 1 ? /no MCP server at .*text\/html: check/ : says)
     }
-    const alone = await home.run(["mcp", "login", server.url])
-    assert.strictEqual(alone.code, 0)
+    const empty = await home.run(["mcp", "login", "--client-id", "", server.url])
+    assert.strictEqual(empty.code, 2)
+    assert.include(empty.stderr, "--client-id")
     assert.include((await home.run(["mcp", "login", "--help"])).stdout, "Which of several sign-ins at a server")
   })
 

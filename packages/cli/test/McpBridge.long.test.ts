@@ -198,4 +198,49 @@ describe("authn mcp stdio", () => {
       "mcp-name": `=?base64?${Buffer.from("größe").toString("base64")}?=`
     })
   })
+
+  it("lists tools for a call whose headers are refused, and sends it once more", async (test) => {
+    const { home, strict } = await world(test)
+    assert.strictEqual((await home.run(["mcp", "login", strict.url])).code, 0)
+    const asked: Array<string> = []
+    const tool = (name: string) => ({
+      name,
+      inputSchema: { type: "object", properties: { region: { type: "string", "x-mcp-header": "Region" } } }
+    })
+    strict.resource = (request, response, body) => {
+      const { id, method, params } = JSON.parse(body)
+      const region = request.headers["mcp-param-region"]
+      asked.push([method, params.name ?? params.cursor ?? "", region ?? ""].join(" ").trim())
+      if (method === "tools/list") {
+        const result = params.cursor === undefined
+          ? { tools: [tool("first")], nextCursor: "more" }
+          : { tools: [tool("second")] }
+        response.writeHead(200, { "content-type": "text/event-stream" })
+        return response.end(`data: ${JSON.stringify({ jsonrpc: "2.0", id, result })}\n\n`)
+      }
+      return region === undefined
+        ? answerJson(response, 400, { jsonrpc: "2.0", id, error: { code: -32_020, message: "header mismatch" } })
+        : answerJson(response, 200, { jsonrpc: "2.0", id, result: { region } })
+    }
+    const child = spawn(process.execPath, [main, "mcp", "stdio", strict.url], { env: home.env })
+    let out = ""
+    child.stdout.on("data", (chunk) => (out += String(chunk)))
+    const _meta = { "io.modelcontextprotocol/protocolVersion": "2026-07-28" }
+    for (const [id, name] of ["second", "unknown"].entries()) {
+      const params = { name, arguments: { region: "eu" }, _meta }
+      child.stdin.write(`${JSON.stringify({ jsonrpc: "2.0", id, method: "tools/call", params })}\n`)
+      await until(() => out.includes(`"id":${id},`))
+    }
+    child.stdin.end()
+    await once(child, "close")
+    const listed = ["tools/list", "tools/list more"]
+    assert.deepStrictEqual(
+      asked,
+      ["tools/call second", ...listed, "tools/call second eu", "tools/call unknown", ...listed]
+    )
+    assert.deepStrictEqual(out.trim().split("\n").map((line) => JSON.parse(line)), [
+      { jsonrpc: "2.0", id: 0, result: { region: "eu" } },
+      { jsonrpc: "2.0", id: 1, error: { code: -32_020, message: "header mismatch" } }
+    ])
+  })
 })

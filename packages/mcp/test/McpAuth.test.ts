@@ -148,6 +148,30 @@ describe("a client of one server", () => {
       assert.deepStrictEqual(yield* McpAuth.servers, [])
     }).pipe(Effect.provide(services)))
 
+  it.live("takes the client that was given last", () =>
+    Effect.gen(function*() {
+      const server = yield* strict
+      const { issuer, url } = server
+      server.routes.set("/.well-known/oauth-authorization-server", (_, response) =>
+        answerJson(response, 200, {
+          issuer,
+          authorization_endpoint: `${issuer}/authorize`,
+          token_endpoint: `${issuer}/token`,
+          code_challenge_methods_supported: ["S256"],
+          client_id_metadata_document_supported: true
+        }))
+      const metadataDocument = "https://client.example/cimd.json"
+      yield* McpAuth.login({ url, clients: { registered: { clientId: "mine" } } })
+      yield* McpAuth.login({ url, clients: { metadataDocument } })
+      yield* McpAuth.login({ url })
+      yield* McpAuth.login({ url, clients: { registered: { clientId: "mine" } } })
+      yield* McpAuth.login({ url })
+      assert.deepStrictEqual(
+        server.authorizations.map((asked) => asked.get("client_id")),
+        ["mine", metadataDocument, metadataDocument, "mine", "mine"]
+      )
+    }).pipe(Effect.provide(services)))
+
   it.live("forgets a registration with the last session that is its own", () =>
     Effect.gen(function*() {
       const server = yield* strict

@@ -34,6 +34,10 @@ const modern = "2026-07-28"
 // How long a server that restarts is waited for, and how often a broken stream is taken up again.
 const restart = { times: 8, schedule: Schedule.exponential("250 millis") }
 const mostResumptions = 10
+// What a server of 2026-07-28 says of headers that do not fit their message; what it lists for them is read in this time.
+const headerMismatch = -32_020
+const mostPages = 100
+const patienceForTools = Duration.seconds(15)
 // What is under way when the host closes the pipe may still be answered.
 const patience = Duration.seconds(2)
 // A sign-in, or a server that restarts, is waited for no longer than this behind a pipe that is closed: a host that was
@@ -80,6 +84,15 @@ const isNotSent = (error: unknown): boolean => {
 
 const checkAddress = "check the address in the configuration of the host"
 const shown = (address: string) => IamHttp.quote(SecureUrl.shown(address))
+
+/** The events of a stream that has ended. */
+const dataIn = (said: string): ReadonlyArray<string> => {
+  const heard: Array<string> = []
+  Sse.makeParser((event) => {
+    if (event._tag !== "Retry") heard.push(event.data)
+  }).feed(said)
+  return heard
+}
 
 /** A refusal that is no message of JSON-RPC, in words. */
 const refusal = ({ headers, request, status }: HttpClientResponse.HttpClientResponse): string => {
@@ -259,6 +272,56 @@ export const run = Effect.fnUntraced(function*(auth: McpAuth.McpAuth, url: strin
     return true
   })
 
+  /** What a server says in refusing a message. */
+  const errorIn = (response: HttpClientResponse.HttpClientResponse): Effect.Effect<Json | undefined> =>
+    response.status < 300 ? Effect.undefined : Effect.map(
+      Effect.orElseSucceed(response.text, () => ""),
+      (said) => {
+        const error = Option.getOrUndefined(decodeJson(said))
+        return isObject(error) && isObject(error["error"]) ? error["error"] : undefined
+      }
+    )
+
+  /** The result in an answer that nobody but the bridge asked for. */
+  const resultIn = Effect.fnUntraced(function*(response: HttpClientResponse.HttpClientResponse) {
+    const said = yield* response.text
+    const heard = (response.headers["content-type"] ?? "").startsWith("text/event-stream") ? dataIn(said) : [said]
+    return heard.map((data) => Option.getOrUndefined(decodeJson(data)))
+      .map((message) => isObject(message) ? message["result"] : undefined)
+      .find(isObject)
+  })
+
+  /**
+   * Lists the tools for a call whose headers a server has refused, and says whether the call has others now: a host that
+   * remembers its list asks for none, and knows nothing of headers. What was refused so was not done.
+   */
+  const listAnew = (line: Line) =>
+    Effect.gen(function*() {
+      const [call] = line.messages
+      if (call?.["method"] !== "tools/call" || line.messages.length > 1) return false
+      const before = encodeJson(headers(line))
+      const params = isObject(call["params"]) ? call["params"] : {}
+      const { progressToken: _, ..._meta } = isObject(params["_meta"]) ? params["_meta"] : {}
+      let cursor: string | undefined
+      for (let page = 0; page < mostPages; page += 1) {
+        const list = {
+          jsonrpc: "2.0",
+          id: "authn tools",
+          method: "tools/list",
+          params: { _meta, ...(cursor === undefined ? {} : { cursor }) }
+        }
+        const result = yield* resultIn(yield* post({ text: encodeJson(list), messages: [list] }))
+        tools.note(result)
+        cursor = text(result?.["nextCursor"])
+        if (cursor === undefined) break
+      }
+      return encodeJson(headers(line)) !== before
+    }).pipe(
+      Effect.timeoutOption(patienceForTools),
+      Effect.map(Option.getOrElse(() => false)),
+      Effect.orElseSucceed(() => false)
+    )
+
   const exchange = (line: Line) =>
     Effect.scoped(Effect.gen(function*() {
       const waiting = new Set(
@@ -272,11 +335,13 @@ export const run = Effect.fnUntraced(function*(auth: McpAuth.McpAuth, url: strin
       let response = yield* post(line)
       if (response.status === 404 && session !== undefined && (yield* reopen(at))) response = yield* post(line)
       session = response.headers["mcp-session-id"] ?? session
+      let remote = yield* errorIn(response)
+      if (remote?.["code"] === headerMismatch && (yield* listAnew(line))) {
+        response = yield* post(line)
+        remote = yield* errorIn(response)
+      }
       const type = (response.headers["content-type"] ?? "").split(";")[0]?.trim() ?? ""
       if (response.status >= 300) {
-        const said = yield* Effect.orElseSucceed(response.text, () => "")
-        const error = Option.getOrUndefined(decodeJson(said))
-        const remote = isObject(error) && isObject(error["error"]) ? error["error"] : undefined
         for (const id of waiting) {
           yield* write(encodeJson({
             jsonrpc: "2.0",

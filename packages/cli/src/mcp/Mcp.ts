@@ -112,6 +112,9 @@ const login = Command.make("login", {
     if (clientSecretStdin && Option.isNone(clientId)) {
       return yield* usage("a secret is that of a client: give its --client-id, too")
     }
+    if (Option.exists(clientId, (id) => id.trim() === "")) {
+      return yield* usage("--client-id takes the id of a client, and this one is empty")
+    }
     if (Option.exists(clientMetadata, (address) => !/^https:\/\/[^/]+\/./.test(address))) {
       return yield* usage("--client-metadata takes an https address with a path")
     }

@@ -11,14 +11,16 @@ export const of = (
   { settings: { client, metadataDocument } }: Server.Server,
   told: ClientRegistration.Clients | undefined
 ): ClientRegistration.Clients => ({
-  registered: told?.registered ?? Option.getOrUndefined(Option.map(client, (client) => ({
-    clientId: client.clientId,
-    issuer: client.issuer,
-    authentication: Option.match(client.secret, {
-      onNone: () => ({ method: "none" as const }),
-      onSome: (secret) => ({ method: "client_secret_basic" as const, secret })
-    })
-  }))),
+  // Who names a document now wants it in the place of a client that was given before.
+  registered: told?.registered ??
+    Option.getOrUndefined(Option.map(told?.metadataDocument === undefined ? client : Option.none(), (client) => ({
+      clientId: client.clientId,
+      issuer: client.issuer,
+      authentication: Option.match(client.secret, {
+        onNone: () => ({ method: "none" as const }),
+        onSome: (secret) => ({ method: "client_secret_basic" as const, secret })
+      })
+    }))),
   metadataDocument: told?.metadataDocument ?? Option.getOrUndefined(metadataDocument),
   name: told?.name
 })
@@ -41,7 +43,9 @@ export const settings = (
 ): Server.Server["settings"] => {
   const registered = told.clients?.registered
   return {
-    client: registered === undefined
+    client: registered === undefined && told.clients?.metadataDocument !== undefined
+      ? Option.none()
+      : registered === undefined
       ? Option.map(settings.client, (client) => ({ ...client, issuer: client.issuer ?? issuer }))
       : isKept(registered.authentication)
       ? Option.some({
