@@ -119,7 +119,10 @@ const presenter = Effect.map(Effect.context<Stdio.Stdio>(), (stdio): CliOutput.P
     const formatter = CliOutput.defaultFormatter({ colors })
     switch (event._tag) {
       case "Help":
-        return yield* Effect.ignore(Output.help(`${formatter.formatHelpDoc(own(event.helpDoc))}\n`))
+        // The formatter leaves out the blank line between subcommands and examples.
+        return yield* Effect.ignore(
+          Output.help(`${formatter.formatHelpDoc(own(event.helpDoc)).replace(/(?<!\n)\n(?=\S*EXAMPLES)/, "\n\n")}\n`)
+        )
       case "Version":
         return yield* Effect.ignore(Output.out(formatter.formatVersion(event.name, event.version)))
       case "InvalidInvocation": {

@@ -89,7 +89,7 @@ export const find = Effect.gen(function*() {
 export const notTold = (local: boolean): string =>
   local
     ? "the IAM was not told, as you asked"
-    : "it is a copy that was imported, and the IAM was not told, since that ends the original, too: --revoke tells it"
+    : "it is a copy that was imported, and the IAM was not told, since that ends the original, too (--revoke tells it)"
 
 /** The IAM of a session that no account describes: the client's name tells its dialect. */
 const targetOf = ({ account, clientId, issuer }: SessionKey.SessionKey): AccountServices.Target => ({

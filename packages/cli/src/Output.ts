@@ -14,7 +14,7 @@ import * as Stream from "effect/Stream"
 import { failed, type Failure } from "./Failure.ts"
 import * as Text from "./Text.ts"
 
-export { plain, rows, table } from "./Text.ts"
+export { plain, rows, table, whole } from "./Text.ts"
 
 type Channel = "stdout" | "stderr"
 
@@ -57,7 +57,9 @@ export const say = (...lines: ReadonlyArray<string>): Effect.Effect<void, never,
     widthOf("stderr"),
     (width) =>
       show(Text.lines(
-        lines.flatMap((line) => Text.localTimes(line).split("\n")).flatMap((line) => Text.folded(line, width))
+        lines.flatMap((line) => Text.localTimes(line).split("\n")).flatMap((line) => Text.folded(line, width)).map(
+          Text.spaced
+        )
       ))
   )
 

@@ -165,7 +165,15 @@ export const folded = (line: string, width: number): ReadonlyArray<string> => {
   return filled(line.trim().split(" "), width - indent.length).map((part) => `${indent}${part}`)
 }
 
-/** A line of help in several: a description goes on under itself, a command in its next line behind a backslash. */
+const joint = "\u00a0"
+
+/** Words that stay in one line, such as a command to be copied, until `spaced`. */
+export const whole = (text: string): string => text.replaceAll(" ", joint)
+
+/** The text of a line with its spaces. */
+export const spaced = (line: string): string => line.replaceAll(joint, " ")
+
+/** A line of help in several: a description goes on under itself. */
 const helpLines = (line: string, width: number): ReadonlyArray<string> => {
   if (visible(line) <= width) return [line]
   const [, head, description] = /^(\s+\S.*?\s{2,})(\S.*)$/.exec(line) ?? []
@@ -173,15 +181,30 @@ const helpLines = (line: string, width: number): ReadonlyArray<string> => {
     const indent = " ".repeat(visible(head))
     return filled(description.split(" "), width - indent.length).map((part, at) => (at === 0 ? head : indent) + part)
   }
-  if (!/^ {2}authn /.test(Util.stripVTControlCharacters(line))) return folded(line, width)
-  return filled(line.trim().split(" "), width - 6).map((part, at, all) =>
-    `${at === 0 ? "  " : "    "}${part}${at === all.length - 1 ? "" : " \\"}`
-  )
+  return folded(line, width)
 }
 
+// What is quoted stays whole, and so do a flag with its value and a redirection.
+const words = /(?:(?:--?[\w-]*|<) (?![-<]))?(?:'[^']*'|"[^"]*"|[^\s'"])+/g
+
+/** A command of an example in several lines, which a shell takes for one. */
+const commandLines = (line: string, width: number): ReadonlyArray<string> =>
+  visible(line) <= width
+    ? [line]
+    : filled(line.match(words) ?? [line], width - 6).map((part, at, all) =>
+      `${at === 0 ? "  " : "    "}${part}${at === all.length - 1 ? "" : " \\"}`
+    )
+
 /** Help in lines that end between words. */
-export const help = (text: string, width: number): string =>
-  width === Number.POSITIVE_INFINITY ? text : text.split("\n").flatMap((line) => helpLines(line, width)).join("\n")
+export const help = (text: string, width: number): string => {
+  if (width === Number.POSITIVE_INFINITY) return text
+  let isExample = false
+  return text.split("\n").flatMap((line) => {
+    const shown = Util.stripVTControlCharacters(line)
+    if (/^\S/.test(shown)) isExample = shown === "EXAMPLES"
+    return isExample && !/^ *#/.test(shown) ? commandLines(line, width) : helpLines(line, width)
+  }).join("\n")
+}
 
 /** How many columns a text may take in a terminal that has `columns` of them, if that is known. */
 export const widthOf = (columns: number): number => Math.max(40, columns || 80)

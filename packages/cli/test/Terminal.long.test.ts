@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
+import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { stripVTControlCharacters } from "node:util"
@@ -34,6 +35,14 @@ describe("at a terminal", () => {
         assert.include(shown, "Signed in as")
         assert.notInclude(shown, password)
         assert.match((yield* home.run(["token"])).stdout, /^eyJ/)
+
+        // A command that is to be copied stays in one line.
+        const args = ["login", "--dialect", "datalayer", "--issuer", simulator.issuer, "--handle", "ada"]
+        const other = yield* atTerminal(home, [...args, "--account", "another"], [["Password of ada", `${password}\r`]])
+        assert.include(
+          other.shown,
+          "  Next: authn token --account another, authn exec --account another -- CMD,\r\n  authn status\r\n"
+        )
       })))
 
   it.live("asks again for an address that is none, and for the organization where there are any", () =>
@@ -336,6 +345,37 @@ describe("at a terminal", () => {
       }
       const piped = yield* there.spawn(["login", "--help"])
       assert.include(piped.stdout, "a renewal that was sent is finished all the same\n")
+    })))
+
+  it.live("an example that is longer than a line is taken by a shell as it is shown", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const there = yield* home
+      const shown = (...command: ReadonlyArray<string>) =>
+        Effect.map(
+          atTerminal(there, [...command, "--help"], [], { columns: 60 }),
+          ({ shown }) => stripVTControlCharacters(shown).replaceAll("\r\n", "\n")
+        )
+      const git = yield* shown("credential", "git")
+      const words = execFileSync("sh", ["-c", git.slice(git.indexOf("  git config")).replace("git", "printf '%s\\n'")])
+      assert.deepStrictEqual(String(words).trim().split("\n"), [
+        "config",
+        "--global",
+        "credential.https://git.example.com.helper",
+        "!authn credential git --host git.example.com"
+      ])
+      const vault = yield* shown("vault")
+      assert.include(vault, "\n    --key-file vault.key --behind-tls-proxy\n")
+      assert.include(vault, "\n\nEXAMPLES\n")
+    })))
+
+  it.live("what docker is told on the standard output, a person is told once", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const { code, shown } = yield* atTerminal(yield* home, ["credential", "docker", "get"], [])
+      assert.strictEqual(code, 2, shown)
+      assert.strictEqual(
+        shown,
+        "authn: the registry's address is read from the standard input, which is a\r\nterminal: pipe it in\r\n"
+      )
     })))
 
   it.live("colours at a terminal only, and not with NO_COLOR", () =>

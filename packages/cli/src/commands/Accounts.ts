@@ -196,7 +196,7 @@ const remove = Command.make(
       yield* forgetSecret(account)
       const isCurrent = Option.contains(yield* Account.current, name)
       yield* Account.remove(name)
-      yield* Output.say(`"${name}" ${outcome}, and the account is forgotten.`)
+      yield* Output.say(`"${name}" ${outcome}; the account is forgotten.`)
       const others = yield* Account.names
       if (isCurrent && others.length > 0) {
         const known = others.map((other) => `"${other}"`).join(", ")
@@ -236,7 +236,8 @@ const addHost = Command.make("add", {
     yield* Account.put(Account.withHosts(account, [...hosts, { host, username }]))
     yield* Output.say(
       `${host} may have the token of "${account.name}", as the password of "${username}".`,
-      `Docker asks for it when ~/.docker/config.json says: { "credHelpers": { "${host}": "authn" } }`
+      "Docker asks for it when ~/.docker/config.json says:",
+      `  { "credHelpers": { "${host}": "authn" } }`
     )
   })).pipe(Command.withDescription("Let a container registry have the account's token"))
 

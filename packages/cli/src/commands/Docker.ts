@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as Stdio from "effect/Stdio"
 import * as Account from "../Account.ts"
 import * as AccountServices from "../AccountServices.ts"
 import * as CurrentToken from "../CurrentToken.ts"
@@ -116,9 +117,13 @@ export const docker = Command.make("docker", {
   ),
   ...Waiting.flags
 }, ({ operation, ...given }) =>
-  // Docker shows what a helper says on its standard output.
-  Effect.tapCause(operations[operation](given), (cause) => {
-    const { signInTo, text } = describe(cause)
-    const hint = signInTo === undefined ? [] : [`Sign in with: authn login --account ${signInTo}`]
-    return text === undefined ? Effect.void : Effect.ignore(Output.out(text, ...hint))
-  })).pipe(Command.withDescription("A credential helper of docker, podman and skopeo (docker-credential-authn)"))
+  // Docker shows what a helper says on its standard output. A terminal has all of it on the standard error.
+  Effect.tapCause(
+    operations[operation](given),
+    Effect.fnUntraced(function*(cause) {
+      const stdio = yield* Stdio.Stdio
+      const { signInTo, text } = describe(cause)
+      const hint = signInTo === undefined ? [] : [`Sign in with: authn login --account ${signInTo}`]
+      if (text !== undefined && !(yield* stdio.stdoutIsTerminal)) yield* Effect.ignore(Output.out(text, ...hint))
+    })
+  )).pipe(Command.withDescription("A credential helper of docker, podman and skopeo (docker-credential-authn)"))

@@ -143,7 +143,9 @@ export const explain = Command.make("explain", {}, () =>
     const flag = yield* Settings.flagFor(settings.name)
     yield* Output.out(
       ...Output.table([[
-        `The account is ${bold(settings.name)}, from ${settings.nameSource}. Sources of a token, in order:`
+        `The account is ${bold(settings.name)}, ${
+          settings.nameSource === "default" ? "since nothing names another" : `from ${settings.nameSource}`
+        }. Sources of a token, in order:`
       ]], width),
       "",
       ...Output.table(

@@ -272,7 +272,7 @@ export const command = Command.make("login", flags, (given) =>
     const short = yield* Output.short
     const account = yield* Settings.flagFor(target.name)
     const next = session.proofKey === undefined
-      ? `authn token${account}, authn exec${account} -- CMD, authn status`
+      ? [`authn token${account},`, `authn exec${account} -- CMD,`, "authn status"].map(Output.whole).join(" ")
       : "authn status. Its tokens are bound to a key, for programs that use AuthHttpClient"
     const name = way === "workload"
       ? ` as a machine (${Output.plain(session.strategy)})`
