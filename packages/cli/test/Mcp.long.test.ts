@@ -46,7 +46,10 @@ describe("authn mcp", () => {
     assert.strictEqual(after.code, 3)
     assert.include(after.stderr, `authn mcp login ${server.url}`)
     const other = await home.run(["mcp", "header", server.url, "--account", "other"])
-    assert.strictEqual(other.stderr, `authn: nobody has signed in; type: authn mcp login --account other ${server.url}\n`)
+    assert.strictEqual(
+      other.stderr,
+      `authn: nobody has signed in; type: authn mcp login ${server.url} --account other\n`
+    )
   })
 
   it("opens one browser for two hosts that start at once", async (test) => {

@@ -68,28 +68,23 @@ const isNotAuthenticated = Schema.is(NotAuthenticated)
 const isIamError = Schema.is(IamError)
 const isEnded = Schema.is(ReauthenticationRequired)
 
-/** The library's words, whose command knows of no account. */
-const forAccount = (name: string | undefined, text: string): string =>
-  name === undefined ? text : text.replaceAll("authn mcp login ", `authn mcp login --account ${name} `)
-
 /** Says what to type, which is another command than that of an account; and that it is no IAM that is away. */
-const failing = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.flatMap(account, (name) =>
-    Effect.mapError(
-      effect,
-      (error) =>
-        isIamError(error) && error.method === "connect" && error.reason._tag === "Unavailable"
-          ? new Failure({
-            exitCode: 5,
-            detail:
-              `the server at ${error.issuer} cannot be reached: ${error.reason.detail}; check its address, or try again later`
-          })
-          : isNotAuthenticated(error)
-          ? new Failure({ exitCode: 3, detail: forAccount(name, error.detail ?? error.message) })
-          : isEnded(error)
-          ? new Failure({ exitCode: 4, detail: forAccount(name, error.message) })
-          : error
-    ))
+const failing = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | Failure, R> =>
+  Effect.mapError(
+    effect,
+    (error) =>
+      isIamError(error) && error.method === "connect" && error.reason._tag === "Unavailable"
+        ? new Failure({
+          exitCode: 5,
+          detail:
+            `the server at ${error.issuer} cannot be reached: ${error.reason.detail}; check its address, or try again later`
+        })
+        : isNotAuthenticated(error)
+        ? new Failure({ exitCode: 3, detail: error.detail ?? error.message })
+        : isEnded(error)
+        ? new Failure({ exitCode: 4, detail: error.message })
+        : error
+  )
 
 const login = Command.make("login", {
   url,
@@ -178,10 +173,9 @@ const status = Command.make("status", { url: Argument.optional(url) }, (given) =
     if (Option.isSome(given.url) && found.every(({ isSignedIn }) => !isSignedIn)) {
       return yield* new Failure({
         exitCode: 3,
-        detail: forAccount(
-          name,
-          `nobody is signed in to ${found[0]?.url ?? given.url.value}; type: authn mcp login ${given.url.value}`
-        )
+        detail: `nobody is signed in to ${found[0]?.url ?? given.url.value}; type: authn mcp login ${given.url.value}${
+          name === undefined ? "" : ` --account ${name}`
+        }`
       })
     }
   }).pipe(within)).pipe(
