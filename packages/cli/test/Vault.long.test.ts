@@ -379,6 +379,18 @@ describe("a machine that keeps nothing", () => {
         assert.include(short.stderr, "--min-ttl")
         assert.notStrictEqual((yield* token()).stdout, first.stdout)
 
+        // what a login put in under another name is known by the name here, however the address is written
+        const named = yield* login(laptop, simulator.issuer, "genomcore", [
+          "--account=work",
+          "--vault-account=ada@example.com",
+          "--vault",
+          `${vault.url}/`,
+          "--vault-token-file",
+          file
+        ])
+        assert.strictEqual(named.code, 0, named.stderr)
+        assert.strictEqual((yield* token(["--account=work"])).code, 0)
+
         const nobody = yield* token(["--vault-account", "nobody"])
         assert.strictEqual(nobody.code, 3)
         assert.include(nobody.stderr, `authn login --vault ${vault.url}`)

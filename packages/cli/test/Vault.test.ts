@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fs from "node:fs"
+import * as Http from "node:http"
 import * as path from "node:path"
 import { home } from "./authn.ts"
 
@@ -140,8 +141,55 @@ describe("what authn vault refuses before it serves", () => {
           assert.notInclude(ended.stderr, "canary-9f")
         }
       }
+      for (const token of ["two words", "a\nb", "tökén", " "]) {
+        const ended = yield* there.run(["token", "--vault", "http://127.0.0.1:9"], {
+          env: { AUTHN_VAULT_TOKEN: token }
+        })
+        assert.strictEqual(ended.code, 2, ended.stderr)
+        assert.include(ended.stderr, "authn vault token create")
+      }
       const unknown = yield* there.run(["token", "--vault", "http://127.0.0.1:9"], { env })
       assert.strictEqual(unknown.code, 2)
       assert.include(unknown.stderr, "authn login --vault")
+    }).pipe(Effect.scoped))
+
+  it.live("what answers in the place of a vault: whether to try again, and what to put right", () =>
+    Effect.gen(function*() {
+      const there = yield* home
+      const json = { "content-type": "application/json" }
+      const answers: ReadonlyArray<
+        readonly [status: number, headers: Record<string, string>, body: string, code: number, says: string]
+      > = [
+        [502, { "content-type": "text/html" }, "<html>", 5, "status 502"],
+        [503, { "retry-after": "7" }, "", 5, "try again"],
+        [429, {}, "", 5, "try again"],
+        [307, { location: "http://127.0.0.1:9/" }, "", 1, "the address of the vault itself"],
+        [200, { "content-type": "text/html" }, "<html>", 1, "check its address"],
+        [404, { "content-type": "text/html" }, "<html>", 1, "check its address"],
+        [200, json, "{\"access_token\":\"two words\",\"token_type\":\"Bearer\"}", 1, "no vault of this version"],
+        [200, json, "{\"access_token\":\"at\",\"token_type\":\"Bearer\\r\\nx: y\"}", 1, "no vault of this version"],
+        [404, json, "{\"error\":\"no_session\",\"error_description\":\"\\u001b[31mred\"}", 3, ": [31mred"]
+      ]
+      for (const [status, headers, body, code, says] of answers) {
+        const server = yield* Effect.acquireRelease(
+          Effect.promise(() =>
+            new Promise<Http.Server>((resolve) => {
+              const server = Http.createServer((request, response) => {
+                request.resume()
+                response.writeHead(status, headers)
+                response.end(body)
+              }).listen(0, "127.0.0.1", () => resolve(server))
+            })
+          ),
+          (server) => Effect.sync(() => server.close())
+        )
+        const address = server.address()
+        const url = `http://127.0.0.1:${typeof address === "object" ? address?.port : ""}/`
+        const ended = yield* there.run(["token", "--vault", url], {
+          env: { AUTHN_VAULT_TOKEN: "authn_x", AUTHN_DIALECT: "datalayer", AUTHN_ISSUER: "https://iam.example.com" }
+        })
+        assert.deepStrictEqual([ended.code, ended.stdout], [code, ""], `${status} ${ended.stderr}`)
+        assert.include(ended.stderr, says)
+      }
     }).pipe(Effect.scoped))
 })

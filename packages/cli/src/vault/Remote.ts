@@ -2,6 +2,7 @@
  * A vault elsewhere, for `authn login --vault` and `authn token --vault`.
  */
 import { AuthManager } from "@effect-authn/core/AuthManager"
+import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as SecureUrl from "@effect-authn/core/SecureUrl"
 import * as Selection from "@effect-authn/core/session/Selection"
 import * as Session from "@effect-authn/core/session/Session"
@@ -17,6 +18,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpApiClient from "effect/http-api/HttpApiClient"
 import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -36,7 +38,7 @@ import type * as Flags from "./Flags.ts"
 
 type Given = Flags.Given<typeof Flags.remote>
 
-const serviceToken = Effect.fnUntraced(function*({ vaultTokenFile, vaultTokenStdin }: Given) {
+const givenToken = Effect.fnUntraced(function*({ vaultTokenFile, vaultTokenStdin }: Given) {
   if (vaultTokenStdin && Option.isSome(vaultTokenFile)) {
     return yield* usage("one service token at a time: --vault-token-file or --vault-token-stdin")
   }
@@ -55,13 +57,23 @@ const serviceToken = Effect.fnUntraced(function*({ vaultTokenFile, vaultTokenStd
     )
 })
 
+const serviceToken = (given: Given) =>
+  Effect.filterOrFail(
+    givenToken(given),
+    (token) => /^[\x21-\x7e]+$/.test(Redacted.value(token)),
+    () => usage("what was given as the service token is none: it is one word, as authn vault token create prints it")
+  )
+
 // The vault answers within 8 seconds.
 const patience = Duration.seconds(10)
+
+const noVault = (url: string): string =>
+  `what answers at ${url} is no vault of this version: check its address, and update one of the two`
 
 /** What a vault's refusal means for whoever typed the command. */
 const failing = (url: string) => (error: unknown): Failure => {
   const code = Predicate.hasProperty(error, "error") ? error.error : undefined
-  const said = Predicate.isError(error) ? error.message : "it failed"
+  const said = IamHttp.quote(Predicate.isError(error) ? error.message : "it failed")
   const tag = Predicate.hasProperty(error, "_tag") ? error._tag : undefined
   const detail = `the vault at ${url}: ${said}`
   switch (code ?? tag) {
@@ -79,15 +91,29 @@ const failing = (url: string) => (error: unknown): Failure => {
       return failed(`the vault at ${url} refuses the service token: ${said}`)
     case "TimeoutError":
       return new Failure({ exitCode: 5, detail: `the vault at ${url} does not answer: try again later` })
-    case "HttpClientError":
-      return Predicate.hasProperty(error, "reason") && Predicate.isTagged(error.reason, "TransportError")
-        ? new Failure({
+    case "HttpClientError": {
+      if (Predicate.hasProperty(error, "reason") && Predicate.isTagged(error.reason, "TransportError")) {
+        return new Failure({
           exitCode: 5,
           detail: `the vault at ${url} cannot be reached: see whether it runs, and its address`
         })
-        : failed(`what answers at ${url} is no vault: check its address`)
+      }
+      const status = HttpClientError.isHttpClientError(error) ? error.response?.status ?? 0 : 0
+      // the words of a proxy in front of it
+      if (status === 408 || status === 429 || status >= 500) {
+        return new Failure({
+          exitCode: 5,
+          detail: `the vault at ${url} is not available (status ${status}): try again later`
+        })
+      }
+      return failed(
+        status >= 300 && status < 400
+          ? `what answers at ${url} sends elsewhere, and a service token does not follow: give the address of the vault itself`
+          : `what answers at ${url} is no vault: check its address`
+      )
+    }
     case "SchemaError":
-      return failed(`what answers at ${url} is no vault of this version: check its address, and update one of the two`)
+      return failed(noVault(url))
     default:
       return failed(detail)
   }
@@ -101,16 +127,17 @@ export const open = Effect.fnUntraced(function*(given: Given, settings: Settings
       `--vault takes the address of a vault, https or on this machine: "${SecureUrl.shown(url)}" is none`
     )
   }
+  const address = url.replace(/\/+$/, "")
   const token = yield* serviceToken(given)
   const http = Context.get(yield* Layer.build(NodeAuth.layerHttpClient), HttpClient.HttpClient)
   const client = yield* HttpApiClient.makeWith(VaultApi.VaultApi, {
     httpClient: HttpClient.mapRequest(http, HttpClientRequest.bearerToken(token)),
-    baseUrl: url.replace(/\/+$/, "")
+    baseUrl: address
   })
   const asking = <A, E>(call: Effect.Effect<A, E>): Effect.Effect<A, Failure> =>
-    call.pipe(SecureUrl.withoutRedirects, Effect.timeout(patience), Effect.mapError(failing(url)))
+    call.pipe(SecureUrl.withoutRedirects, Effect.timeout(patience), Effect.mapError(failing(address)))
   const account = Option.getOrElse(given.vaultAccount, () => settings.name)
-  return { url, account, client, asking, settings }
+  return { url: address, account, isAccountTold: Option.isSome(given.vaultAccount), client, asking, settings }
 })
 
 /** A vault, ready to be asked. */
@@ -165,13 +192,19 @@ export const put = Effect.fnUntraced(function*(
 })
 
 /** Which session is meant: the one that was put in from here, else that of the IAM that is configured. */
-const keyOf = Effect.fnUntraced(function*({ account, settings, url }: Remote) {
+const keyOf = Effect.fnUntraced(function*({ account, isAccountTold, settings, url }: Remote) {
   const text = yield* Effect.orElseSucceed(
     Effect.flatMap(recordOf(settings.name), PrivateFile.read),
     () => Option.none()
   )
-  const known = Option.filter(Option.flatMap(text, decodeKnown), (known) => known.url === url)
-  if (Option.isSome(known)) return { issuer: known.value.issuer, client: known.value.client, account }
+  const known = Option.filter(Option.flatMap(text, decodeKnown), (known) => known.url.replace(/\/+$/, "") === url)
+  if (Option.isSome(known)) {
+    return {
+      issuer: known.value.issuer,
+      client: known.value.client,
+      account: isAccountTold ? account : known.value.account
+    }
+  }
   const { dialect, values: { issuer } } = settings
   if (dialect === undefined || issuer === undefined) {
     return yield* usage(
@@ -213,8 +246,10 @@ export const take = Effect.fnUntraced(function*(
       `a new token is valid for ${TimeSpan.shortfall(left, options.minTtl)} of --min-ttl`
     )
   }
+  const accessToken = TokenSet.accessTokenFrom(Redacted.value(answer.access_token))
+  if (Option.isNone(accessToken) || !TokenSet.isTokenType(answer.token_type)) return yield* failed(noVault(remote.url))
   return TokenSet.TokenSet.make({
-    accessToken: answer.access_token,
+    accessToken: accessToken.value,
     tokenType: answer.token_type,
     issuedAt: yield* DateTime.now,
     expiresAt: answer.expires_at,
