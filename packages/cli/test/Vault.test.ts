@@ -28,6 +28,22 @@ describe("what authn vault refuses before it serves", () => {
         [`${good}client_secret_file = "nowhere"\n`, "cannot be read"],
         [`${good}reuse_grace = "soon"\n`, "reuse_grace"],
         [good + good.replace("[one]", "[two]"), "already"],
+        [good + good, "'one'"],
+        [`${good}client = "b"\n`, "'client'"],
+        [`${good}constructor = "x"\n`, "there is no \"constructor\""],
+        [
+          ["", "/"].map((end, index) => `[n${index}]\ndialect = "datalayer"\nissuer = "https://i.example.com${end}"\n`)
+            .join(""),
+          "already"
+        ],
+        [
+          `${good}per_second = 3\n${good.replace("[one]", "[two]").replace("svc", "b")}per_second = 5\n`,
+          "[two]: per_second of https://id.example.com"
+        ],
+        [
+          `${good}reuse_grace = "30s"\n${good.replace("[one]", "[two]").replace("svc", "b")}reuse_grace = "1m"\n`,
+          "[two]: reuse_grace of https://id.example.com"
+        ],
         ["[one]\ndialect = \"oidc\"\nissuer = \"https://id.example.com\"\n", "needs a client"],
         ["[one]\ndialect = \"datalayer\"\nissuer = \"https://i.example.com\"\nclient = \"x\"\n", "dialect oidc"],
         ["[one]\ndialect = \"oidc\"\nissuer = \"http://id.example.com\"\nclient = \"x\"\n", "[one]: plain http"],
@@ -50,6 +66,18 @@ describe("what authn vault refuses before it serves", () => {
       assert.notInclude(known.stderr, "canary-9f")
       const json = path.join(there.directory, "providers.json")
       assert.include((yield* vault("{", json)).stderr, "no JSON")
+      const entry = `{"dialect":"oidc","issuer":"https://id.example.com","client":"b"}`
+      for (
+        const [text, name] of [
+          [`{"one":${entry},"two":{},"\\u006fne":${entry}}`, "\"one\" stands there twice"],
+          [`{"one":${entry.replace("}", ",\"client\":\"c\"}")}}`, "\"client\" stands there twice"],
+          [`{"one":{"issuer":"a \\" { \\"one\\": ","dialect":"x"}}`, ", [one]: Expected"]
+        ] as const
+      ) {
+        const twice = yield* vault(text, json.replace("json", "JSON"))
+        assert.deepStrictEqual([twice.code, twice.stdout], [2, ""])
+        assert.include(twice.stderr, name)
+      }
       assert.strictEqual((yield* there.run(["vault", "--providers", path.join(there.directory, "no")])).code, 2)
     }).pipe(Effect.scoped))
 

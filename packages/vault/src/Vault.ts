@@ -316,6 +316,11 @@ export const make = Effect.fnUntraced(function*<E, R>(options: Options<E, R>) {
     const issuer = yield* Issuer.make({ iam, rates, permitOf }).pipe(
       Effect.provideContext(breakers)
     )
+    if (keepers.has(nameOf(iam))) {
+      return yield* Effect.die(
+        new Error(`Vault: providers has ${iam.issuer} with the client ${iam.clientId} twice: leave one of them out`)
+      )
+    }
     const attributes = yield* Metric.CurrentMetricAttributes
     const built = yield* Layer.build(
       SessionKeeper.layer.pipe(Layer.provide([

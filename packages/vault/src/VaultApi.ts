@@ -214,7 +214,11 @@ export class Readable extends HttpApiMiddleware.Service<Readable>()("@effect-aut
   error: InvalidRequest
 }) {}
 
-const Name = Schema.NonEmptyString.check(Schema.isMaxLength(2048))
+// Half a character could be put in by JSON, and be named by no address.
+const Name = Schema.NonEmptyString.check(
+  Schema.isMaxLength(2048),
+  Schema.makeFilter((name: string) => name.isWellFormed() || "a text of whole characters")
+)
 
 /**
  * Which session: the issuer's exact name, the client that the session is of, and the account.

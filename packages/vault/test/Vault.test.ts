@@ -67,6 +67,15 @@ describe("a vault", () => {
       assert.include(error.message, "https://three.example")
     }))
 
+  it.effect("refuses a table in which an IAM and client stand twice", () =>
+    Effect.gen(function*() {
+      const { storage } = yield* world
+      const provider = ScriptedIam.layer({ issuer: issuers[0], clientId: "service" })
+      const vault = Vault.layer({ providers: [provider, Layer.fresh(provider)] })
+      const exit = yield* Effect.exit(Layer.build(Layer.provide(vault, Layer.succeedContext(storage))))
+      assert.include(`${exit}`, `${issuers[0]} with the client service twice`)
+    }))
+
   it.effect("lets go of what nobody asks for, and of the oldest above its limit", () =>
     Effect.gen(function*() {
       const { issued, process } = yield* world

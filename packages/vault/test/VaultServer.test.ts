@@ -347,6 +347,8 @@ describe("sessions", () => {
           { token_type: "not a word" },
           { refresh_token: "line\nbreak" },
           { id_token: "no jwt" },
+          { token_type: "dpop", refresh_token: "rt" },
+          { account: "half \ud800" },
           { account: "" }
         ]
       ) {

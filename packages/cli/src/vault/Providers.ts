@@ -11,6 +11,7 @@ import * as Toml from "effect/encoding/Toml"
 import * as FileSystem from "effect/FileSystem"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
@@ -46,6 +47,7 @@ const fields = {
 type Entry = Schema.Schema.Type<Schema.Struct<typeof fields>>
 
 const decode = Schema.decodeUnknownEffect(Schema.Struct(fields))
+const decodeName = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.String))
 const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unknown))
 
 // A renewal has to end before the lease of its session does, and callers wait for 8 seconds.
@@ -54,13 +56,34 @@ const policy = { timeLimit: Duration.seconds(10), spread: 0.8 }
 const example = `write, for example:\n[calendar]\ndialect = "oidc"\nissuer = "https://id.example.com"\n` +
   `client = "my-service"\nscopes = "openid offline_access"\nclient_secret_file = "calendar.secret"`
 
+/** The first name that an object of a JSON text has twice, of which a reader of JSON takes the last without a word. */
+const repeatedIn = (json: string): string | undefined => {
+  const open: Array<Set<string>> = []
+  for (const [found, name, isMember] of json.matchAll(/("(?:[^"\\]|\\.)*")(\s*:)?|[{}]/g)) {
+    if (found === "{") open.push(new Set())
+    else if (found === "}") open.pop()
+    else if (isMember !== undefined) {
+      const text = Option.getOrUndefined(decodeName(name))
+      if (text === undefined) continue
+      if (open.at(-1)?.has(text) === true) return text
+      open.at(-1)?.add(text)
+    }
+  }
+  return undefined
+}
+
 /** The table in the words of a file: TOML, or JSON where the file's name says so. */
 const read = Effect.fnUntraced(function*(path: string) {
   const text = yield* Effect.mapError(Input.file(path), ({ detail }) => usage(`--providers: ${detail}; ${example}`))
-  const parsed = path.endsWith(".json")
+  const isJson = /\.json$/i.test(path)
+  const parsed = isJson
     ? Result.fromOption(decodeJson(text), () => "it is no JSON")
     : Result.mapError(Toml.parse(text), ({ message }) => `it is no TOML: ${message}`)
   if (Result.isFailure(parsed)) return yield* usage(`${path}: ${parsed.failure}; ${example}`)
+  const repeated = isJson ? repeatedIn(text) : undefined
+  if (repeated !== undefined) {
+    return yield* usage(`${path}: "${repeated}" stands there twice: give each a name of its own`)
+  }
   if (!Predicate.isObject(parsed.success) || Array.isArray(parsed.success)) {
     return yield* usage(`${path} is no table of IAMs; ${example}`)
   }
@@ -71,7 +94,7 @@ const entryOf = Effect.fnUntraced(function*(path: string, name: string, value: u
   const place = `${path}, [${name}]`
   if (!Predicate.isObject(value)) return yield* usage(`${place}: an IAM is a table of its own; ${example}`)
   for (const key of Object.keys(value)) {
-    if (key in fields) continue
+    if (Object.hasOwn(fields, key)) continue
     return yield* usage(
       /secret|password|token/.test(key)
         ? `${place}: a secret never stands in this table: write it to a file, and its name as client_secret_file`
@@ -156,14 +179,29 @@ export const load = Effect.fnUntraced(function*(
   const known = new Set<string>()
   for (const [name, value] of yield* read(path)) {
     const entry = yield* entryOf(path, name, value)
-    const of = [entry.dialect, entry.issuer, entry.client].join("\n")
+    // The REST dialects call an IAM by its origin.
+    const issuer = entry.dialect === "oidc" ? entry.issuer : URL.parse(entry.issuer)?.origin ?? entry.issuer
+    const of = [entry.dialect, issuer, entry.client].join("\n")
     if (known.has(of)) return yield* usage(`${path}, [${name}]: this IAM and client are in the table already`)
     known.add(of)
     providers.push(yield* layerOf(path, name, entry))
-    // The REST dialects call an IAM by its origin.
-    const issuer = entry.dialect === "oidc" ? entry.issuer : URL.parse(entry.issuer)?.origin ?? entry.issuer
-    if (entry.per_second !== undefined) perSecond.set(issuer, entry.per_second)
-    if (entry.reuse_grace !== undefined) reuseGrace.set(issuer, TimeSpan.parse(entry.reuse_grace) ?? 0)
+    const grace = entry.reuse_grace === undefined ? undefined : TimeSpan.parse(entry.reuse_grace) ?? 0
+    for (
+      const [field, told, of] of [["per_second", entry.per_second, perSecond], [
+        "reuse_grace",
+        grace,
+        reuseGrace
+      ]] as const
+    ) {
+      if (told === undefined) continue
+      // it is the IAM's, whichever client asks
+      if ((of.get(issuer) ?? told) !== told) {
+        return yield* usage(
+          `${path}, [${name}]: ${field} of ${issuer} stands there already as another one: give one of them`
+        )
+      }
+      of.set(issuer, told)
+    }
   }
   return providers.length === 0
     ? yield* usage(`${path} names no IAM; ${example}`)

@@ -35,6 +35,11 @@ export const responseOf = Effect.fnUntraced(function*(vault: Vault["Service"], a
   if (Option.isNone(accessToken)) return yield* refuse("access_token is empty")
   const tokenType = asked.token_type ?? "Bearer"
   if (!TokenSet.isTokenType(tokenType)) return yield* refuse("token_type is not a word")
+  if (/^dpop$/i.test(tokenType)) {
+    return yield* refuse(
+      "a token of the type DPoP is bound to a key that is not here: sign in to a client whose tokens are not bound"
+    )
+  }
 
   const grant = Option.isSome(refreshToken)
     ? Session.Grant.cases.RefreshToken.make({
