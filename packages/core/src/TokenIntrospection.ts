@@ -162,12 +162,14 @@ export const make = Effect.fnUntraced(function*(
         : error
     }
     if (!payload["active"]) return undefined
+    // A member that is null says nothing.
+    const said = Object.fromEntries(Object.entries(payload).filter(([, value]) => value !== null))
     const claims = yield* Effect.mapError(
-      decodeClaims(payload),
+      decodeClaims(said),
       () =>
         IamHttp.error(call, new Malformed({ detail: "a claim in its answer has another type than RFC 7662 gives it" }))
     )
-    return { header: {}, claims, payload }
+    return { header: {}, claims, payload: said }
   })
 
   const verdict = Effect.fnUntraced(function*(verified: BearerAuth.Verified | undefined) {

@@ -331,16 +331,19 @@ const second = nanos("1 second")
 const day = nanos("1 day")
 
 // One member that is no key must not hide the others, nor must what a key says of itself and nobody needs: here it only
-// verifies, and a member that is null says nothing.
+// verifies, and a member that is null or empty says nothing. A name that is a number is its digits.
 const usable = (document: unknown): unknown => {
   if (!Predicate.hasProperty(document, "keys") || !Array.isArray(document.keys)) return document
   const keys = document.keys.filter(Predicate.isObject)
   return keys.length === 0 ? document : {
     keys: keys.map(({ ext: _extractable, ...key }) =>
       Object.fromEntries(
-        Object.entries(key).filter(([, value]) => value !== null).map(([name, value]) =>
-          name === "key_ops" && Array.isArray(value) && value.includes("verify") ? [name, ["verify"]] : [name, value]
-        )
+        Object.entries(key).filter(([name, value]) =>
+          value !== null && value !== "" && (name !== "key_ops" || Array.isArray(value))
+        ).map(([name, value]) => {
+          if (name === "key_ops" && Array.isArray(value) && value.includes("verify")) return [name, ["verify"]]
+          return [name, name === "kid" && typeof value === "number" ? String(value) : value]
+        })
       )
     )
   }

@@ -80,7 +80,8 @@ describe("a key that cannot be used hides no good one at a login, wherever it st
   const asGood: Record<string, object> = {
     "": good,
     ", with key_ops of both": { ...good, key_ops: ["sign", "verify"] },
-    ", with members that are null": { ...good, alg: null, use: null, x5c: null }
+    ", with members that are null": { ...good, alg: null, use: null, x5c: null },
+    ", with members that are empty, and a number as its name": { ...good, alg: "", use: "", key_ops: "", kid: 1 }
   }
   for (const [name, one] of Object.entries(odd)) {
     for (const [how, other] of Object.entries(asGood)) {

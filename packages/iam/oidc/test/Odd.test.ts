@@ -313,6 +313,21 @@ describe("what a renewal's answer may be like", () => {
         })))
   }
 
+  it.live("an answer that says beside its tokens that there was no error is taken", () =>
+    Effect.gen(function*() {
+      for (const error of ["none", "0", "success"]) {
+        const { grant } = yield* against(
+          answering({ ...tokens, error, refresh_token: "rt-1" }),
+          ({ issuer }) => renew(issuer)
+        )
+        assert.strictEqual(grant._tag === "RefreshToken" ? Redacted.value(grant.refreshToken) : "", "rt-1")
+      }
+      const { reason } = yield* Effect.flip(
+        against(answering({ ...tokens, error: "invalid_grant" }), ({ issuer }) => renew(issuer))
+      )
+      assert.strictEqual(reason._tag, "GrantDead")
+    }))
+
   it.live("a new refresh token is adopted", () =>
     against(answering({ ...tokens, refresh_token: "rt-1" }), ({ issuer }) =>
       Effect.gen(function*() {

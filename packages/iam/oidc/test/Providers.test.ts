@@ -682,12 +682,32 @@ describe("a refused renewal", () => {
         { errors: ["invalid_grant"] },
         { errors: [{ code: 7 }, { reason: "Invalid Grant" }] },
         { error_code: "refresh_token_already_used", msg: "Invalid Refresh Token: Already Used" },
-        { code: "refresh_token_not_found", message: "Not found" }
+        { code: "refresh_token_not_found", message: "Not found" },
+        { Error: "invalid_grant", ErrorDescription: "revoked" },
+        { ERROR: "INVALID_GRANT" },
+        { "error-code": "invalid_grant" },
+        { errorMessage: "invalid_grant" },
+        { Fault: { FaultString: "Invalid refresh token" } },
+        { Message: "The refresh token is expired" },
+        { error_description: "Refresh token has been revoked" }
       ]
       for (const body of bodies) {
         const { reason } = yield* renewed({ status: 400, body })
         assert.strictEqual(reason._tag, "GrantDead", JSON.stringify(body))
+        assert.notInclude(reason.message, "with JSON")
       }
+    }))
+
+  it.live("without a body is what its challenge says, where that is about the grant or the client", () =>
+    Effect.gen(function*() {
+      const told = (challenge: string, status = 401) => renewed({ status, headers: { "www-authenticate": challenge } })
+      const dead = yield* told("Bearer error=\"invalid_grant\", error_description=\"it was revoked\"", 400)
+      assert.strictEqual(dead.reason._tag, "GrantDead")
+      assert.include(dead.message, "invalid_grant: it was revoked")
+      const client = yield* told("Bearer realm=\"idp\", error=\"invalid_client\"")
+      assert.strictEqual(client.reason._tag, "Misconfigured")
+      // A gateway that misses a token of its own.
+      assert.strictEqual((yield* told("Bearer error=\"invalid_token\"")).reason._tag, "Unavailable")
     }))
 })
 

@@ -137,14 +137,22 @@ const retryAfter = (headers: Headers.Headers, serverNow: DateTime.Utc): Duration
 const said = (value: Schema.Json | undefined): string => {
   if (typeof value === "string") return value
   // FastAPI lists `{ loc, msg, input }`, and `input` is what was sent.
-  return isObject(value) ? words.map((name) => value[name]).find((text) => typeof text === "string") ?? "" : ""
+  if (!isObject(value)) return ""
+  const members = membersOf(value)
+  return words.map((name) => members.get(name)).find((text) => typeof text === "string") ?? ""
 }
+
+// Names are the same in any case, and with or without what parts their words.
+const membersOf = (value: Schema.JsonObject): ReadonlyMap<string, Schema.Json> =>
+  new Map(Object.entries(value).map(([name, member]) => [name.replaceAll(/[_-]/g, "").toLowerCase(), member]))
 
 // What objects within an answer call their words, the longest first.
 const words = [
   "message",
   "msg",
-  "error_description",
+  "errormessage",
+  "faultstring",
+  "errordescription",
   "detail",
   "description",
   "reason",
@@ -172,17 +180,30 @@ const tokensIn = (value: Schema.Json | undefined, depth = 0): ReadonlyArray<Reda
 }
 
 const serverMessage = (body: Schema.JsonObject, secrets: ReadonlyArray<Redacted.Redacted>): Option.Option<string> => {
+  const members = membersOf(body)
   const saidIn = (...names: ReadonlyArray<string>) =>
     names.flatMap((name) => {
-      const value = body[name]
+      const value = members.get(name)
       return (Array.isArray(value) ? value.map(said) : [said(value)]).filter((text) => text !== "")
     })
   const texts = saidIn("message", "detail", "errors", "details")
   // OAuth has words of its own (RFC 6749, section 5.2).
-  const ofOAuth = texts.length > 0 ? texts : saidIn("error", "error_description")
+  const ofOAuth = texts.length > 0 ? texts : saidIn("error", "errordescription")
   const all = ofOAuth.length > 0
     ? ofOAuth
-    : saidIn("error_message", "errmsg", "msg", "description", "reason", "title", "data", "result", "code")
+    : saidIn(
+      "errormessage",
+      "fault",
+      "errmsg",
+      "msg",
+      "description",
+      "reason",
+      "title",
+      "data",
+      "result",
+      "code",
+      "errorcode"
+    )
   const message = quote([...new Set(all)].join(": ").replace(tracing, ""), [...secrets, ...tokensIn(body)])
   return message === "" ? Option.none() : Option.some(message)
 }

@@ -1,4 +1,5 @@
 /** What a provider means by its refusals: which is a dead grant, which passes, which has to be put right. */
+import * as Challenge from "@effect-authn/core/Challenge"
 import {
   CredentialsRefused,
   GrantDead,
@@ -90,9 +91,12 @@ const asCode = (text: string): string =>
 const isObject = (value: Schema.Json | undefined): value is Schema.JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
-// Where providers put their code, if not in `error`, in the order in which it is looked for.
-const names = ("error error_code errorCode errorType code type name status reason title message msg errmsg " +
-  "error_description detail details description data result").split(" ")
+// Where providers put their code, if not in `error`, in the order in which it is looked for: in any case, and with or
+// without what parts the words of a name.
+const names = ("error errorcode errortype code type name status reason title message errormessage msg errmsg " +
+  "errordescription detail details description data result fault faultstring").split(" ")
+
+const plain = (name: string): string => name.replaceAll(/[_-]/g, "").toLowerCase()
 
 const textsOf = (value: Schema.Json | undefined, depth = 0): ReadonlyArray<string> => {
   if (typeof value === "string") return [value]
@@ -102,23 +106,45 @@ const textsOf = (value: Schema.Json | undefined, depth = 0): ReadonlyArray<strin
   // `{ "field": "refresh_token", "code": "invalid" }`
   const { code, field } = value
   const named = typeof code === "string" && typeof field === "string" ? [`${code} ${field}`] : []
-  return [...named, ...names.flatMap((name) => textsOf(value[name], depth + 1))]
+  const members = new Map(Object.entries(value).map(([name, member]) => [plain(name), member]))
+  return [...named, ...names.flatMap((name) => textsOf(members.get(name), depth + 1))]
 }
 
 /**
  * The code of a refusal: `error` where that is a text, as RFC 6749 has it, else what says the same somewhere else. Some
  * providers send it with status 200. A code of the table is spelled as it is there.
  */
-export const codeOf = ({ body, status }: IamHttp.Answer): string | undefined => {
+export const codeOf = ({ body, challenge, status }: IamHttp.Answer): string | undefined => {
   const fields = Option.getOrElse(body, (): Schema.JsonObject => ({}))
   const { error } = fields
-  if (typeof error === "string" && error !== "") return meanings[asCode(error)] === undefined ? error : asCode(error)
-  if (status < 300 && typeof fields["access_token"] === "string") return undefined
+  const isIssued = status < 300 && typeof fields["access_token"] === "string"
+  if (typeof error === "string" && error !== "") {
+    const isKnown = meanings[asCode(error)] !== undefined
+    // Some say beside the tokens that there was no error.
+    return isKnown ? asCode(error) : isIssued ? undefined : error
+  }
+  if (isIssued) return undefined
   const { errors, ...rest } = fields
   return [...textsOf(error), ...textsOf(errors), ...textsOf(rest)].map(asCode).find((code) =>
     meanings[code] !== undefined
-  )
+  ) ?? (Option.isNone(body) ? refusalIn(challenge)?.code : undefined)
 }
+
+// An answer without a body may have its code in the header alone (RFC 6750, section 3). What a server before the provider
+// says there of what it misses itself, such as `invalid_token`, is not about the grant.
+const refusalIn = (challenge: string) =>
+  Challenge.parse(challenge).map(({ parameters }) => ({
+    code: asCode(parameters.get("error") ?? ""),
+    description: parameters.get("error_description")
+  })).find(({ code }) => code === "invalid_grant" || meanings[code] === "client")
+
+const wordsOf = ({ body, challenge, message, shape }: IamHttp.Answer, call: IamHttp.Call): string =>
+  Option.getOrElse(message, () => {
+    const refusal = Option.isNone(body) ? refusalIn(challenge) : undefined
+    return refusal === undefined
+      ? shape
+      : IamHttp.quote([refusal.code, refusal.description ?? ""].filter((text) => text !== "").join(": "), call.secrets)
+  })
 
 const reasonOf = (
   answer: IamHttp.Answer,
@@ -127,7 +153,7 @@ const reasonOf = (
   spent: "no" | "maybe"
 ): IamErrorReason => {
   const code = codeOf(answer)
-  const said = Option.getOrElse(answer.message, () => answer.shape)
+  const said = wordsOf(answer, call)
   if (purpose === "renew" && isPassing(answer)) {
     return new Unavailable({ sent: "maybe", detail: said, retryAfter: answer.retryAfter })
   }
@@ -243,9 +269,11 @@ const isPassing = ({ body }: IamHttp.Answer): boolean => {
   return typeof said === "string" && passing.some((words) => words.test(said.trim()))
 }
 
+// Without any code there are only the words.
 const isDead = (code: string | undefined, said: string): boolean =>
-  code !== undefined && (meanings[code] === "grant" || code === "expired_token" ||
-    (misused.has(code) && fatal.some((words) => words.test(said)) && !elsewhere.test(said)))
+  code === undefined || misused.has(code)
+    ? fatal.some((words) => words.test(said)) && !elsewhere.test(said)
+    : meanings[code] === "grant" || code === "expired_token"
 
 /**
  * Whether a refused renewal leaves in doubt what became of the grant: the provider's own answer, and no word of it that
