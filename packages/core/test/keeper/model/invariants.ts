@@ -183,9 +183,13 @@ export const judge = (played: {
   }
 
   // nothing newer gives way to what was spent on it
-  for (const [index, { login, refresh }] of writes.entries()) {
+  for (const [index, { login, refresh, seq }] of writes.entries()) {
     const before = writes[index - 1]
+    // whoever brings an old copy after a logout that could not be written has what the copy holds
+    const isBrought = login !== undefined && imports.has(login) &&
+      log.changes.some((change) => change.kind === "logout" && !change.ok && change.began < seq)
     if (
+      !isBrought &&
       login !== undefined && login === before?.login && refresh !== undefined && before.refresh !== undefined &&
       refresh < before.refresh
     ) broken.add("an older refresh token was written over a newer one of its login")
@@ -233,7 +237,9 @@ export const judge = (played: {
     if (change.kind === "login" && change.revokesPrevious && change.ok) {
       const written = writes.findIndex(({ login }) => login === change.login)
       const before = writes[written - 1]
-      if (before?.refresh !== undefined && !isTold(familyOfRefresh.get(before.refresh), change.ended)) {
+      // of a grant that the IAM has called dead there is nothing to tell
+      const isDead = presentations.some((one) => one.refresh === before?.refresh && one.isDead)
+      if (before?.refresh !== undefined && !isDead && !isTold(familyOfRefresh.get(before.refresh), change.ended)) {
         broken.add("somebody signed in over a session that was to end, and the IAM was not told")
       }
     }

@@ -79,6 +79,33 @@ const phrases = {
     { _tag: "Disk", how: "fine" }
   ],
   UnsavedLogin: ({ person, who }) => [{ _tag: "Put", who, how: "full" }, { _tag: "Login", who, person }],
+  /** A login over an answer that its program could not store. */
+  LoginOverUnsaved: ({ person, who }) => [
+    { _tag: "Disk", how: "brim" },
+    { _tag: "Refresh", who, project: "" },
+    { _tag: "Pass", time: 1 },
+    { _tag: "Disk", how: "fine" },
+    { _tag: "Login", who, person, revokePrevious: true }
+  ],
+  /** A login that could not be stored, and whose grant is refused for good. */
+  DeadLogin: ({ person, who }) => [
+    { _tag: "Disk", how: "full" },
+    { _tag: "Login", who, person },
+    { _tag: "Answer", how: "dead" },
+    { _tag: "Refresh", who, project: "" },
+    { _tag: "Pass", time: 3_000 },
+    { _tag: "Disk", how: "fine" }
+  ],
+  /** A renewal during which the other program writes, of which the first one does not hear. */
+  AmendedUnderWay: ({ other, who }) => [
+    { _tag: "Call", who: other, project: "" },
+    { _tag: "Hints", who, lost: true },
+    { _tag: "Latency", time: 300 },
+    { _tag: "Refresh", who, project: "" },
+    { _tag: "Latency", time: 0 },
+    { _tag: "Whoami", who: other, delay: 0 },
+    { _tag: "Pass", time: 400 }
+  ],
   RenewalUnderWay: ({ who }) => [{ _tag: "Latency", time: 300 }, { _tag: "Refresh", who, project: "" }],
   /** A logout that cannot have the lock. */
   HeldLogout: ({ who }) => [{ _tag: "HoldLock", time: 40_000 }, { _tag: "Logout", who }],
