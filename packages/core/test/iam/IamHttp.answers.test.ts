@@ -273,6 +273,7 @@ describe("a client that fails", () => {
         { name: "HTTPParserError", code: "HPE_INVALID_EOF_STATE" },
         "Unavailable maybe"
       ],
+      ["a header that cannot be sent", { name: "InvalidArgumentError", code: "UND_ERR_INVALID_ARG" }, "Misconfigured"],
       ["no cause at all", undefined, "Unavailable maybe"]
     ] as const
   ) {

@@ -221,6 +221,21 @@ describe("a client's key", () => {
       }`,
       "RS256"
     ],
+    "PEM from a variable, in one line with escapes": [
+      rsa.publicKey,
+      JSON.stringify(pem(rsa.privateKey, "pkcs8").replaceAll("\n", "\r\n")),
+      "RS256"
+    ],
+    "a JWK whose members say nothing": [
+      ec.publicKey,
+      JSON.stringify({ ...ec.privateKey.export({ format: "jwk" }), alg: null, kid: null, use: null, key_ops: null }),
+      "ES384"
+    ],
+    "a JWK whose name is a number": [
+      ec.publicKey,
+      JSON.stringify({ ...ec.privateKey.export({ format: "jwk" }), kid: 5 }),
+      "ES384"
+    ],
     "a JWK as text": [ec.publicKey, JSON.stringify(ec.privateKey.export({ format: "jwk" })), "ES384"]
   }
   for (const [name, [publicKey, text, alg, told]] of Object.entries(keysOf)) {
@@ -283,6 +298,7 @@ describe("a client's key", () => {
     "damaged": ["-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----", "holds no key"],
     "empty": ["", "is it cut short?"],
     "a JWK that is public": [JSON.stringify(ec.publicKey.export({ format: "jwk" })), "give the private key"],
+    "a set of keys": [JSON.stringify({ keys: [ec.privateKey.export({ format: "jwk" })] }), "one of its `keys`"],
     "half a JWK": ["{\"kty\":\"EC\"", "is it cut short?"],
     "a path": ["/run/secrets/key.pem", "neither PEM"]
   }

@@ -52,6 +52,12 @@ export const githubActions: Effect.Effect<WorkloadIdentity, never, HttpClient.Ht
       token: Effect.fn("NodeWorkloadIdentity.githubActions")(function*(audience) {
         const address = yield* variable("ACTIONS_ID_TOKEN_REQUEST_URL")
         const bearer = yield* variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+        if (Option.isSome(address) !== Option.isSome(bearer)) {
+          const [known, missing] = Option.isSome(address)
+            ? ["ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"]
+            : ["ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_URL"]
+          return yield* broken(description, `${known} is set, and ${missing} is not: hand both on to this program`)
+        }
         if (Option.isNone(address) || Option.isNone(bearer)) {
           const isJob = Option.isSome(yield* variable("GITHUB_ACTIONS"))
           return yield* absent(

@@ -211,6 +211,16 @@ describe("GitHub Actions", () => {
       assert.include(message, "id-token: write")
     }))
 
+  it.live("is broken where a program got one of its variables, and says which one is missing", () =>
+    Effect.gen(function*() {
+      const { ACTIONS_ID_TOKEN_REQUEST_TOKEN, ACTIONS_ID_TOKEN_REQUEST_URL } = env("127.0.0.1:9")
+      for (const one of [{ ACTIONS_ID_TOKEN_REQUEST_TOKEN }, { ACTIONS_ID_TOKEN_REQUEST_URL }]) {
+        const { message, tag } = yield* refusal(yield* github, { ...one, GITHUB_ACTIONS: "true" })
+        assert.strictEqual(tag, "WorkloadBroken")
+        assert.match(message, /_(URL|TOKEN) is set, and .* is not: hand both on/)
+      }
+    }))
+
   it.live("is not asked over plain http", () =>
     Effect.gen(function*() {
       const { tag } = yield* refusal(yield* github, env("runner.test"))

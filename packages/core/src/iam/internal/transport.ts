@@ -21,11 +21,13 @@ const untrusted =
   /^(CERT_|SELF_SIGNED_CERT|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_(GET_ISSUER|VERIFY_LEAF)|ERR_TLS_CERT_ALTNAME_INVALID|HOSTNAME_MISMATCH)/
 
 export const transportReason = (failure: HttpClientError.HttpClientError): IamErrorReason => {
-  if (failure.reason._tag === "InvalidUrlError" || failure.reason._tag === "EncodeError") {
-    return new Misconfigured({ detail: "the request could not be built from this address and these credentials" })
-  }
+  const unbuilt = () =>
+    new Misconfigured({ detail: "the request could not be built from this address and these credentials" })
+  if (failure.reason._tag === "InvalidUrlError" || failure.reason._tag === "EncodeError") return unbuilt()
   const causes = causesOf(failure.reason.cause)
   const code = causes.map(({ code }) => code).find((code) => typeof code === "string" && /^\w{1,60}$/.test(code))
+  // What undici says of a header that holds what no header can.
+  if (code === "UND_ERR_INVALID_ARG") return unbuilt()
   if (typeof code === "string" && undecoded.test(code)) {
     return new Unavailable({
       sent: "maybe",

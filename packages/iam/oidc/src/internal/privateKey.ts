@@ -73,10 +73,14 @@ export const read = Effect.fnUntraced(function*(
   if (typeof value !== "string") return yield* fromJwk(value, alg)
   const text = value.trim()
   if (!text.startsWith("{")) return yield* fromPem(text, alg)
-  const jwk = Option.filter(decodeJwk(text), isJwk)
-  return Option.isSome(jwk)
-    ? yield* fromJwk(jwk.value, alg)
-    : yield* new UnusableKey({ detail: "the text begins as a JWK and is none: is it cut short?" })
+  const json = decodeJwk(text)
+  const jwk = Option.filter(json, isJwk)
+  if (Option.isSome(jwk)) return yield* fromJwk(jwk.value, alg)
+  return yield* new UnusableKey({
+    detail: Option.isNone(json)
+      ? "the text begins as a JWK and is none: is it cut short?"
+      : "the text is JSON and no JWK, since it has no `kty`: give the key in it alone, of a set one of its `keys`"
+  })
 })
 
 const decodeJwk = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.JsonObject))
@@ -100,8 +104,12 @@ const fromJwk = Effect.fnUntraced(function*(
         detail: "give a private JWK with the `alg` of its kind, for example ES256 for the curve P-256"
       })
   })
-  return { key, alg: name, kid }
+  return { key, alg: name, kid: nameOf(kid) }
 })
+
+// A JWK from elsewhere may have anything there.
+const nameOf = (kid: unknown): string | undefined =>
+  typeof kid === "number" ? String(kid) : typeof kid === "string" && kid !== "" ? kid : undefined
 
 const toPkcs8 = "openssl pkcs8 -topk8 -nocrypt -in key.pem -out key.pkcs8.pem"
 
@@ -121,7 +129,10 @@ const fromPem = Effect.fnUntraced(function*(
 ): Effect.fn.Return<SigningKey, UnusableKey> {
   const refuse = (detail: string) => new UnusableKey({ detail })
   // One file may hold a certificate beside its key.
-  const blocks = [...text.matchAll(/-----BEGIN ([A-Z0-9 ]+)-----([\s\S]*?)-----END \1-----/g)]
+  // In a variable or in JSON its lines often end in the two characters of an escape, which no PEM has.
+  const blocks = [
+    ...text.replaceAll(/(\\[rn])+/g, "\n").matchAll(/-----BEGIN ([A-Z0-9 ]+)-----([\s\S]*?)-----END \1-----/g)
+  ]
   const block = blocks.find(([, label]) => label === "PRIVATE KEY" || label === "RSA PRIVATE KEY") ??
     blocks.find(([, label = ""]) => label.endsWith("PRIVATE KEY")) ?? blocks[0]
   if (block === undefined) {
