@@ -209,6 +209,10 @@ describe("an id_token is refused", () => {
     "without an end": (issuer, nonce) => sign({ ...goodClaims(issuer, nonce), exp: undefined }),
     "without a time of issue": (issuer, nonce) => sign({ ...goodClaims(issuer, nonce), iat: undefined }),
     "without a subject": (issuer, nonce) => sign({ ...goodClaims(issuer, nonce), sub: undefined }),
+    "with an empty subject": (issuer, nonce) => sign({ ...goodClaims(issuer, nonce), sub: "" }),
+    "with a subject that is a list": (issuer, nonce) => sign({ ...goodClaims(issuer, nonce), sub: ["ada"] }),
+    "for several audiences, issued to another one": (issuer, nonce) =>
+      sign({ ...goodClaims(issuer, nonce), aud: ["cli", "another"], azp: "another" }),
     "that is no token": () => "not.a.token",
     "that is encrypted": (issuer, nonce) => `${good(issuer, nonce)}.x.y`,
     "that is not there": () => ""

@@ -96,6 +96,10 @@ const believe = Effect.fnUntraced(function*(
   })
   const claims = oauth.getValidatedIdTokenClaims(tokens)
   if (claims !== undefined) {
+    // Nobody could be told from somebody else by it.
+    if (OidcClaims.subjectOf(claims) === undefined) {
+      return yield* new Disbelieved({ detail: "the id_token names nobody: its sub is empty", isTime: false })
+    }
     const now = (yield* Clock.currentTimeMillis) + Duration.toMillis(offset)
     if (claims.iat * 1000 > now + Duration.toMillis(TokenSet.clockTolerance)) {
       return yield* new Disbelieved({ detail: "the id_token was issued in the future", isTime: true })
