@@ -164,13 +164,27 @@ export const make = Effect.fnUntraced(function*(
 
   const bearer = Effect.gen(function*(): Effect.fn.Return<Session.Bearer, Reason.McpAuthError> {
     const one = yield* known
-    return one === undefined
-      ? yield* Reason.signedOut(connections, {
+    if (one === undefined) {
+      return yield* Reason.signedOut(connections, {
         issuer: canonical,
         clientId: "any client",
         detail: "nobody has signed in"
       })
-      : yield* one.manager.bearerToken
+    }
+    // Nobody may be asked here: the next sign-in, of any program, registers anew.
+    return yield* Effect.catchIf(
+      one.manager.bearerToken,
+      (error) => Reason.isRefusedClient(error) && one.signIn.isDynamic,
+      () =>
+        Effect.andThen(
+          connections.forgetClient(one.signIn),
+          Effect.fail(Reason.signedOut(connections, {
+            issuer: one.signIn.as.issuer,
+            clientId: one.signIn.client.clientId,
+            detail: "the authorization server no longer knows this client"
+          }))
+        )
+    )
   })
 
   return {

@@ -148,6 +148,19 @@ describe("a client of one server", () => {
       assert.deepStrictEqual(yield* McpAuth.servers, [])
     }).pipe(Effect.provide(services)))
 
+  it.live("names the command where a registration has died and nobody may be asked", () =>
+    Effect.gen(function*() {
+      const server = yield* strict
+      server.lifetime = 1
+      yield* McpAuth.login({ url: server.url })
+      server.clients.clear()
+      const { bearer } = yield* McpAuth.make({ url: server.url, login: "never" })
+      const { message } = yield* Effect.flip(bearer).pipe(Effect.delay("1200 millis"))
+      assert.include(message, `no longer knows this client; type: authn mcp login ${server.url}`)
+      yield* McpAuth.login({ url: server.url })
+      assert.strictEqual(server.count("register"), 2)
+    }).pipe(Effect.provide(services)))
+
   it.live("takes the client that was given last", () =>
     Effect.gen(function*() {
       const server = yield* strict

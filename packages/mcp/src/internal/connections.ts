@@ -49,6 +49,12 @@ export const make = Effect.fnUntraced(function*(url: URL, canonical: string, opt
   /** The records of clients that registered themselves, by issuer. */
   const registrations = Records.make(keeper, storage, "mcp client", ClientRegistration.Registered)
 
+  /** Forgets the registration of a client, unless there is another one by now. */
+  const forgetClient = Effect.fnUntraced(function*({ as: { issuer }, client: { clientId } }: Server.SignIn) {
+    const kept = yield* registrations.get(issuer)
+    if (Option.exists(kept, (one) => one.clientId === clientId)) yield* registrations.drop(issuer)
+  })
+
   const remembered = Effect.map(servers.get(canonical), Option.getOrElse(() => Server.unknown))
 
   const clientsOf = (server: Server.Server) => Clients.of(server, options.clients)
@@ -127,7 +133,7 @@ export const make = Effect.fnUntraced(function*(url: URL, canonical: string, opt
       yield* servers.drop(canonical)
       connected = undefined
       if (Option.isNone(signIn) || !signIn.value.isDynamic) return
-      const { as: { issuer }, client: { clientId } } = signIn.value
+      const { clientId } = signIn.value.client
       for (const key of yield* storage.keys) {
         if (key.clientId !== serverKind) continue
         const other = yield* Records.make(keeper, storage, serverKind, Server.Server, key.account).get(key.issuer)
@@ -135,9 +141,9 @@ export const make = Effect.fnUntraced(function*(url: URL, canonical: string, opt
           return
         }
       }
-      const kept = yield* registrations.get(issuer)
-      if (Option.exists(kept, (one) => one.clientId === clientId)) yield* registrations.drop(issuer)
+      yield* forgetClient(signIn.value)
     }),
+    forgetClient,
     registrations,
     clientsOf,
     sourcesOf,
