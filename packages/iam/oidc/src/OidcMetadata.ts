@@ -205,11 +205,12 @@ const checked = Effect.fnUntraced(function*(
 
 /** @internal */
 export const insecureEndpoint = (name: string): string =>
-  `the provider's metadata names a ${name} that is not https: nothing secret is sent there`
+  `the provider's metadata names a ${name} that is not https, or names a user: nothing secret is sent there`
 
 const isObject = (value: Schema.Json | undefined): value is Schema.JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
 // Only a provider on this machine may have endpoints in plain http, and only on this machine.
 const isSafe = (url: URL, issuer: string): boolean =>
-  SecureUrl.mayCarrySecrets(url) && (url.protocol === "https:" || new URL(issuer).protocol === "http:")
+  SecureUrl.mayCarrySecrets(url) && url.username === "" && url.password === "" &&
+  (url.protocol === "https:" || new URL(issuer).protocol === "http:")

@@ -298,6 +298,15 @@ describe("a provider is Misconfigured, and nothing secret is sent,", () => {
       }))
   }
 
+  it.live("when an endpoint that every session needs names a user", () =>
+    Effect.gen(function*() {
+      const discovery = (base: string) => ({ token_endpoint: `${base.replace("//", "//user:canary@")}/token` })
+      const reason = yield* reasonAt({ discovery })
+      assert.strictEqual(reason._tag, "Misconfigured")
+      assert.include(reason.message, "token_endpoint that is not https, or names a user")
+      assert.notInclude(reason.message, "canary")
+    }))
+
   it.live("when an https provider has endpoints on this machine's http", () =>
     Effect.gen(function*() {
       const metadata = { token_endpoint: "http://127.0.0.1:1/token", authorization_endpoint: "https://idp.example/a" }

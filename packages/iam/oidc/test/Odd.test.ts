@@ -271,6 +271,17 @@ describe("what a renewal's refusal means", () => {
         })))
   }
 
+  it.live("a provider whose metadata names no token endpoint: it is said where to name it", () =>
+    Effect.gen(function*() {
+      for (const token_endpoint of [undefined, null, "", ["x"]]) {
+        const { reason } = yield* Effect.flip(
+          against({ discovery: () => ({ token_endpoint }) }, ({ issuer }) => renew(issuer))
+        )
+        assert.strictEqual(reason._tag, "Misconfigured")
+        assert.include(reason.message, "names no token_endpoint: check the issuer, or name it in the option `metadata`")
+      }
+    }))
+
   it.live("a provider that cannot be found out about was not sent the refresh token", () =>
     against(
       { routes: { "/.well-known/openid-configuration": { drop: true } } },

@@ -267,6 +267,12 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
     const { secrets, ways } = yield* authentication.show
     const call = { ...asked, secrets: [...asked.secrets, ...secrets] }
     const as = yield* metadataFor(endpoint, address)
+    if (addressIn(as, endpoint) === undefined) {
+      const detail = as.insecure.includes(endpoint)
+        ? OidcMetadata.insecureEndpoint(endpoint)
+        : `the provider's metadata names no ${endpoint}: check the issuer, or name it in the option \`metadata\``
+      return yield* IamHttp.error(call, new Misconfigured({ detail }))
+    }
     const send = (auth: oauth.ClientAuth, ahead: Duration.Duration) =>
       attempt(call, as, auth, ahead, start, { bound, heard })
     const rank = ({ name }: ClientAuthentication.Way) => name === remembered ? 0 : name === taken ? 1 : 2
