@@ -5,9 +5,18 @@
 import { spawnSync } from "node:child_process"
 
 // Said by the process that waits, since this one is blocked meanwhile. The words are those of the long way.
+//
+// Its main thread can block for ever in the constructor of an entry, and its parent may be killed meanwhile. So a thread of
+// its own speaks, and ends the process.
 const program = `
-const [, binding, account, words] = process.argv
-const telling = setTimeout(() => process.stderr.write(words), 1000)
+import { Worker } from "node:worker_threads"
+const [, binding, account, words, limit] = process.argv
+new Worker(
+  'import { writeSync } from "node:fs"; import { workerData } from "node:worker_threads";' +
+    'setTimeout(() => writeSync(2, workerData.words), 1000);' +
+    'setTimeout(() => process.kill(process.pid, "SIGKILL"), workerData.limit)',
+  { eval: true, workerData: { words, limit: Number(limit) } }
+).unref()
 try {
   const { AsyncEntry } = await import(binding)
   const found = await new AsyncEntry("effect-authn", account, { linux: { store: "secret-service" } }).getPassword()
@@ -15,8 +24,9 @@ try {
 } catch {
   process.exitCode = 1
 }
-clearTimeout(telling)
 `
+
+const limit = 3000
 
 /** The secret of an entry of the keychain; throws where there is none to be had within three seconds. */
 export const read = (account: string): string => {
@@ -24,8 +34,8 @@ export const read = (account: string): string => {
   const words = "authn: waiting for the keychain: it may be asking for a password, or be busy\n"
   const { status, stdout } = spawnSync(
     process.execPath,
-    ["--input-type=module", "--eval", program, binding, account, words],
-    { encoding: "utf8", killSignal: "SIGKILL", stdio: ["ignore", "pipe", "inherit"], timeout: 3000, windowsHide: true }
+    ["--input-type=module", "--eval", program, binding, account, words, String(limit)],
+    { encoding: "utf8", killSignal: "SIGKILL", stdio: ["ignore", "pipe", "inherit"], timeout: limit, windowsHide: true }
   )
   if (status !== 0 || stdout === "") throw new Error("the keychain gave nothing")
   return stdout

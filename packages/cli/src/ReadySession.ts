@@ -69,7 +69,10 @@ export const notes = (environment: Environment): ReadonlyArray<string> =>
 /** The text of a document that `EncryptedTokenStorage` sealed with one of these keys. */
 const unsealed = (text: string, keys: () => string): string => {
   const { sealed: { data, key, nonce, of }, version } = JSON.parse(text)
-  const bytes = keys().split(/[\s,]+/).map((word) => Buffer.from(word, "base64")).find((bytes) =>
+  const words = keys().split(/[\s,]+/).filter((word) => word !== "")
+  // Among keys, what is none is a mistake that the long way names: 32 bytes in Base64, of either alphabet.
+  if (!words.every((word) => /^[\w+/-]{43}=?$/.test(word))) return special()
+  const bytes = words.map((word) => Buffer.from(word, "base64")).find((bytes) =>
     Crypto.createHash("sha256").update("effect-authn key name").update(bytes).digest().subarray(0, 16).toString(
       "base64url"
     ) === key
@@ -92,15 +95,32 @@ export const current = (data: string): string => {
   return isName(name) ? name : special()
 }
 
+/** The directories of the places. */
+const directories = { "plain-file": "sessions", "encrypted-file": "encrypted", "keyring": "keychain" } as const
+
+const word = (text: string): string => text.replace(/[^A-Za-z0-9._-]+/g, "_").slice(0, 40)
+
+/**
+ * The file of a session, as `FileTokenStorage.fileOf` names it. What stands in the account may be of another home that this
+ * one was copied from, or written by hand.
+ */
+const fileOf = (
+  data: string,
+  { client, issuer, name, place }: Pick<Account, "client" | "issuer" | "name" | "place">
+) => {
+  if (place !== "plain-file" && place !== "encrypted-file" && place !== "keyring") return special()
+  const hash = Crypto.createHash("sha256").update(JSON.stringify([issuer, client, name])).digest("hex").slice(0, 16)
+  return path.join(data, directories[place], `${word(URL.parse(issuer)?.host || "session")}-${word(name)}-${hash}.json`)
+}
+
 /** An account whose session lies in a file. */
 export const account = (data: string, name: string): Account & { readonly file: string } => {
   if (!isName(name)) return special()
   const account = JSON.parse(read(path.join(data, "accounts", `${name}.json`)))
   const { client, dialect, file, issuer, place, scopes, shortLivedFraction, version, window } = account
-  const isSimple = version === 1 && account.name === name && typeof file === "string" &&
-    ["plain-file", "encrypted-file", "keyring"].includes(place) &&
-    ["datalayer", "genomcore", "oidc"].includes(dialect) &&
+  const isSimple = version === 1 && account.name === name && ["datalayer", "genomcore", "oidc"].includes(dialect) &&
     [client, issuer].every((text) => typeof text === "string" && text !== "") &&
+    file === fileOf(data, { client, issuer, name, place }) &&
     (scopes === undefined || (Array.isArray(scopes) && scopes.every((scope) => typeof scope === "string"))) &&
     typeof window === "number" && typeof shortLivedFraction === "number"
   return isSimple ? account : special()

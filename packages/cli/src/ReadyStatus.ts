@@ -13,8 +13,6 @@ const known = new Set(["AUTHN_KEY", "AUTHN_ACCOUNT"])
 /** Something that is not there. */
 const isGone = (file: string): boolean => fs.lstatSync(file, { throwIfNoEntry: false }) === undefined
 
-const directories = { "plain-file": "sessions", "encrypted-file": "encrypted" } as const
-
 /**
  * What `authn status` tells of all accounts, or `undefined` when it takes more than reading files to know.
  */
@@ -38,8 +36,7 @@ export const find = (
     return found.length === 0 ? undefined : found.map((file) => {
       const account = ReadySession.account(data, file.slice(0, -".json".length))
       if (account.place !== "plain-file" && account.place !== "encrypted-file") return ReadySession.special()
-      const directory = path.join(data, directories[account.place])
-      if (path.dirname(account.file) !== directory) return ReadySession.special()
+      const directory = path.dirname(account.file)
       return StatusView.make(account, ReadySession.session(account, environment, ReadySession.special), {
         isCurrent: account.name === current,
         now,

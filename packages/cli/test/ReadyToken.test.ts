@@ -1,4 +1,5 @@
-import { RefreshPolicy, TokenSet } from "@effect-authn/core"
+import { RefreshPolicy, SessionKey, TokenSet } from "@effect-authn/core"
+import { FileTokenStorage } from "@effect-authn/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, DateTime, Duration, Effect, Option, Redacted } from "effect"
 import { UserDirectories } from "effect/persistence"
@@ -25,7 +26,11 @@ const homeWith = (times: { readonly issuedAt: number; readonly expiresAt?: numbe
       const home = fs.mkdtempSync(path.join(os.tmpdir(), "authn-fast-"))
       const data = path.join(home, ".local/share/effect-authn")
       fs.mkdirSync(path.join(data, "accounts"), { recursive: true })
-      const file = path.join(data, "session.json")
+      const named = FileTokenStorage.fileOf(
+        SessionKey.SessionKey.make({ issuer: key.issuer, clientId: key.client, account: key.account })
+      )
+      fs.mkdirSync(path.join(data, "sessions"))
+      const file = path.join(data, "sessions", named)
       fs.writeFileSync(path.join(data, "accounts/current"), "default\n")
       fs.writeFileSync(
         path.join(data, "accounts/default.json"),

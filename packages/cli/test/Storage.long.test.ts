@@ -1,9 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
+import * as net from "node:net"
 import * as path from "node:path"
 import { isThere, startSecretService } from "../../storage/keyring/test/secretService.ts"
-import { atTerminal, data, type Home, installedMain, login, password, simulated } from "./authn.ts"
+import { atTerminal, data, type Home, installedMain, login, password, type ProcessOptions, simulated } from "./authn.ts"
 
 const auto = { AUTHN_STORAGE: undefined }
 const isJwt = /^eyJ[\w-]+\.[\w-]+\.[\w-]+\n$/
@@ -185,6 +187,105 @@ describe("places for the session", () => {
           const locked = yield* there.run(["token"])
           assert.deepStrictEqual([locked.code, locked.stdout], [1, ""], locked.stderr)
           assert.match(locked.stderr, /keychain/)
+        }))
+  )
+
+  it.live.runIf(isThere)(
+    "the short way to the keychain says nothing that the long way does not, and leaves no process behind",
+    () =>
+      simulated({}, (simulator, home) =>
+        Effect.gen(function*() {
+          const service = yield* Effect.acquireRelease(
+            Effect.promise(startSecretService),
+            ({ stop }) => Effect.promise(stop)
+          )
+          const bus = { DBUS_SESSION_BUS_ADDRESS: service.address }
+          const ready = installed(home)
+          const there = having(ready, { ...auto, ...bus })
+          assert.strictEqual((yield* login(there, simulator.issuer, "datalayer")).code, 0)
+          const entry = `sessions in ${data(home, "keychain")}`
+          const script = `
+            import { AsyncEntry } from "@napi-rs/keyring"
+            const entry = new AsyncEntry("effect-authn", process.argv[1], { linux: { store: "secret-service" } })
+            if (process.argv[2] === undefined) console.log(await entry.getPassword())
+            else await entry.setPassword(process.argv[2])`
+          const keychain = (...args: ReadonlyArray<string>) =>
+            execFileSync(process.execPath, ["--input-type=module", "--eval", script, entry, ...args], {
+              cwd: path.join(home.directory, "installed"),
+              env: { ...home.env, ...bus },
+              encoding: "utf8"
+            }).trim()
+          const key = keychain()
+          const [other, short] = [Buffer.alloc(32, 1).toString("base64"), Buffer.alloc(16, 1).toString("base64")]
+          const { token } = JSON.parse((yield* there.run(["token", "--json"])).stdout)
+          for (
+            const [text, isFound] of [
+              [key, true],
+              [`${other}\n${key}`, true],
+              [` ${key}, `, true],
+              ["garbage", false],
+              [`${key}\ngarbage`, false],
+              [`${short}\n${key}`, false],
+              [`${key}!!`, false],
+              [other, false],
+              ["x".repeat(100_000), false]
+            ] as const
+          ) {
+            keychain(text)
+            const [fast, long] = yield* Effect.all([there.run(["token"]), there.run(["token", "--json"])], {
+              concurrency: 2
+            })
+            assert.strictEqual(fast.stdout, isFound ? `${token}\n` : "", text.slice(0, 100))
+            assert.deepStrictEqual([fast.code, fast.stderr], [long.code, long.stderr], text.slice(0, 100))
+            assert.notInclude(fast.stderr, key)
+          }
+          keychain(key)
+
+          // An account that was changed by hand, or copied along with another home, leads to no other file.
+          const account = data(home, "accounts/default.json")
+          const text = fs.readFileSync(account, "utf8")
+          const { file } = JSON.parse(text)
+          const copy = path.join(path.dirname(file), `old-${path.basename(file)}`)
+          fs.copyFileSync(file, copy)
+          fs.writeFileSync(account, text.replace(file, copy))
+          assert.strictEqual((yield* there.run(["refresh"])).code, 0)
+          const renewed = JSON.parse((yield* there.run(["token", "--json"])).stdout).token
+          assert.notStrictEqual(renewed, token)
+          assert.strictEqual((yield* there.run(["token"])).stdout, `${renewed}\n`)
+          fs.writeFileSync(account, text)
+
+          // A keychain that never answers: who ends the command meanwhile leaves nothing behind.
+          const silent = net.createServer(() => {})
+          const socket = path.join(home.directory, "silent")
+          yield* Effect.promise(() => new Promise<void>((resolve) => silent.listen(socket, resolve)))
+          const hanging = (signal?: ProcessOptions["signal"]) =>
+            ready.spawn(["token"], {
+              atOnce: true,
+              env: { ...auto, DBUS_SESSION_BUS_ADDRESS: `unix:path=${socket}` },
+              ...(signal && { signal })
+            })
+          const begin = Date.now()
+          const waited = yield* hanging()
+          assert.deepStrictEqual([waited.code, waited.stdout], [1, ""], waited.stderr)
+          assert.match(waited.stderr, /^authn: waiting for the keychain/)
+          assert.isBelow(Date.now() - begin, 15_000)
+          const running = (text: string) =>
+            fs.readdirSync("/proc").filter((pid) => {
+              const file = `/proc/${pid}/cmdline`
+              return /^\d+$/.test(pid) && fs.existsSync(file) && fs.readFileSync(file, "utf8").includes(text)
+            })
+          const when = new Promise<void>((resolve) => {
+            const timer = setInterval(() => {
+              if (running(entry).length === 0) return
+              clearInterval(timer)
+              resolve()
+            }, 50)
+          })
+          yield* hanging({ name: "SIGKILL", when })
+          yield* Effect.sleep("4 seconds")
+          const left = running(home.directory)
+          silent.close()
+          assert.isEmpty(left)
         }))
   )
 })
