@@ -99,7 +99,8 @@ describe("what authn vault refuses before it serves", () => {
         [["--store", "postgres://u@127.0.0.1:1/db"], "share its key"],
         [["--store", "postgres://u@127.0.0.1:1/db", "--key-file", path.join(there.directory, "no.key")], "no key in"],
         [["--key-file", bad], "32 bytes"],
-        [["--key-file", there.directory], there.directory]
+        [["--key-file", there.directory], `${there.directory} is not a file`],
+        [["--key-file", "/dev/zero"], "/dev/zero is not a file"]
       ]
       for (const [args, says] of mine) {
         const { code, stderr } = yield* there.run(["vault", "--providers", file, ...args])

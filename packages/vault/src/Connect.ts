@@ -208,7 +208,19 @@ const make = Effect.fnUntraced(function*<E, R, R2>(options: Options<E, R, R2>) {
     if (provider === undefined) return yield* Effect.fail(unknownProvider)
     const account = yield* userOf(request)
     if (Option.isNone(account)) return yield* Effect.fail(unknownUser)
-    const form = request.headers["content-type"]?.startsWith("application/x-www-form-urlencoded") === true
+    const type = request.headers["content-type"]?.toLowerCase()
+    const isForm = type?.startsWith("application/x-www-form-urlencoded") === true
+    // a way back, or the wish for the same account, must not get lost
+    if (type !== undefined && !isForm) {
+      return yield* Effect.fail(
+        page(
+          415,
+          "The form could not be read",
+          "Send it as application/x-www-form-urlencoded: URLSearchParams, not FormData."
+        )
+      )
+    }
+    const form = isForm
       ? yield* Effect.mapError(
         Effect.provideService(request.urlParamsBody, HttpIncomingMessage.MaxBodySize, mostBytes),
         () => page(400, "The form could not be read", "Go back, and try again.")
@@ -278,7 +290,7 @@ const make = Effect.fnUntraced(function*<E, R, R2>(options: Options<E, R, R2>) {
     const provider = providers.get(name)
     if (provider === undefined) return unknownProvider
     // A browser that looks ahead does not finish a login.
-    if (request.headers["sec-purpose"]?.includes("prefetch") === true) return over
+    if (request.method === "HEAD" || request.headers["sec-purpose"]?.includes("prefetch") === true) return over
     const url = new URL(request.url, origin)
     const state = url.searchParams.get("state") ?? ""
     const cookieName = yield* cookieOf(state)

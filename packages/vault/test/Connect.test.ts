@@ -249,6 +249,23 @@ describe("connecting an account", () => {
       assert.match(text, /^\{"url":"https:\/\/one.example\/authorize/)
     }))
 
+  it.effect("fields that are sent as something else than a form are refused, and not left out", () =>
+    Effect.gen(function*() {
+      const { open } = yield* world
+      const fields = { returnTo: "/settings", reconnect: "true" }
+      const data = new FormData()
+      for (const [name, value] of Object.entries(fields)) data.set(name, value)
+      const headers = { "sec-fetch-site": "same-origin" }
+      for (
+        const body of [data, JSON.stringify(fields), new Blob([JSON.stringify(fields)], { type: "application/json" })]
+      ) {
+        const { status, text } = yield* open("u1").send("POST", "/connect/one", { body, headers })
+        assert.strictEqual(status, 415)
+        assert.include(text, "URLSearchParams")
+      }
+      assert.strictEqual((yield* open("u1").send("POST", "/connect/one", { headers })).status, 303)
+    }))
+
   it.effect("nobody, and nowhere", () =>
     Effect.gen(function*() {
       const { open } = yield* world
@@ -398,6 +415,7 @@ describe("connecting an account", () => {
       const here = open("u1")
       const path = yield* here.begin("one", { returnTo: "/x" })
       assert.strictEqual((yield* here.get(path, { "sec-purpose": "prefetch" })).status, 400)
+      assert.strictEqual((yield* here.send("HEAD", path)).status, 400)
       const state = new URL(path, origin).searchParams.get("state")!
       const no = yield* here.get(`/connect/one/callback?state=${state}&error=access_denied`)
       assert.strictEqual(no.to.href, `${origin}/x?connect=denied&provider=one`)

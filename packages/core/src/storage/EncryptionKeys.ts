@@ -237,6 +237,11 @@ export const layerFile = (path: string): Layer.Layer<EncryptionKeys, never, File
         `a key from ${path}`,
         path,
         Effect.option(fs.stat(path)).pipe(
+          // a pipe that nobody writes to would hold the program for ever
+          Effect.filterOrFail(
+            (info) => Option.isNone(info) || info.value.type === "File",
+            () => new StorageKeyUnavailable({ detail: `${path} is not a file: name the file that has the key` })
+          ),
           Effect.filterOrFail(
             (info) => Option.isNone(info) || ByteSize.isLessThan(info.value.size, ByteSize.mebibytes(1)),
             () => new StorageKeyUnavailable({ detail: `${path} is larger than 1 MiB, and no file of keys` })
