@@ -125,7 +125,7 @@ export const make = (options: {
           return yield* entries.ended(entry, session)
         case "Wait": {
           const left = Duration.millis(verdict.until - entries.nowMillis())
-          if (Duration.toMillis(left) <= shortly) {
+          if (verdict.isForLease && Duration.toMillis(left) <= shortly) {
             yield* Effect.sleep(left)
             continue
           }

@@ -89,7 +89,8 @@ export type Licence = "first" | "nothing left" | "grace"
 export type Verdict =
   | { readonly _tag: "Made"; readonly tokens: TokenSet.TokenSet }
   | { readonly _tag: "Ended" }
-  | { readonly _tag: "Wait"; readonly until: number }
+  /** `isForLease`: until the lease of a holder that died is over, and not until a token that is valid ends. */
+  | { readonly _tag: "Wait"; readonly until: number; readonly isForLease: boolean }
   | { readonly _tag: "Send"; readonly licence: Licence }
 
 /** What is known of a session beside its document. */
@@ -140,7 +141,8 @@ export const forRenewal = (
     if (isInGrace(policy, intent, now)) return { _tag: "Send", licence: "grace" }
   }
   const inGraceThen = agedAt > nowMillis && isInGrace(policy, intent, DateTime.makeUnsafe(agedAt))
-  return { _tag: "Wait", until: inGraceThen ? agedAt : Math.max(agedAt, lost) }
+  const until = inGraceThen ? agedAt : Math.max(agedAt, lost)
+  return { _tag: "Wait", until, isForLease: until === agedAt }
 }
 
 /** When there is nothing left to lose: no token of this selection or of the current one that is valid and not refused. */
