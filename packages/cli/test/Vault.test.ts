@@ -87,7 +87,7 @@ describe("what authn vault refuses before it serves", () => {
       const file = path.join(there.directory, "providers.toml")
       fs.writeFileSync(file, good)
       const bad = path.join(there.directory, "bad.key")
-      fs.writeFileSync(bad, "canary-9f\n")
+      fs.writeFileSync(bad, "canary-9f\n", { mode: 0o644 })
       const mine: ReadonlyArray<readonly [args: ReadonlyArray<string>, says: string]> = [
         [["--host", "0.0.0.0"], "--behind-tls-proxy"],
         [["--host", "vault.example.com"], "--behind-tls-proxy"],
@@ -99,6 +99,7 @@ describe("what authn vault refuses before it serves", () => {
         [["--store", "postgres://u@127.0.0.1:1/db"], "share its key"],
         [["--store", "postgres://u@127.0.0.1:1/db", "--key-file", path.join(there.directory, "no.key")], "no key in"],
         [["--key-file", bad], "32 bytes"],
+        [["--key-file", bad], `every user of this machine can read ${bad}`],
         [["--key-file", there.directory], `${there.directory} is not a file`],
         [["--key-file", "/dev/zero"], "/dev/zero is not a file"]
       ]

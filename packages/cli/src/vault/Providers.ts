@@ -8,7 +8,7 @@ import * as SecretFile from "@effect-authn/platform-node/SecretFile"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Toml from "effect/encoding/Toml"
-import * as FileSystem from "effect/FileSystem"
+import type * as FileSystem from "effect/FileSystem"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -21,8 +21,8 @@ import * as Path from "node:path"
 import * as Account from "../Account.ts"
 import { failed, type Failure, usage } from "../Failure.ts"
 import * as Input from "../Input.ts"
-import * as Output from "../Output.ts"
 import * as TimeSpan from "../TimeSpan.ts"
+import * as Store from "./Store.ts"
 
 /** One IAM, ready to be built. */
 export type Provider = Layer.Layer<IamClient, Failure, HttpClient.HttpClient>
@@ -110,12 +110,7 @@ const secretOf = Effect.fnUntraced(function*(place: string, file: string) {
     ({ message }) => usage(`${place}: the secret's file cannot be read: ${message}`)
   )
   const secret = Redacted.value(read)
-  const fs = yield* FileSystem.FileSystem
-  const isOpen = yield* Effect.match(fs.stat(file), {
-    onFailure: () => false,
-    onSuccess: ({ mode }) => process.platform !== "win32" && (mode & 0o004) !== 0
-  })
-  if (isOpen) yield* Output.say(`authn: ${place}: every user of this machine can read ${file}: chmod 600 ${file}`)
+  yield* Store.warnIfOpen(file, `${place}: `)
   return /[\r\n\0]/.test(secret)
     ? yield* usage(`${place}: ${file} has to hold the client's secret alone, on one line`)
     : Redacted.make(secret, { label: "client_secret" })

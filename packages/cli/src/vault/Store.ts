@@ -73,6 +73,16 @@ export const writePrivate = (path: string, text: string) =>
     Effect.mapError(({ detail }) => failed(detail))
   )
 
+/** Says of a file with a secret that every user of this machine can read it. */
+export const warnIfOpen = Effect.fnUntraced(function*(path: string, place = "") {
+  const fs = yield* FileSystem.FileSystem
+  const isOpen = yield* Effect.match(fs.stat(path), {
+    onFailure: () => false,
+    onSuccess: ({ mode }) => process.platform !== "win32" && (mode & 0o004) !== 0
+  })
+  if (isOpen) yield* Output.say(`authn: ${place}every user of this machine can read ${path}: chmod 600 ${path}`)
+})
+
 /** Whether there are sessions in a store already, which some key has encrypted. */
 const hasSessions = Effect.fnUntraced(function*(store: Store) {
   const fs = yield* FileSystem.FileSystem
@@ -101,6 +111,7 @@ const made = Effect.fnUntraced(function*(path: string, store: Store) {
       Effect.mapError((error) => failed(PrivateFile.fromPlatform(path)(error).detail))
     )
   }
+  yield* warnIfOpen(path)
   return Keys.layerFile(path)
 })
 
