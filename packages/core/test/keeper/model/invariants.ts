@@ -120,7 +120,7 @@ export const judge = (played: {
   // what a program was answered with it never buys again, and writes as soon as it can
   const isSlow = has("Clock", "HoldLock", "Freeze", "Put", "Reads") ||
     history.moves.some((move) => move._tag === "Latency" && move.time > 1_000)
-  for (const { answer, program, refresh, who } of presentations) {
+  for (const { answer, program, refresh, seq, who } of presentations) {
     if (answer === undefined || answer.refresh === refresh || has("Import")) continue
     if (presentations.some((one) => one.program === program && one.refresh === refresh && one.seq > answer.seq)) {
       broken.add("a program presented a refresh token again that it had an answer to")
@@ -129,9 +129,9 @@ export const judge = (played: {
     const isOver = isSlow || log.inMemory.has(who) || presentations.some((one) => one.refresh === answer.refresh) ||
       log.changes.some((change) => change.who === who && change.ended > answer.seq) ||
       writes.some((write) =>
-        write.seq > answer.seq &&
-        (write.refresh === undefined || familyOfRefresh.get(write.refresh) !== family ||
-          write.refresh >= answer.refresh)
+        write.refresh === undefined || familyOfRefresh.get(write.refresh) !== family
+          ? write.seq > seq
+          : write.seq > answer.seq && write.refresh >= answer.refresh
       )
     if (isOver) continue
     const isFineAt = (at: number) => world.disks.findLast((disk) => disk.at <= at)?.isFine ?? true
@@ -222,6 +222,10 @@ export const judge = (played: {
   }
   const isTold = (family: number | undefined, until: number) =>
     revoked.some(({ refresh, seq }) => seq < until && familyOfRefresh.get(refresh) === family)
+  /** Of a grant that the IAM has called dead there is nothing to tell. */
+  const isDead = (refresh: number) => presentations.some((one) => one.refresh === refresh && one.isDead)
+  /** An IAM that answers later than anybody waits is told when the logout has ended. */
+  const isLate = history.moves.some((move) => move._tag === "Latency" && move.time >= 60_000)
   for (const change of log.changes) {
     if (change.ended === Number.POSITIVE_INFINITY || log.inMemory.has(change.who)) continue
     if (!change.ok && change.failure === undefined && !has("Restart")) broken.add("a change ended without a word")
@@ -230,16 +234,18 @@ export const judge = (played: {
       const isOthers = writes.some(({ login, seq }) =>
         seq > change.began && seq < change.ended && login !== undefined && login !== before?.login
       )
-      if (before?.refresh !== undefined && !isOthers && !isTold(familyOfRefresh.get(before.refresh), change.ended)) {
-        broken.add("somebody signed out and the IAM was not told")
-      }
+      if (
+        before?.refresh !== undefined && !isOthers && !isDead(before.refresh) && !isLate &&
+        !isTold(familyOfRefresh.get(before.refresh), change.ended)
+      ) broken.add("somebody signed out and the IAM was not told")
     }
     if (change.kind === "login" && change.revokesPrevious && change.ok) {
       const written = writes.findIndex(({ login }) => login === change.login)
       const before = writes[written - 1]
-      // of a grant that the IAM has called dead there is nothing to tell
-      const isDead = presentations.some((one) => one.refresh === before?.refresh && one.isDead)
-      if (before?.refresh !== undefined && !isDead && !isTold(familyOfRefresh.get(before.refresh), change.ended)) {
+      if (
+        before?.refresh !== undefined && !isDead(before.refresh) &&
+        !isTold(familyOfRefresh.get(before.refresh), change.ended)
+      ) {
         broken.add("somebody signed in over a session that was to end, and the IAM was not told")
       }
     }
@@ -279,9 +285,9 @@ export const judge = (played: {
     )
   for (const [family, revocation] of newestRevoked) {
     const newest = newestOf.get(family)
-    const isDead = presentations.some((one) => one.refresh === newest && one.isDead)
     if (
-      !unclean.has(family) && !has("Import") && revocation.refresh !== newest && !isDead &&
+      !unclean.has(family) && !has("Import") && revocation.refresh !== newest &&
+      !(newest !== undefined && isDead(newest)) &&
       !isOutOfReach(newest, revocation) && !isOfFailedLogout(revocation)
     ) {
       broken.add("the IAM was told to revoke a token, and not the newest of its login")
@@ -298,7 +304,8 @@ export const judge = (played: {
     if (Option.isSome(stored.dead)) broken.add("a session was lost")
     else if (World.refreshOf(stored) !== newestOf.get(storedFamily)) broken.add("the newest refresh token was lost")
   }
-  if (isUnharmed) {
+  // the background notices within a minute that its clock was set
+  if (isUnharmed && !has("Clock")) {
     const issued = soon.issued.reduce(
       (most, { issued }) =>
         familyOfRefresh.get(issued?.refreshToken ?? 0) === storedFamily
@@ -311,9 +318,11 @@ export const judge = (played: {
       : World.refreshOf(soon.stored) ?? 0
     if (written < issued) broken.add("what memory had was not stored within seconds")
   }
-  // an intent is of a presentation whose outcome nobody knows
+  // An intent is of a presentation whose outcome nobody knows. Without a lock one that is refused may find the intent of
+  // another one over its own, and that one puts back what it found.
   if (
-    isUnharmed && stored !== undefined && Option.isSome(stored.intent) && !has("Disk", "Put", "Restart", "Freeze") &&
+    isUnharmed && history.setting.lock !== "none" && stored !== undefined && Option.isSome(stored.intent) &&
+    !has("Disk", "Put", "Restart", "Freeze") &&
     !presentations.some((one) => one.refresh === World.refreshOf(stored) && one.mayHaveActed && one.isLost)
   ) broken.add("an intent stands though nothing was spent")
   for (const { isServed, session, who } of atRest) {
