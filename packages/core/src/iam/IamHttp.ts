@@ -21,7 +21,7 @@ import * as Schema from "effect/Schema"
 import * as internal from "../internal/inTime.ts"
 import * as SecureUrl from "../SecureUrl.ts"
 import { type IamError, type IamErrorReason, Malformed, Misconfigured, Unavailable } from "./IamError.ts"
-import { type Answer, read } from "./internal/answer.ts"
+import { type Answer, membersOf as members, read } from "./internal/answer.ts"
 import { type Call, error, isOtherServer } from "./internal/call.ts"
 import { safe } from "./internal/quote.ts"
 import { transportReason } from "./internal/transport.ts"
@@ -183,6 +183,15 @@ const send = <A>(
 // A browser hides a redirect behind status 0.
 const isRedirect = ({ status }: HttpClientResponse.HttpClientResponse): boolean =>
   status === 0 || (status >= 300 && status < 400)
+
+/**
+ * The members of a JSON object by their names in lower case, without hyphens and underscores: providers spell `error_code`,
+ * `errorCode` and `Error-Code`.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const membersOf: (value: Schema.JsonObject) => ReadonlyMap<string, Schema.Json> = members
 
 /**
  * The error for a request that no answer came to, as `execute` has it: for a dialect or a program that sends its requests

@@ -212,5 +212,5 @@ const isObject = (value: Schema.Json | undefined): value is Schema.JsonObject =>
 
 // Only a provider on this machine may have endpoints in plain http, and only on this machine.
 const isSafe = (url: URL, issuer: string): boolean =>
-  SecureUrl.mayCarrySecrets(url) && url.username === "" && url.password === "" &&
+  SecureUrl.mayCarrySecrets(url) && url.username + url.password === "" &&
   (url.protocol === "https:" || new URL(issuer).protocol === "http:")

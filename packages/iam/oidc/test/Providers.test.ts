@@ -698,6 +698,16 @@ describe("a refused renewal", () => {
       }
     }))
 
+  it.live("words without a code say nothing of the grant in an outage", () =>
+    Effect.gen(function*() {
+      for (const status of [408, 425, 429, 500, 502, 503]) {
+        for (const message of ["The refresh token is expired", "Refresh token has been revoked"]) {
+          const { reason } = yield* renewed({ status, body: { message } })
+          assert.strictEqual(reason._tag, "Unavailable", `${status}: ${message}`)
+        }
+      }
+    }))
+
   it.live("without a body is what its challenge says, where that is about the grant or the client", () =>
     Effect.gen(function*() {
       const told = (challenge: string, status = 401) => renewed({ status, headers: { "www-authenticate": challenge } })

@@ -142,8 +142,8 @@ const said = (value: Schema.Json | undefined): string => {
   return words.map((name) => members.get(name)).find((text) => typeof text === "string") ?? ""
 }
 
-// Names are the same in any case, and with or without what parts their words.
-const membersOf = (value: Schema.JsonObject): ReadonlyMap<string, Schema.Json> =>
+/** The members of an object: names are the same in any case, and with or without what parts their words. */
+export const membersOf = (value: Schema.JsonObject): ReadonlyMap<string, Schema.Json> =>
   new Map(Object.entries(value).map(([name, member]) => [name.replaceAll(/[_-]/g, "").toLowerCase(), member]))
 
 // What objects within an answer call their words, the longest first.

@@ -21,25 +21,26 @@ const untrusted =
   /^(CERT_|SELF_SIGNED_CERT|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_(GET_ISSUER|VERIFY_LEAF)|ERR_TLS_CERT_ALTNAME_INVALID|HOSTNAME_MISMATCH)/
 
 export const transportReason = (failure: HttpClientError.HttpClientError): IamErrorReason => {
-  const unbuilt = () =>
-    new Misconfigured({ detail: "the request could not be built from this address and these credentials" })
-  if (failure.reason._tag === "InvalidUrlError" || failure.reason._tag === "EncodeError") return unbuilt()
   const causes = causesOf(failure.reason.cause)
-  const code = causes.map(({ code }) => code).find((code) => typeof code === "string" && /^\w{1,60}$/.test(code))
-  // What undici says of a header that holds what no header can.
-  if (code === "UND_ERR_INVALID_ARG") return unbuilt()
-  if (typeof code === "string" && undecoded.test(code)) {
+  const code = causes.map(({ code }) => code).find((code): code is string =>
+    typeof code === "string" && /^\w{1,60}$/.test(code)
+  )
+  const { _tag } = failure.reason
+  // The last is what undici says of a header that holds what no header can.
+  if (_tag === "InvalidUrlError" || _tag === "EncodeError" || code === "UND_ERR_INVALID_ARG") {
+    return new Misconfigured({ detail: "the request could not be built from this address and these credentials" })
+  }
+  if (code !== undefined && undecoded.test(code)) {
     return new Unavailable({
       sent: "maybe",
-      detail: `the answer broke off, or is not in the coding that its Content-Encoding names (${code})`
+      detail: `the answer broke off, or is in another coding than its Content-Encoding says (${code})`
     })
   }
   // The end of a connection in the middle of an answer is all that a parser says of one that was cut.
-  const isCut = code === "HPE_INVALID_EOF_STATE"
   if (
-    typeof code === "string"
-      ? code.startsWith("HPE_") && !isCut
-      : causes.some(({ name }) => name === "HTTPParserError")
+    code === undefined
+      ? causes.some(({ name }) => name === "HTTPParserError")
+      : code.startsWith("HPE_") && code !== "HPE_INVALID_EOF_STATE"
   ) {
     return new Malformed({ detail: `the server does not speak HTTP; ${isOtherServer}` })
   }
@@ -48,7 +49,7 @@ export const transportReason = (failure: HttpClientError.HttpClientError): IamEr
       detail: "the address leads into a private network, where no server may send this program: nothing was sent"
     })
   }
-  const ofProxy = typeof code === "string" ? proxyReason(code, causes) : undefined
+  const ofProxy = code === undefined ? undefined : proxyReason(code, causes)
   if (ofProxy !== undefined) return ofProxy
   if (code === "ERR_CLIENT_CERTIFICATE") {
     const own = causes.find(({ code }) => code === "ERR_CLIENT_CERTIFICATE")?.message
@@ -56,7 +57,7 @@ export const transportReason = (failure: HttpClientError.HttpClientError): IamEr
       detail: typeof own === "string" ? quote(own) : "the client's certificate cannot be used"
     })
   }
-  if (typeof code !== "string") return new Unavailable({ sent: "maybe", detail: "the connection failed" })
+  if (code === undefined) return new Unavailable({ sent: "maybe", detail: "the connection failed" })
   if (untrusted.test(code)) {
     return new Misconfigured({
       detail: `the server's certificate is not trusted (${code}): name the certificate of its authority in ` +

@@ -96,8 +96,6 @@ const isObject = (value: Schema.Json | undefined): value is Schema.JsonObject =>
 const names = ("error errorcode errortype code type name status reason title message errormessage msg errmsg " +
   "errordescription detail details description data result fault faultstring").split(" ")
 
-const plain = (name: string): string => name.replaceAll(/[_-]/g, "").toLowerCase()
-
 const textsOf = (value: Schema.Json | undefined, depth = 0): ReadonlyArray<string> => {
   if (typeof value === "string") return [value]
   if (depth > 3) return []
@@ -106,7 +104,7 @@ const textsOf = (value: Schema.Json | undefined, depth = 0): ReadonlyArray<strin
   // `{ "field": "refresh_token", "code": "invalid" }`
   const { code, field } = value
   const named = typeof code === "string" && typeof field === "string" ? [`${code} ${field}`] : []
-  const members = new Map(Object.entries(value).map(([name, member]) => [plain(name), member]))
+  const members = IamHttp.membersOf(value)
   return [...named, ...names.flatMap((name) => textsOf(members.get(name), depth + 1))]
 }
 
@@ -119,10 +117,11 @@ export const codeOf = ({ body, challenge, status }: IamHttp.Answer): string | un
   const { error } = fields
   const isIssued = status < 300 && typeof fields["access_token"] === "string"
   if (typeof error === "string" && error !== "") {
-    const isKnown = meanings[asCode(error)] !== undefined
-    // Some say beside the tokens that there was no error.
-    return isKnown ? asCode(error) : isIssued ? undefined : error
+    const known = asCode(error)
+    if (meanings[known] !== undefined) return known
+    if (!isIssued) return error
   }
+  // Some say beside the tokens that there was no error.
   if (isIssued) return undefined
   const { errors, ...rest } = fields
   return [...textsOf(error), ...textsOf(errors), ...textsOf(rest)].map(asCode).find((code) =>
@@ -135,15 +134,15 @@ export const codeOf = ({ body, challenge, status }: IamHttp.Answer): string | un
 const refusalIn = (challenge: string) =>
   Challenge.parse(challenge).map(({ parameters }) => ({
     code: asCode(parameters.get("error") ?? ""),
-    description: parameters.get("error_description")
+    description: parameters.get("error_description") ?? ""
   })).find(({ code }) => code === "invalid_grant" || meanings[code] === "client")
 
 const wordsOf = ({ body, challenge, message, shape }: IamHttp.Answer, call: IamHttp.Call): string =>
   Option.getOrElse(message, () => {
     const refusal = Option.isNone(body) ? refusalIn(challenge) : undefined
-    return refusal === undefined
-      ? shape
-      : IamHttp.quote([refusal.code, refusal.description ?? ""].filter((text) => text !== "").join(": "), call.secrets)
+    if (refusal === undefined) return shape
+    const { code, description } = refusal
+    return IamHttp.quote(description === "" ? code : `${code}: ${description}`, call.secrets)
   })
 
 const reasonOf = (
