@@ -21,6 +21,7 @@ import type { Connection } from "effect/sql/SqlConnection"
 import { ConnectionError, LockTimeoutError, SqlError, SqlSyntaxError, UnknownError } from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
 import * as Stream from "effect/Stream"
+import { statSync } from "node:fs"
 import * as Path from "node:path"
 import type { DatabaseSync } from "node:sqlite"
 import { loadSqlite } from "./internal/kernelLock.ts"
@@ -246,12 +247,29 @@ export const make = Effect.fnUntraced(function*(
       )
     )
   )
-  const shared = connectionOf(yield* open, patiently)
+  const first = yield* open
+  const opened = statSync(filename)
+  // What is written into a file that has no name any more is gone with the program.
+  const sameFile = Effect.flatMap(
+    Effect.try({
+      try: () => statSync(filename, { throwIfNoEntry: false }),
+      catch: openingError(filename)
+    }),
+    (found) =>
+      found?.ino === opened.ino && found.dev === opened.dev
+        ? Effect.void
+        : Effect.fail(failed(
+          `"${filename}" was ${found === undefined ? "removed" : "replaced"} while this program has it: ` +
+            "start the program again"
+        ))
+  )
+  const shared = connectionOf(first, (effect) => Effect.andThen(sameFile, patiently(effect)))
   // of one program one transaction at a time writes; the others wait here and not at the file
   const turn = yield* Semaphore.make(1)
   let transaction: Open | undefined
   const begin = Effect.gen(function*() {
     yield* turn.takeScoped(1)
+    yield* sameFile
     const database = yield* open
     const begun: Open = { connection: undefined, statements: 0 }
     yield* Effect.acquireRelease(
@@ -281,7 +299,11 @@ export const make = Effect.fnUntraced(function*(
     releaseSavepoint: (name) => `RELEASE SAVEPOINT ${name}`
   })
   const own = Effect.map(Effect.serviceOption(client.transactionService), (found) => Option.getOrUndefined(found)?.[0])
-  const reserve = Effect.map(open, (database) => connectionOf(database, besideTransactions(() => transaction, own)))
+  const beside = besideTransactions(() => transaction, own)
+  const reserve = Effect.andThen(
+    sameFile,
+    Effect.map(open, (database) => connectionOf(database, (effect) => Effect.andThen(sameFile, beside(effect))))
+  )
   return Object.assign(client, { reserve })
 })
 

@@ -200,6 +200,32 @@ it.live("a file that is no database, and a directory in its place, are named wit
     assert.include((yield* use(directory)).message, "unable to open database file")
   }))
 
+it.live("a file that is removed or replaced under a program is told of, and nothing is written into what has no name", () =>
+  Effect.gen(function*() {
+    const directory = Path.join(yield* temporary, "private")
+    const filename = Path.join(directory, "s.sqlite")
+    for (
+      const [what, away] of [["removed", () => Fs.rmSync(filename)], ["replaced", () => {
+        Fs.renameSync(filename, `${filename}.old`)
+        Fs.writeFileSync(filename, "", { mode: 0o600 })
+      }]] as const
+    ) {
+      yield* Effect.gen(function*() {
+        const storage = yield* TokenStorage.TokenStorage
+        yield* storage.put(key, plain(key, 1), 0)
+        away()
+        const writing = yield* Effect.flip(storage.put(key, plain(key, 2), 1))
+        assert.include(writing.message, `${what} while this program has it: start the program again`)
+        assert.strictEqual(writing.reason._tag === "StorageUnavailable" && writing.reason.written, "no")
+        assert.include((yield* Effect.flip(storage.get(key))).message, what)
+        const sql = yield* SqlClient.SqlClient
+        const inside = yield* Effect.flip(sql.withTransaction(sql`SELECT 1`))
+        assert.include(inside.message, what)
+      }).pipe(Effect.provide(Layer.fresh(on(filename))))
+      Fs.rmSync(directory, { recursive: true })
+    }
+  }))
+
 it.live("a damaged document is moved aside, the next read finds nothing, and it goes with its session", () =>
   Effect.gen(function*() {
     const filename = Path.join(yield* temporary, "s.sqlite")
