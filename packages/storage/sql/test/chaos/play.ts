@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as References from "effect/References"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
+import * as Crypto from "node:crypto"
 import * as Path from "node:path"
 import * as Fleet from "./fleet.ts"
 import * as Program from "./program.ts"
@@ -122,7 +123,7 @@ export const play = (scenario: Scenario, size: Size) =>
       address: store.by(toStore[worker]!),
       sessions: size.sessions,
       // one that is killed before its round ends must not leave out the same sessions each time
-      first: Math.floor(Math.random() * size.sessions),
+      first: Crypto.randomInt(size.sessions),
       stride: strides[worker]!,
       lease: size.lease,
       timeLimit: size.timeLimit,
