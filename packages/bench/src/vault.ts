@@ -14,9 +14,11 @@ import { median, millis, p99, progress, type Report, text } from "./renewalRepor
 import * as Fleet from "./vaultFleet.ts"
 import * as Iam from "./vaultIam.ts"
 
-// EFFECT_AUTHN_SESSIONS=1000000 is the soak, in which EFFECT_AUTHN_STORM of them (100,000) fall due in one second.
+// EFFECT_AUTHN_SESSIONS=1000000 is the soak, in which EFFECT_AUTHN_STORM of them (100,000) fall due in one second. With fewer
+// than 10,000 all of it is short, for what is counted.
 const sessions = Number(process.env["EFFECT_AUTHN_SESSIONS"] ?? 20_000)
 const isSoak = sessions >= 500_000
+const isShort = sessions < 10_000
 const latency = 80
 const batch = 64
 const concurrency = 32
@@ -24,13 +26,13 @@ const rate = 100
 const processes = 3
 
 // Who is who among the families; the rest lies there.
-const sustained = isSoak ? 4000 : 3000
-const storm = Number(process.env["EFFECT_AUTHN_STORM"] ?? (isSoak ? 100_000 : 3000))
+const sustained = isSoak ? 4000 : isShort ? 600 : 3000
+const storm = Number(process.env["EFFECT_AUTHN_STORM"] ?? (isSoak ? 100_000 : isShort ? 300 : 3000))
 const asked = 1000
 const cold = 300
 // What each process has answered before it is measured, as one has that was not started a second ago.
 const warm = { asked: 900, cold: 150 }
-const opened = isSoak ? 10_000 : 3000
+const opened = isSoak ? 10_000 : isShort ? 1000 : 3000
 const from = { sustained: 0, storm: sustained, asked: sustained + storm, cold: sustained + storm + asked }
 const openedFrom = from.cold + cold + warm.cold
 const least = openedFrom + Math.max(opened, warm.asked)

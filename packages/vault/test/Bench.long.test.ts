@@ -8,14 +8,14 @@ const counted = [
   "idle, at most one statement a second",
   "at most 5 statements each, the claim apart",
   "RSS under 300 MB while sweeping",
-  "and with 3000 sessions open",
+  "and with 1000 sessions open",
   "no session lost"
 ]
 
 const bench = () =>
   new Promise<string>((resolve, reject) => {
     const main = Path.join(import.meta.dirname, "../../bench/src/main.ts")
-    const env = { ...process.env, EFFECT_AUTHN_SESSIONS: "9000", EFFECT_AUTHN_STORM: "600" }
+    const env = { ...process.env, EFFECT_AUTHN_SESSIONS: "5000" }
     const child = ChildProcess.spawn(process.execPath, [main, "vault"], { env, stdio: ["ignore", "pipe", "pipe"] })
     let text = ""
     let errors = ""

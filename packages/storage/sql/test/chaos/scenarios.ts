@@ -22,8 +22,8 @@ export const long: Size = {
 export const short: Size = {
   sessions: 90,
   life: 40_000,
-  lease: 5_000,
-  timeLimit: 2_500,
+  lease: 8_000,
+  timeLimit: 4_000,
   // beside other tests
   saving: 5000,
   grace: 30_000,

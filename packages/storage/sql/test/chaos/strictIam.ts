@@ -16,12 +16,12 @@ export interface Presentation {
 export const intendedAt = "x-intended-at"
 
 /**
- * A family that ended because a spent token came: the presentations of that token until then, the first of which had spent
- * it, and how long after that the last one came.
+ * A family that ended because a spent token came: all presentations of that token, in the order in which clients had written
+ * that they would, and how long after the first arrival the last one was.
  */
 export interface Loss {
   readonly family: string
-  readonly answered: readonly [Presentation, ...ReadonlyArray<Presentation>]
+  readonly presentations: readonly [Presentation, ...ReadonlyArray<Presentation>]
   readonly after: number
 }
 
@@ -52,6 +52,14 @@ export interface StrictIam {
   readonly isNewest: (refreshToken: string) => boolean
 }
 
+/** In the order of their intents: a line can hold the first one until the second has arrived. */
+const inOrder = (
+  presentations: readonly [Presentation, ...ReadonlyArray<Presentation>]
+): readonly [Presentation, ...ReadonlyArray<Presentation>] => {
+  const [first = presentations[0], ...later] = presentations.toSorted((one, other) => one.intendedAt - other.intendedAt)
+  return [first, ...later]
+}
+
 /** The path at which a client presents its refresh tokens, so that the ledger can tell whose they are. */
 export const pathOf = (client: string): string => `/token/${client}`
 
@@ -72,7 +80,9 @@ export const make = (options: {
         const newest = new Map(families.map((family) => [family, 0]))
         const lost = new Map<string, Omit<Loss, "family">>()
         const presented = new Map<string, Array<Presentation>>()
-        const ends = new Map(families.map((family) => [`${family}.0`, options.endsAt(family)]))
+        const ends = new Map<string, number>()
+        const endOf = (token: string) =>
+          ends.get(token) ?? (token.endsWith(".0") ? options.endsAt(token.slice(0, -2)) : 0)
         const inFlight = new Map<string, number>()
         let renewals = 0
 
@@ -89,7 +99,12 @@ export const make = (options: {
           const index = Number(at)
           const isRepeat = first !== arrived && index === (current ?? 0) - 1 && now - first.at <= grace
           if (current === undefined || lost.has(family) || (index !== current && !isRepeat)) {
-            if (!lost.has(family)) lost.set(family, { answered: [first, ...later], after: now - first.at })
+            if (!lost.has(family)) {
+              lost.set(family, {
+                presentations: first === arrived ? [arrived] : inOrder([first, ...later, arrived]),
+                after: now - first.at
+              })
+            }
             return { status: 400, body: { error: "invalid_grant", error_description: "the token was used before" } }
           }
           const next = index + 1
@@ -149,11 +164,12 @@ export const make = (options: {
               return !lost.has(family) && newest.get(family) === Number(at)
             },
             ledger: () => {
-              const repeats = Array.from(presented).flatMap(([token, [first, ...later]]) =>
-                later.map(({ at }) =>
-                  at - first!.at <= grace || at >= Math.max(ends.get(token) ?? 0, first!.intendedAt + lease)
+              const repeats = Array.from(presented).flatMap(([token, [one, ...others]]) => {
+                const [first, ...later] = inOrder([one!, ...others])
+                return later.map(({ at }) =>
+                  Math.abs(at - first.at) <= grace || at >= Math.max(endOf(token), first.intendedAt + lease)
                 )
-              )
+              })
               return {
                 renewals,
                 inFlight: Array.from(inFlight.values()).reduce((sum, many) => sum + many, 0),
