@@ -31,6 +31,13 @@ const isOurs = (directory: string): boolean => {
   return found.isDirectory() && (getuid === undefined || (found.uid === getuid() && (found.mode & 0o022) === 0))
 }
 
+/** Each directory once: Node's own way tries for ever where a system lets nothing be made, as below `/proc`. */
+const make = (directory: string): void => {
+  if (fs.existsSync(directory)) return
+  make(path.dirname(directory))
+  fs.mkdirSync(directory, { mode: 0o700 })
+}
+
 /**
  * Uses the cache, where there is a place for it that nobody else can write. Without one the command only starts slower.
  */
@@ -38,7 +45,7 @@ export const enable = (environment: Environment, platform: string): void => {
   const place = directory(environment, platform)
   if (place === undefined) return
   try {
-    fs.mkdirSync(place, { recursive: true, mode: 0o700 })
+    make(place)
     // Other runtimes have no such cache.
     if (isOurs(place)) module.enableCompileCache?.(place)
   } catch {

@@ -25,6 +25,16 @@ describe("a token of the environment", () => {
       assert.strictEqual((yield* run(["token", "--account", "work"], { env })).code, 1)
     }).pipe(Effect.scoped))
 
+  it.live.runIf(process.platform === "linux")("needs no home that can be made", () =>
+    Effect.gen(function*() {
+      const { spawn } = yield* home
+      const nowhere = { HOME: "/proc/effect-authn", XDG_DATA_HOME: undefined, XDG_CACHE_HOME: undefined }
+      const version = yield* spawn(["--version"], { env: nowhere })
+      assert.strictEqual(version.code, 0, version.stderr)
+      const token = yield* spawn(["token"], { env: { ...nowhere, AUTHN_TOKEN: "of-the-environment" } })
+      assert.deepStrictEqual([token.code, token.stdout], [0, "of-the-environment\n"], token.stderr)
+    }).pipe(Effect.scoped))
+
   it.live("is read as people paste it, or refused", () =>
     Effect.gen(function*() {
       const { run } = yield* home

@@ -90,7 +90,7 @@ const files = Effect.gen(function*() {
   const data = place.success
   const probe = Path.join(data, `.probe-${yield* Random.nextInt}`)
   const written = yield* Effect.result(
-    fs.makeDirectory(data, { recursive: true, mode: 0o700 }).pipe(
+    Effect.ignore(PrivateFile.makeDirectory(data)).pipe(
       Effect.andThen(fs.writeFileString(probe, "probe", { mode: 0o600 })),
       Effect.ensuring(Effect.ignore(fs.remove(probe, { force: true })))
     )

@@ -134,6 +134,19 @@ export const checkDirectory: (
   }
 })
 
+// One after the other, each once: Node's own way tries for ever where a system lets nothing be made, as below `/proc`.
+const makeWithParents = (
+  fs: FileSystem.FileSystem,
+  directory: string
+): Effect.Effect<void, PlatformError.PlatformError> => {
+  const make = fs.makeDirectory(directory, { mode: 0o700 })
+  return Effect.catchReason(make, "PlatformError", "NotFound", () =>
+    makeWithParents(fs, Path.dirname(directory)).pipe(
+      Effect.catchReason("PlatformError", "AlreadyExists", () => Effect.void),
+      Effect.andThen(make)
+    ))
+}
+
 /**
  * Makes a directory for this user alone, with those above it. One that exists is left as it is, and refused as
  * `checkDirectory` does.
@@ -143,12 +156,7 @@ export const checkDirectory: (
  */
 export const makeDirectory = Effect.fnUntraced(function*(directory: string) {
   const fs = yield* FileSystem.FileSystem
-  yield* fs.makeDirectory(directory, { mode: 0o700 }).pipe(
-    Effect.catchReason(
-      "PlatformError",
-      "NotFound",
-      () => fs.makeDirectory(directory, { recursive: true, mode: 0o700 })
-    ),
+  yield* makeWithParents(fs, directory).pipe(
     // the umask of the process has no say here
     Effect.andThen(fs.chmod(directory, 0o700)),
     Effect.catchReason("PlatformError", "AlreadyExists", () => Effect.void),

@@ -67,6 +67,17 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("PrivateFile", (it) =
       }))
   }
 
+  it.effect.runIf(process.platform === "linux")(
+    "a place where nothing can be made is told of, and not tried for ever",
+    () =>
+      Effect.gen(function*() {
+        assert.include(
+          (yield* Effect.flip(use("/proc/effect-authn/sessions", put(1, 0)))).message,
+          "no such file or directory"
+        )
+      })
+  )
+
   it.effect("a link to the directory is followed", () =>
     Effect.gen(function*() {
       const { directory } = yield* signedIn
