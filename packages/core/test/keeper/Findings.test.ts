@@ -722,6 +722,30 @@ describe("a sibling amends the document between the intent and the answer", () =
     }))
 })
 
+describe("a sibling amends the document between the intent and a refusal", () => {
+  it.effect("and the intent of what was not spent goes all the same, with what the sibling noted", () =>
+    Effect.gen(function*() {
+      const house = yield* makeHouse()
+      const one = yield* house.start({ lock: identityLock })
+      const two = yield* house.start({ lock: identityLock })
+      yield* one.auth.login(as("ada"))
+      one.disk.hints = false
+      yield* tokenOf(two)
+      yield* house.iam.set({ latency: Duration.seconds(1) })
+      yield* house.iam.failNext("renew", { reason: new IamError.Unavailable({ sent: "no", detail: "busy" }) })
+      const renewal = yield* soon(Effect.flip(one.auth.refresh()))
+      yield* house.iam.set({ latency: Duration.zero })
+      const before = Option.getOrThrow(yield* house.stored)
+      assert.isTrue(Option.isSome(before.intent))
+      yield* two.auth.refreshUser
+      assert.isAbove(Option.getOrThrow(yield* house.stored).generation, before.generation)
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(renewal)
+      assert.isTrue(Option.isNone(Option.getOrThrow(yield* house.stored).intent))
+      assert.strictEqual(userOf(yield* house.stored), "ada")
+    }))
+})
+
 describe("one signs out and another in within a millisecond", () => {
   it.effect("and a write that was meant for the first is refused", () =>
     Effect.gen(function*() {

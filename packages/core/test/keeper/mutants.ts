@@ -271,6 +271,14 @@ export const mutants: ReadonlyArray<Mutant> = [
     falls: "a sibling amends the document"
   },
   {
+    name: "a refusal leaves its intent where a sibling wrote",
+    rule: 19,
+    file: "keeper/internal/attempt.ts",
+    text: "if (Result.isSuccess(written) || !persistence.isConflict(written.failure)) return\n",
+    replacement: "if (written !== undefined) return\n",
+    falls: "a sibling amends the document between the intent and a refusal"
+  },
+  {
     name: "a login's first generation is not drawn",
     rule: 15,
     file: "keeper/internal/change.ts",

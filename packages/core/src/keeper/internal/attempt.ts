@@ -225,16 +225,23 @@ export const make = (options: {
     return Session.update(next, { boughtWith: Session.Purchase.make({ token, presentation }) })
   })
 
-  /** Nothing was spent: the intent is as it was before. */
-  const withdraw = (entry: Entry, before: Session.Session, asked: Session.Session) => {
-    const held = entry.session
-    if (held === undefined || asked === before || !isSameIntent(held, asked)) return Effect.void
-    const next = Session.update(held, { intent: before.intent })
-    const { unsaved } = entry
-    return unsaved === undefined
-      ? Effect.ignore(persistence.write(entry, next))
-      : Effect.sync(() => entries.holdUnsaved(entry, next, unsaved))
-  }
+  /** What others made of the session meanwhile. */
+  const lookAgain = (entry: Entry) =>
+    Effect.ignore(Effect.map(persistence.look(entry), (found) => persistence.absorb(entry, found)))
+
+  /** Nothing was spent: the intent is as it was before, also in a document that a sibling amended meanwhile. */
+  const withdraw = Effect.fnUntraced(function*(entry: Entry, before: Session.Session, asked: Session.Session) {
+    for (let looks = 0; looks < mostLooks; looks++) {
+      const held = entry.session
+      if (held === undefined || asked === before || !isSameIntent(held, asked)) return
+      const next = Session.update(held, { intent: before.intent })
+      const { unsaved } = entry
+      if (unsaved !== undefined) return entries.holdUnsaved(entry, next, unsaved)
+      const written = yield* Effect.result(persistence.write(entry, next))
+      if (Result.isSuccess(written) || !persistence.isConflict(written.failure)) return
+      yield* lookAgain(entry)
+    }
+  })
 
   const isSameIntent = (one: Session.Session, other: Session.Session): boolean =>
     Option.getOrUndefined(one.intent)?.nonce === Option.getOrUndefined(other.intent)?.nonce
@@ -264,9 +271,7 @@ export const make = (options: {
     const price = Decision.priceOf(asked)
     const name = price === undefined ? undefined : yield* persistence.nameOf(price)
     for (let looks = 0; looks < mostLooks; looks++) {
-      if (entry.session?.durable === true) {
-        yield* Effect.ignore(Effect.map(persistence.look(entry), (found) => persistence.absorb(entry, found)))
-      }
+      if (entry.session?.durable === true) yield* lookAgain(entry)
       const held = entry.session
       if (held === undefined || entry.removals > 0) return yield* entries.notAuthenticated(entry)
       if (Session.login(held) !== target.login) return undefined

@@ -318,11 +318,9 @@ export const judge = (played: {
       : World.refreshOf(soon.stored) ?? 0
     if (written < issued) broken.add("what memory had was not stored within seconds")
   }
-  // An intent is of a presentation whose outcome nobody knows. Without a lock one that is refused may find the intent of
-  // another one over its own, and that one puts back what it found.
+  // an intent is of a presentation whose outcome nobody knows
   if (
-    isUnharmed && history.setting.lock !== "none" && stored !== undefined && Option.isSome(stored.intent) &&
-    !has("Disk", "Put", "Restart", "Freeze") &&
+    isUnharmed && stored !== undefined && Option.isSome(stored.intent) && !has("Disk", "Put", "Restart", "Freeze") &&
     !presentations.some((one) => one.refresh === World.refreshOf(stored) && one.mayHaveActed && one.isLost)
   ) broken.add("an intent stands though nothing was spent")
   for (const { isServed, session, who } of atRest) {

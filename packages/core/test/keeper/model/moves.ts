@@ -106,6 +106,17 @@ const phrases = {
     { _tag: "Whoami", who: other, delay: 0 },
     { _tag: "Pass", time: 400 }
   ],
+  /** The same, and the IAM refuses without spending. */
+  RefusedUnderWay: ({ other, who }) => [
+    { _tag: "Call", who: other, project: "" },
+    { _tag: "Hints", who, lost: true },
+    { _tag: "Answer", how: "no" },
+    { _tag: "Latency", time: 300 },
+    { _tag: "Refresh", who, project: "" },
+    { _tag: "Latency", time: 0 },
+    { _tag: "Whoami", who: other, delay: 0 },
+    { _tag: "Pass", time: 400 }
+  ],
   RenewalUnderWay: ({ who }) => [{ _tag: "Latency", time: 300 }, { _tag: "Refresh", who, project: "" }],
   /** A logout that cannot have the lock. */
   HeldLogout: ({ who }) => [{ _tag: "HoldLock", time: 40_000 }, { _tag: "Logout", who }],
