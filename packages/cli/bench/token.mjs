@@ -4,6 +4,7 @@ import { spawn, spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
+import * as ReadySession from "../src/ReadySession.ts"
 
 const rounds = Number(process.argv[2] ?? 40)
 const authn = path.join(import.meta.dirname, "../dist/authn.js")
@@ -45,8 +46,7 @@ try {
   const withKeychain = { ...env, XDG_DATA_HOME: path.join(home, "keychain") }
   if (keychain !== undefined) login("keyring", withKeychain)
 
-  const fileOf = (account) =>
-    JSON.parse(fs.readFileSync(path.join(env.XDG_DATA_HOME, `effect-authn/accounts/${account}.json`), "utf8")).file
+  const fileOf = (account) => ReadySession.account(path.join(env.XDG_DATA_HOME, "effect-authn"), account).file
   const script = (name, text) => {
     const file = path.join(home, `${name}.mjs`)
     fs.writeFileSync(file, text)

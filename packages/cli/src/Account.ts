@@ -99,9 +99,9 @@ export const Answers = Schema.Struct({
 export type Answers = typeof Answers.Type
 
 /**
- * A login: `place` is where its session lies, `file` the very file where it has one of its own. `unattended` says that the
- * client's secret was kept beside it, and is enough for another login. `window` (milliseconds) and `shortLivedFraction`
- * are the IAM's `RefreshPolicy`, so that `authn token` need not load it.
+ * A login: `place` is where its session lies. `unattended` says that the client's secret was kept beside it, and is enough
+ * for another login. `window` (milliseconds) and `shortLivedFraction` are the IAM's `RefreshPolicy`, so that `authn token`
+ * need not load it.
  */
 export class Account extends Schema.Class<Account>("@effect-authn/cli/Account")({
   version: Schema.Literal(1),
@@ -115,7 +115,6 @@ export class Account extends Schema.Class<Account>("@effect-authn/cli/Account")(
   answers: Schema.optionalKey(Answers),
   unattended: Schema.optionalKey(Schema.Boolean),
   place: StoragePolicy.Place,
-  file: Schema.optionalKey(Schema.String),
   hosts: Schema.optionalKey(Schema.Array(Registry)),
   window: Schema.Finite,
   shortLivedFraction: Schema.Finite

@@ -10,7 +10,6 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Account from "./Account.ts"
 import * as AccountServices from "./AccountServices.ts"
-import * as LeftBehind from "./LeftBehind.ts"
 import * as Output from "./Output.ts"
 
 /**
@@ -29,8 +28,6 @@ export const login = Effect.fnUntraced(function*(
   const { key } = Context.get(services, AuthManager)
   const { policy } = Context.get(services, IamClient)
   const { place } = yield* Context.get(services, StoragePolicy).choice
-  // `authn token` reads the file without looking for it.
-  const file = Option.getOrUndefined(yield* LeftBehind.fileOf(place, key))
   const before = yield* Account.get(target.name)
   const moved = Option.filter(before, (account) => account.place !== place)
   const isUnattended = options?.unattended ??
@@ -48,7 +45,6 @@ export const login = Effect.fnUntraced(function*(
     ...(options === undefined ? {} : { answers: options.answers }),
     ...(isUnattended ? { unattended: true } : {}),
     place,
-    ...(file === undefined ? {} : { file }),
     ...(Option.isSome(before) && before.value.hosts !== undefined ? { hosts: before.value.hosts } : {}),
     window: Duration.toMillis(policy.window),
     shortLivedFraction: policy.shortLivedFraction

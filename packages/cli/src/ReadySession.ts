@@ -100,10 +100,7 @@ const directories = { "plain-file": "sessions", "encrypted-file": "encrypted", "
 
 const word = (text: string): string => text.replace(/[^A-Za-z0-9._-]+/g, "_").slice(0, 40)
 
-/**
- * The file of a session, as `FileTokenStorage.fileOf` names it. What stands in the account may be of another home that this
- * one was copied from, or written by hand.
- */
+/** The file of a session, as `FileTokenStorage.fileOf` names it. */
 const fileOf = (
   data: string,
   { client, issuer, name, place }: Pick<Account, "client" | "issuer" | "name" | "place">
@@ -113,17 +110,16 @@ const fileOf = (
   return path.join(data, directories[place], `${word(URL.parse(issuer)?.host || "session")}-${word(name)}-${hash}.json`)
 }
 
-/** An account whose session lies in a file. */
+/** An account whose session lies in a file, and that file. */
 export const account = (data: string, name: string): Account & { readonly file: string } => {
   if (!isName(name)) return special()
   const account = JSON.parse(read(path.join(data, "accounts", `${name}.json`)))
-  const { client, dialect, file, issuer, place, scopes, shortLivedFraction, version, window } = account
+  const { client, dialect, issuer, place, scopes, shortLivedFraction, version, window } = account
   const isSimple = version === 1 && account.name === name && ["datalayer", "genomcore", "oidc"].includes(dialect) &&
     [client, issuer].every((text) => typeof text === "string" && text !== "") &&
-    file === fileOf(data, { client, issuer, name, place }) &&
     (scopes === undefined || (Array.isArray(scopes) && scopes.every((scope) => typeof scope === "string"))) &&
     typeof window === "number" && typeof shortLivedFraction === "number"
-  return isSimple ? account : special()
+  return isSimple ? { ...account, file: fileOf(data, { client, issuer, name, place }) } : special()
 }
 
 const optional = (holds: (value: unknown) => boolean) => (value: unknown): boolean =>

@@ -1,14 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fs from "node:fs"
-import { data, login, simulated, storedToken } from "./authn.ts"
+import { fileOf, login, simulated, storedToken } from "./authn.ts"
 
 describe("a token that is bound to a key", () => {
   it.live("is handed to no program, by no command, and is not shown: without a proof it is worth nothing", () =>
     simulated({}, (simulator, home) =>
       Effect.gen(function*() {
         yield* login(home, simulator.issuer, "datalayer")
-        const { file } = JSON.parse(fs.readFileSync(data(home, "accounts/default.json"), "utf8"))
+        const file = fileOf(home)
         const token = storedToken(home)
         const jwk = { kty: "EC", crv: "P-256", x: "x", y: "y", d: "canary-of-the-key" }
         // one that DPoP names, in both versions of the document: a program of before may have left the first

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fs from "node:fs"
-import { data, home, login, simulated } from "./authn.ts"
+import { data, fileOf, home, login, simulated } from "./authn.ts"
 
 describe("an imported session", () => {
   it.live("is kept where it is told, says that it is a copy, and leaves the original alone unless that is asked for", () =>
@@ -41,7 +41,7 @@ describe("an imported session", () => {
         }
         // One that no account lists is a copy all the same.
         yield* take("a")
-        const { file } = JSON.parse(fs.readFileSync(data(copy, "accounts/a.json"), "utf8"))
+        const file = fileOf(copy, "a")
         fs.rmSync(data(copy, "accounts/a.json"))
         const unlisted = yield* copy.run(["logout", "--file", file], { env: key })
         assert.strictEqual(unlisted.code, 0, unlisted.stderr)

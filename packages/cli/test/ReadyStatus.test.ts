@@ -56,7 +56,7 @@ const put = (home: Home, name: string, document: string, changes: object = {}) =
   const file = data(home, "sessions", FileTokenStorage.fileOf(key))
   fs.mkdirSync(data(home, "accounts"), { recursive: true })
   fs.mkdirSync(data(home, "sessions"), { recursive: true })
-  fs.writeFileSync(data(home, "accounts", `${name}.json`), JSON.stringify({ ...account(name), file, ...changes }))
+  fs.writeFileSync(data(home, "accounts", `${name}.json`), JSON.stringify({ ...account(name), ...changes }))
   fs.writeFileSync(file, document)
 }
 
@@ -155,9 +155,7 @@ describe("authn status, the short way", () => {
         assert.isUndefined(text(), JSON.stringify(changes))
       }
       for (
-        const changes of [{ version: 2 }, { name: "two" }, { window: "soon" }, { file: "/nowhere" }, {
-          place: "keyring"
-        }]
+        const changes of [{ version: 2 }, { name: "two" }, { window: "soon" }, { place: "keyring" }]
       ) {
         put(own, "one", good, changes)
         assert.isUndefined(text(), JSON.stringify(changes))

@@ -11,7 +11,7 @@ import * as path from "node:path"
 import * as ReadySession from "../src/ReadySession.ts"
 // @ts-expect-error TS2878: the tests' project emits nothing
 import * as ReadyToken from "../src/ReadyToken.ts"
-import { data, expire, login, main, simulated } from "./authn.ts"
+import { expire, fileOf, login, main, simulated } from "./authn.ts"
 
 const now = 1_800_000_000_000
 const key = { issuer: "https://iam.example.com", client: "datalayer", account: "default" }
@@ -40,7 +40,6 @@ const homeWith = (times: { readonly issuedAt: number; readonly expiresAt?: numbe
           dialect: "datalayer",
           ...key,
           place: "plain-file",
-          file,
           window: 300_000,
           shortLivedFraction: 0.2,
           ...changes?.account
@@ -129,7 +128,6 @@ describe("ReadyToken", () => {
           { account: { place: "keyring" } },
           { account: { issuer: "https://other.example.com" } },
           { account: { version: 2 } },
-          { account: { file: "/nowhere" } },
           { account: { window: "soon" } },
           { session: { dead: { at: 1 } } },
           { session: { current: { project: "p" } } },
@@ -188,7 +186,7 @@ describe("ReadyToken", () => {
         assert.notStrictEqual((yield* home.spawn(["token", "--account", "two"], { main: alone })).code, 0)
 
         // Without the key, with another one, or altered by a byte, it is for the long way to say so.
-        const { file } = JSON.parse(fs.readFileSync(data(home, "accounts/sealed.json"), "utf8"))
+        const file = fileOf(home, "sealed")
         const find = (env: Record<string, string>) =>
           ReadyToken.find(["token", "--account", "sealed"], { HOME: home.directory, ...env }, "linux", Date.now())
         assert.isDefined(find({ AUTHN_KEY }))

@@ -5,7 +5,17 @@ import * as fs from "node:fs"
 import * as net from "node:net"
 import * as path from "node:path"
 import { isThere, startSecretService } from "../../storage/keyring/test/secretService.ts"
-import { atTerminal, data, type Home, installedMain, login, password, type ProcessOptions, simulated } from "./authn.ts"
+import {
+  atTerminal,
+  data,
+  fileOf,
+  type Home,
+  installedMain,
+  login,
+  password,
+  type ProcessOptions,
+  simulated
+} from "./authn.ts"
 
 const auto = { AUTHN_STORAGE: undefined }
 const isJwt = /^eyJ[\w-]+\.[\w-]+\.[\w-]+\n$/
@@ -241,13 +251,13 @@ describe("places for the session", () => {
           }
           keychain(key)
 
-          // An account that was changed by hand, or copied along with another home, leads to no other file.
+          // The file of which an account of an earlier version tells is not where the session lies.
           const account = data(home, "accounts/default.json")
           const text = fs.readFileSync(account, "utf8")
-          const { file } = JSON.parse(text)
+          const file = fileOf(there)
           const copy = path.join(path.dirname(file), `old-${path.basename(file)}`)
           fs.copyFileSync(file, copy)
-          fs.writeFileSync(account, text.replace(file, copy))
+          fs.writeFileSync(account, JSON.stringify({ ...JSON.parse(text), file: copy }))
           assert.strictEqual((yield* there.run(["refresh"])).code, 0)
           const renewed = JSON.parse((yield* there.run(["token", "--json"])).stdout).token
           assert.notStrictEqual(renewed, token)

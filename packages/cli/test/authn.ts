@@ -11,6 +11,8 @@ import { inject } from "vitest"
 // The command has no library of its own to import from.
 // @ts-expect-error TS2878: the tests' project emits nothing
 import * as Authn from "../src/Authn.ts"
+// @ts-expect-error TS2878: the tests' project emits nothing
+import * as ReadySession from "../src/ReadySession.ts"
 
 /** The bundle of the sources as they are now. */
 export const main = inject("bundle")
@@ -273,10 +275,13 @@ export const installedMain = (home: Home): string => {
 export const data = (home: Home, ...names: ReadonlyArray<string>) =>
   path.join(home.directory, ".local/share/effect-authn", ...names)
 
+/** The file of the session of an account. */
+export const fileOf = (home: Home, account = "default"): string => ReadySession.account(data(home), account).file
+
 /** What lies in the session of an account. */
 export const stored = (home: Home, account = "default") => {
-  const { file } = JSON.parse(fs.readFileSync(data(home, "accounts", `${account}.json`), "utf8"))
-  return { file: String(file), document: JSON.parse(fs.readFileSync(file, "utf8")) }
+  const file = fileOf(home, account)
+  return { file, document: JSON.parse(fs.readFileSync(file, "utf8")) }
 }
 
 /** The first token that lies in the session of an account. */
