@@ -67,7 +67,7 @@ export interface Options {
 }
 
 // How late a permit may be used, and how much longer one request may be on its way to the IAM than another, in milliseconds.
-const late = 50
+const late = 30
 const way = 50
 
 /**
@@ -89,9 +89,9 @@ const spacing = (rate: number) => {
  * **Details**
  *
  * No second has more renewals than the rate; of a rate under 10, no `10 / rate` seconds have more than 10. Each permit is for a
- * moment, the moments of a fleet are evenly apart, and a permit that could not be used within 50 ms is thrown away. So that the
- * rate holds at the IAM, too, where some requests are up to 50 ms longer on their way than others, a tenth to a sixth of it
- * stays unused in a long run. What callers ask for draws one at a time, and what is swept in lots of a twentieth of the rate,
+ * moment, the moments of a fleet are evenly apart, and a permit that could not be used within 30 ms is thrown away. So that the
+ * rate holds at the IAM, too, where some requests are up to 50 ms longer on their way than others, a twelfth to a sixth of
+ * it stays unused in a long run. What callers ask for draws one at a time, and what is swept in lots of a twentieth of the rate,
  * so that a caller goes first. A caller waits for its turn for at most 5 seconds, and then fails with `Unavailable`.
  *
  * **Example** (Eighty a second at one IAM, and no limit elsewhere)
