@@ -19,13 +19,14 @@ import { failed, usage } from "./Failure.ts"
 
 const directories = { "plain-file": "sessions", "encrypted-file": "encrypted", "keyring": "keychain" } as const
 
-type Place = keyof typeof directories
+type FilePlace = keyof typeof directories
+type Place = FilePlace | "sqlite"
 
-const isPlace = (place: Account.Account["place"]): place is Place => place in directories
+const isFilePlace = (place: Account.Account["place"]): place is FilePlace => place in directories
 
 /** The file of a session, where it has one of its own; the keychain has only the key of its files. */
 export const fileOf = Effect.fnUntraced(function*(place: Account.Account["place"], key: SessionKey.SessionKey) {
-  return isPlace(place)
+  return isFilePlace(place)
     ? Option.some(Path.join(yield* Account.directory, directories[place], FileTokenStorage.fileOf(key)))
     : Option.none<string>()
 })
@@ -41,9 +42,35 @@ export const filesOf = Effect.fnUntraced(function*(account: Account.Account) {
   )
 })
 
+/** The file that has all sessions of the place `sqlite`. */
+const database = Effect.map(Account.directory, (data) => Path.join(data, "sqlite", "sessions.sqlite"))
+
+/** What a session in that file is called, behind the file: as its own file would be elsewhere. */
+const inDatabase = (file: string, key: SessionKey.SessionKey): string =>
+  `${file}#${Path.basename(FileTokenStorage.fileOf(key), ".json")}`
+
+/** Where a session lies, in words that no other one has. */
+const pathOf = Effect.fnUntraced(function*(place: Account.Account["place"], key: SessionKey.SessionKey) {
+  return place === "sqlite" ? Option.some(inDatabase(yield* database, key)) : yield* fileOf(place, key)
+})
+
+/** The keys of the sessions in a SQLite file. They are not encrypted, so that this needs no key and changes nothing. */
+const keysIn = Effect.fnUntraced(function*(file: string) {
+  const [NodeSqlite, SqlTokenStorage] = yield* Effect.promise(() =>
+    Promise.all([
+      import("@effect-authn/platform-node/NodeSqlite"),
+      import("@effect-authn/storage-sql/SqlTokenStorage")
+    ])
+  )
+  const built = yield* Layer.build(
+    Layer.provide(SqlTokenStorage.layerStorage({ changes: "none" }), NodeSqlite.layer({ filename: file }))
+  )
+  return yield* Context.get(built, TokenStorage).keys
+}, Effect.scoped)
+
 /**
- * A file that holds tokens and that no command uses: a session that no account lists, or what was damaged and put aside,
- * with the account whose it was.
+ * What holds tokens and no command uses, by the name of its file: a session that no account lists, or what was damaged and
+ * put aside, with the account whose it was. A session in SQLite is called `FILE#NAME`.
  */
 export interface Leftover {
   readonly path: string
@@ -66,8 +93,8 @@ export const find = Effect.gen(function*() {
   const listed = new Map<string, string>()
   for (const account of accounts) {
     for (const key of AccountServices.sessionKeys(account)) {
-      const file = yield* fileOf(account.place, key)
-      if (Option.isSome(file)) listed.set(file.value, account.name)
+      const path = yield* pathOf(account.place, key)
+      if (Option.isSome(path)) listed.set(path.value, account.name)
     }
   }
   const found: Array<Leftover> = []
@@ -80,6 +107,14 @@ export const find = Effect.gen(function*() {
       else if (/-[0-9a-f]{16}\.json$/.test(name) && isComplete && account === undefined) {
         found.push({ path, place, kind: "session", account })
       }
+    }
+  }
+  const file = yield* database
+  if (isComplete && (yield* Effect.orElseSucceed(fs.exists(file), () => false))) {
+    // what cannot be opened says so where it is used
+    for (const key of yield* Effect.orElseSucceed(keysIn(file), () => [])) {
+      const path = inDatabase(file, key)
+      if (!listed.has(path)) found.push({ path, place: "sqlite", kind: "session", account: undefined })
     }
   }
   return found
@@ -108,7 +143,8 @@ export interface Asked {
 const endSession = Effect.fnUntraced(function*({ path, place }: Leftover, { local, revoke }: Asked) {
   const services = yield* Layer.build(AccountServices.storage(place))
   const keys = yield* Context.get(services, TokenStorage).keys
-  const key = keys.find((key) => FileTokenStorage.fileOf(key) === Path.basename(path))
+  const paths = yield* Effect.forEach(keys, (key) => pathOf(place, key))
+  const key = keys.find((_, index) => Option.contains(paths[index] ?? Option.none(), path))
   if (key === undefined) {
     return yield* failed(
       `${path} cannot be read as a session: it is damaged, of a newer version, or encrypted with another key. ` +

@@ -13,17 +13,20 @@ import * as Output from "./Output.ts"
 
 type Place = LeftBehind.Leftover["place"]
 
-const places: ReadonlyArray<Place> = ["keyring", "encrypted-file", "plain-file"]
+const places: ReadonlyArray<Place> = ["keyring", "encrypted-file", "sqlite", "plain-file"]
 
 const kind: { readonly [P in Place]: string } = {
   "keyring": "one whose key is in the keychain",
   "encrypted-file": "an encrypted one",
+  "sqlite": "an encrypted one",
   "plain-file": "one in a plain file"
 }
 
+const isEncrypted = (place: Place): boolean => place === "encrypted-file" || place === "sqlite"
+
 /** What to do about a place whose sessions cannot be read as things are. */
 const lack = Effect.fnUntraced(function*(place: Place) {
-  return place === "encrypted-file" && !(yield* EnvironmentToken.hasKey)
+  return isEncrypted(place) && !(yield* EnvironmentToken.hasKey)
     ? `, and there is no key: set ${EnvironmentToken.keyVariables.join(" or ")}`
     : ""
 })
@@ -73,7 +76,7 @@ export const withoutAccount = Effect.gen(function*() {
   for (const place of places) {
     const [first, ...more] = found.filter((one) => one.place === place)
     if (first === undefined) continue
-    const [a, what] = place === "encrypted-file" ? ["an", "encrypted "] : ["a", ""]
+    const [a, what] = isEncrypted(place) ? ["an", "encrypted "] : ["a", ""]
     const count = more.length === 0 ? `is ${a} ${what}session` : `are ${more.length + 1} ${what}sessions`
     lines.push(`There ${count} of other programs in ${short(Path.dirname(first.path))}${yield* lack(place)}`)
   }

@@ -86,6 +86,44 @@ describe("what is damaged", () => {
         assert.match(found.join("\n"), /-default-[0-9a-f]{16}\.json\.corrupt-1700000000000 was damaged and put aside/)
       })))
 
+  it.live("a session in SQLite that no account lists is found without its key, and ended alone", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        const key = { AUTHN_KEY: Buffer.alloc(32, 7).toString("base64"), AUTHN_STORAGE: "sqlite" }
+        const there: Home = { ...home, run: (args, options) => home.run(args, { ...options, env: key }) }
+        const left = Effect.map(home.run(["doctor", "--json"]), ({ stdout }) =>
+          JSON.parse(stdout).flatMap(({ check, detail }: Finding) =>
+            check === "left behind" ? [detail] : []
+          ))
+        const told = Effect.map(simulator.ledger, (entries) => entries.filter(({ route }) => route === "logout").length)
+        yield* login(there, simulator.issuer, "datalayer")
+        yield* login(there, simulator.issuer, "datalayer", ["--account", "work"])
+        assert.deepStrictEqual(yield* left, [])
+        fs.rmSync(data(home, "accounts/work.json"))
+        const [found = "", ...others] = yield* left
+        assert.deepStrictEqual(others, [])
+        const file = data(home, "sqlite/sessions.sqlite")
+        const [, path = ""] = /(\/\S+) is a session that no account lists/.exec(found.replace("~", home.directory)) ??
+          []
+        assert.match(path.replace(file, ""), /^#127\.0\.0\.1\S*-work-[0-9a-f]{16}$/)
+        assert.include(found, "authn logout --file")
+        assert.include((yield* home.run(["token", "--account", "nobody"])).stderr, "is an encrypted session")
+
+        for (const wrong of [file, path.replace("-work-", "-default-"), `${path}0`]) {
+          assert.strictEqual((yield* there.run(["logout", "--file", wrong])).code, 2, wrong)
+        }
+        const locked = yield* home.run(["logout", "--file", path])
+        assert.strictEqual(locked.code, 1)
+        assert.include(locked.stderr, "AUTHN_KEY")
+        assert.strictEqual(yield* told, 0)
+        const ended = yield* there.run(["logout", "--file", path])
+        assert.strictEqual(ended.code, 0, ended.stderr)
+        assert.include(ended.stderr, "ended the session")
+        assert.strictEqual(yield* told, 1)
+        assert.deepStrictEqual(yield* left, [])
+        assert.strictEqual((yield* there.run(["token"])).code, 0)
+      })))
+
   it.live("is what the doctor finds, whatever else is wrong", () =>
     Effect.gen(function*() {
       const there = yield* home
