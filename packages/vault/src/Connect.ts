@@ -4,11 +4,15 @@
  * @since 0.1.0
  */
 import { BrowserLogin, PendingLogin } from "@effect-authn/core/iam/BrowserLogin"
-import { IamClient } from "@effect-authn/core/iam/IamClient"
+import { IamClient, Revocation } from "@effect-authn/core/iam/IamClient"
+import * as Selection from "@effect-authn/core/session/Selection"
+import * as Session from "@effect-authn/core/session/Session"
 import { SessionKey } from "@effect-authn/core/session/SessionKey"
 import type { EncryptionKeys } from "@effect-authn/core/storage/EncryptionKeys"
 import { PendingLogins } from "@effect-authn/core/storage/PendingLogins"
+import type { SessionLockError } from "@effect-authn/core/storage/SessionLock"
 import * as TokenStorage from "@effect-authn/core/storage/TokenStorage"
+import type { TokenStorageError } from "@effect-authn/core/storage/TokenStorageError"
 import * as ByteSize from "effect/ByteSize"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -17,6 +21,7 @@ import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
+import * as Fiber from "effect/Fiber"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
@@ -68,6 +73,9 @@ export class Connect extends Context.Service<Connect, {
 const patience = Duration.minutes(10)
 const csrfLife = Duration.days(1)
 
+// How long an IAM may take to end what nobody keeps, while somebody waits for a page.
+const revocationLimit = Duration.seconds(5)
+
 // A form of ours has a path and a token.
 const mostBytes = ByteSize.kibibytes(16)
 
@@ -88,6 +96,10 @@ const decodeBegun = Schema.decodeUnknownOption(Begun)
 
 const Csrf = Schema.fromJsonString(Schema.Tuple([Schema.String, Schema.Finite]))
 const decodeCsrf = Schema.decodeUnknownOption(Csrf)
+
+/** Whether a vault that could not store a session has it in memory, to store it later: the storage was only away. */
+const isHeld = (error: TokenStorageError | SessionLockError | Vault.ProviderUnknown): boolean =>
+  error._tag === "TokenStorageError" && (error.method === "put" || error.reason._tag === "StorageUnavailable")
 
 const escaped = (text: string): string => text.replace(/[&<>"']/g, (character) => `&#${character.codePointAt(0)};`)
 
@@ -277,12 +289,63 @@ const make = Effect.fnUntraced(function*<E, R, R2>(options: Options<E, R, R2>) {
 
   const cookieOf = (state: string) => Effect.map(hashed(state), (hash) => `${cookiePrefix}${hash.slice(0, 16)}`)
 
+  /** Ends a session that nobody keeps, so that nothing works on at the IAM of which nobody knows. */
+  const ended = Effect.fnUntraced(function*(iam: IamClient["Service"], key: SessionKey, issued: Session.TokenResponse) {
+    const session = Session.fromResponse(key, issued, { strategy: "vault", selection: Selection.none })
+    const revocation = yield* iam.revoke(session).pipe(
+      Effect.timeout(revocationLimit),
+      Effect.catch(({ message }) => Effect.succeed(Revocation.cases.NotRevoked.make({ reason: message })))
+    )
+    yield* Effect.annotateLogs(Effect.logWarning("an account was not connected, since its session could not be kept"), {
+      issuer: key.issuer,
+      client: key.clientId,
+      account: key.account,
+      revoked: revocation._tag === "Revoked",
+      ...(revocation._tag === "Revoked" ? {} : { reason: revocation.reason })
+    })
+  })
+
   const over = page(
     400,
     "This sign-in is over",
     "It was finished before, took longer than ten minutes, or was begun in another browser. Go back to the application, " +
       "see whether the account is connected, and begin again if it is not."
   )
+
+  /** Whether the session of the user is of another account than what was issued. */
+  const isOther = (key: SessionKey, issued: Session.TokenResponse) =>
+    Effect.map(storage.get(key), (found) => {
+      const before = Option.flatMap(found, (session) => session.user)
+      return Option.exists(before, ({ id }) => Option.exists(issued.user, (now) => now.id !== id))
+    })
+
+  /** Redeems the code and keeps the session, and says in one word what came of it. */
+  const finish = Effect.fnUntraced(function*(
+    { iam, login }: { readonly iam: IamClient["Service"]; readonly login: BrowserLogin["Service"] },
+    begun: typeof Begun.Type,
+    callbackUrl: string,
+    refusal: string | null
+  ) {
+    const completed = yield* login.complete(begun.pending, callbackUrl).pipe(
+      Effect.asSome,
+      Effect.catch((error) =>
+        Effect.as(Effect.logWarning(`an account was not connected: ${error.message}`), Option.none())
+      )
+    )
+    if (Option.isNone(completed)) return refusal === "access_denied" ? "denied" : "failed"
+    const issued = completed.value
+    const key = keyOf(iam, begun.user)
+    if (begun.isReconnect && (yield* Effect.tapError(isOther(key, issued), () => ended(iam, key, issued)))) {
+      return "another-account"
+    }
+    yield* Effect.tapError(vault.put(key, issued), (error) => isHeld(error) ? Effect.void : ended(iam, key, issued))
+    yield* Effect.annotateLogs(Effect.logInfo("an account was connected"), {
+      issuer: key.issuer,
+      client: key.clientId,
+      account: key.account
+    })
+    return "connected"
+  })
 
   const callback = answered(Effect.gen(function*() {
     const request = yield* HttpServerRequest.HttpServerRequest
@@ -319,29 +382,12 @@ const make = Effect.fnUntraced(function*<E, R, R2>(options: Options<E, R, R2>) {
         cookieName,
         { path: "/", secure: true }
       )
-    const completed = yield* provider.login.complete(begun.pending, `${origin}${url.pathname}${url.search}`).pipe(
-      Effect.asSome,
-      Effect.catch((error) =>
-        Effect.as(Effect.logWarning(`an account was not connected: ${error.message}`), Option.none())
-      )
+    // Who closes the page does not say what becomes of a code that is spent.
+    const finishing = yield* Effect.forkDetach(
+      finish(provider, begun, `${origin}${url.pathname}${url.search}`, url.searchParams.get("error")),
+      { startImmediately: true }
     )
-    if (Option.isNone(completed)) {
-      return back(url.searchParams.get("error") === "access_denied" ? "denied" : "failed")
-    }
-    const response = completed.value
-    const key = keyOf(provider.iam, begun.user)
-    if (begun.isReconnect) {
-      const before = Option.flatMap(yield* storage.get(key), (session) => session.user)
-      const isOther = Option.exists(before, ({ id }) => Option.exists(response.user, (now) => now.id !== id))
-      if (isOther) return back("another-account")
-    }
-    yield* vault.put(key, response)
-    yield* Effect.annotateLogs(Effect.logInfo("an account was connected"), {
-      issuer: key.issuer,
-      client: key.clientId,
-      account: key.account
-    })
-    return back("connected")
+    return back(yield* Fiber.join(finishing))
   }))
 
   const disconnect = answered(Effect.gen(function*() {
@@ -392,7 +438,8 @@ const make = Effect.fnUntraced(function*<E, R, R2>(options: Options<E, R, R2>) {
  * once, ends after ten minutes, and needs the cookie of the browser in which it was begun (`__Host-`, `SameSite=Lax`, one for
  * each login, so that two tabs do not meet). The user has to be the same at the start and at the callback: otherwise somebody
  * could make others use their account, or use another's. Both POSTs refuse what is not `Sec-Fetch-Site: same-origin`, or
- * has no token of `csrf` where a browser does not send that header.
+ * has no token of `csrf` where a browser does not send that header. What was issued and cannot be kept is ended at
+ * the IAM, unless the storage is only away: then this process keeps it in memory, and stores it later.
  *
  * **Gotchas**
  *

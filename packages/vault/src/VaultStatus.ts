@@ -141,7 +141,8 @@ const make = Effect.gen(function*() {
       const link = request.url.split("/").at(-1)?.split("?")[0] ?? ""
       const now = yield* Clock.currentTimeMillis
       const until = links.get(link)
-      if (request.headers["sec-purpose"]?.includes("prefetch") === true) return closed
+      // Who looks ahead does not open it.
+      if (request.method === "HEAD" || request.headers["sec-purpose"]?.includes("prefetch") === true) return closed
       links.delete(link)
       if (until === undefined || until <= now) return closed
       const visit = yield* secret

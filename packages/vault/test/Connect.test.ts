@@ -6,7 +6,9 @@ import {
   PendingLogins,
   Selection,
   SessionKey,
-  TokenStorage
+  SessionLock,
+  TokenStorage,
+  TokenStorageError
 } from "@effect-authn/core"
 import { ScriptedIam } from "@effect-authn/testing"
 import { Connect, Vault } from "@effect-authn/vault"
@@ -14,7 +16,9 @@ import { assert, describe, it } from "@effect/vitest"
 import {
   ConfigProvider,
   Context,
+  Duration,
   Effect,
+  Fiber,
   Layer,
   Logger,
   Option,
@@ -135,6 +139,13 @@ const world = Effect.gen(function*() {
   const kept = yield* Layer.build(Layer.mergeAll(TokenStorage.layerMemory, PendingLogins.layerMemory, keys))
   const sealed: Array<string> = []
   const pending = Context.get(kept, PendingLogins.PendingLogins)
+  const storage = Context.get(kept, TokenStorage.TokenStorage)
+  const lock = Context.get(kept, SessionLock.SessionLock)
+  const faults: {
+    lock?: string
+    get?: TokenStorageError.TokenStorageError
+    put?: TokenStorageError.TokenStorageError
+  } = {}
   const stored = Context.add(kept, PendingLogins.PendingLogins, {
     ...pending,
     put: (id, login, timeToLive) =>
@@ -142,7 +153,23 @@ const world = Effect.gen(function*() {
         sealed.push(Redacted.value(login))
         return pending.put(id, login, timeToLive)
       })
-  })
+  }).pipe(
+    Context.add(TokenStorage.TokenStorage, {
+      ...storage,
+      get: (key) => Effect.suspend(() => faults.get === undefined ? storage.get(key) : Effect.fail(faults.get)),
+      put: (key, next, expected) =>
+        Effect.suspend(() => faults.put === undefined ? storage.put(key, next, expected) : Effect.fail(faults.put))
+    }),
+    Context.add(SessionLock.SessionLock, {
+      ...lock,
+      withLock: (key, purpose) => (effect) =>
+        Effect.suspend(() =>
+          faults.lock === undefined
+            ? lock.withLock(key, purpose)(effect)
+            : Effect.fail(new SessionLock.SessionLockError({ key, purpose, detail: faults.lock }))
+        )
+    })
+  )
   const vault = yield* Layer.build(Layer.provide(Vault.layer({ providers }), Layer.succeedContext(stored)))
   const user = ({ cookies }: HttpServerRequest.HttpServerRequest) =>
     Effect.succeed(Option.fromUndefinedOr(cookies["user"]))
@@ -162,6 +189,7 @@ const world = Effect.gen(function*() {
     )
   return {
     open: browser(handle),
+    faults,
     sealed,
     vault: Context.get(vault, Vault.Vault),
     csrf: (of: string) => connect!.csrf(of),
@@ -441,6 +469,65 @@ describe("connecting an account", () => {
       assert.isFalse(yield* isConnected("one", "u1"))
       const same = yield* Effect.flatMap(here.begin("one", { reconnect: "true" }), (path) => here.get(path))
       assert.strictEqual(same.to.searchParams.get("connect"), "connected")
+      assert.isTrue(yield* isConnected("one", "u1"))
+    }).pipe(quiet))
+
+  it.effect("what cannot be kept is ended at the IAM, but not what is held until the storage is back", () =>
+    Effect.gen(function*() {
+      const { faults, isConnected, open, scripts } = yield* world
+      const revocations = scripts[0]!.count("revoke")
+      const failure = (method: string, reason: TokenStorageError.TokenStorageError["reason"]) =>
+        new TokenStorageError.TokenStorageError({ storage: "the store", method, reason })
+      const away = new TokenStorageError.StorageUnavailable({ detail: "it is away" })
+      const connected = Effect.fnUntraced(function*(user: string, fields: Record<string, string> = {}) {
+        const here = open(user)
+        return yield* Effect.flatMap(here.begin("one", fields), (path) => here.get(path))
+      })
+      const cases = [
+        [{ lock: "its store is away" }, {}],
+        [{ get: failure("get", new TokenStorageError.StorageKeyUnavailable({ detail: "no key" })) }, {}],
+        [{ get: failure("get", away) }, { reconnect: "true" }]
+      ] as const
+      for (const [index, [fault, fields]] of cases.entries()) {
+        Object.assign(faults, fault)
+        assert.strictEqual((yield* connected(`u${index}`, fields)).status, 503)
+        assert.strictEqual(yield* revocations, index + 1)
+        for (const name of Object.keys(fault)) delete faults[name as keyof typeof faults]
+        assert.isFalse(yield* isConnected("one", `u${index}`))
+      }
+      // an IAM that does not answer holds up nobody for long
+      faults.lock = "its store is away"
+      yield* scripts[0]!.failNext("revoke", { reason: new IamError.Unavailable({ sent: "maybe", detail: "down" }) })
+      assert.strictEqual((yield* connected("u4")).status, 503)
+      delete faults.lock
+
+      for (const method of ["get", "put"] as const) {
+        const before = yield* revocations
+        faults[method] = failure(method, away)
+        const user = `held by ${method}`.replaceAll(" ", "-")
+        assert.strictEqual((yield* connected(user)).status, 503)
+        delete faults[method]
+        yield* TestClock.adjust("1 minute")
+        assert.isTrue(yield* isConnected("one", user), user)
+        assert.strictEqual(yield* revocations, before)
+      }
+    }).pipe(quiet))
+
+  it.effect("a browser that goes away in the middle loses nothing that was issued", () =>
+    Effect.gen(function*() {
+      const { isConnected, open, scripts, vault } = yield* world
+      yield* scripts[0]!.set({ latency: Duration.seconds(2) })
+      const here = open("u1")
+      const path = yield* here.begin("one")
+      const asking = yield* Effect.forkChild(here.get(path), { startImmediately: true })
+      const tick = TestClock.withLive(Effect.sleep("1 millis"))
+      yield* Effect.repeat(Effect.andThen(tick, scripts[0]!.count("login")), { until: (count) => count === 1 })
+      yield* Fiber.interrupt(asking)
+      yield* TestClock.adjust("2 seconds")
+      yield* scripts[0]!.set({ latency: Duration.zero })
+      yield* Effect.repeat(Effect.andThen(tick, Stream.runCollect(vault.sessions)), {
+        until: (keys) => keys.length === 1
+      })
       assert.isTrue(yield* isConnected("one", "u1"))
     }).pipe(quiet))
 

@@ -25,11 +25,11 @@ const world = Effect.fnUntraced(function*(host = "127.0.0.1") {
   ))
   const { link } = Context.get(status, VaultStatus.VaultStatus)
   const origin = new URL(yield* link).origin
-  const get = (path: string, headers: Record<string, string> = {}) =>
+  const get = (path: string, headers: Record<string, string> = {}, method = "GET") =>
     Effect.promise(() =>
       new Promise<{ status: number; text: string; headers: Record<string, string | Array<string> | undefined> }>(
         (resolve, reject) => {
-          const sent = request(`${origin}${path}`, { headers }, (response) => {
+          const sent = request(`${origin}${path}`, { headers, method }, (response) => {
             const chunks: Array<Buffer> = []
             response.on("data", (chunk: Buffer) => chunks.push(chunk))
             response.on("end", () =>
@@ -86,6 +86,7 @@ it.live("the status page opens with a link, once, and shows what there is withou
     // a page that a browser looks at ahead is not opened by it
     const ahead = new URL(yield* link).pathname
     assert.strictEqual((yield* get(ahead, { "sec-purpose": "prefetch;prerender" })).status, 403)
+    assert.strictEqual((yield* get(ahead, {}, "HEAD")).status, 403)
     assert.strictEqual((yield* get(ahead)).status, 303)
 
     yield* put("<script>alert(1)</script>")
