@@ -11,7 +11,8 @@ import { ProofKey, type TokenResponse } from "../session/Session.ts"
 import type { IamError } from "./IamError.ts"
 
 /**
- * A login that was begun and is not complete. It can be encoded, so that it survives a page that is left.
+ * A login that was begun and is not complete. It can be encoded, so that it survives a page that is left: what it is encoded
+ * to shows its secrets, and is to be kept as safe as a session (`PendingLogins.sealed`).
  *
  * - `state` comes back with the callback and ties it to this login.
  * - `redirectUri` is where the IAM sends the browser, to the letter.

@@ -96,7 +96,8 @@ export const make = Effect.gen(function*() {
   })
   const revocations = Revocations.make(iam)
   const revoke = revocations.once
-  const persistence = Persistence.make({ storage, digest, entries, revoke, fork })
+  const dropKey = ProofKeys.dropper(proofKeys)
+  const persistence = Persistence.make({ storage, digest, entries, revoke, dropKey, fork })
   const { attempt } = Attempt.make({ iam, policy, random, entries, persistence, revoke, holder, lease })
   const flights = SingleFlight.make({
     entries,
@@ -114,8 +115,7 @@ export const make = Effect.gen(function*() {
     persistence,
     flights,
     random,
-    revocations,
-    dropKey: ProofKeys.dropper(proofKeys)
+    revocations
   })
   yield* Effect.addFinalizer(() => flights.saveAll)
   flights.start(scheduler.run({ due: callers.renewIfDue, setBack: entries.settleAll }))

@@ -5,11 +5,16 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Aead from "effect/crypto/Aead"
+import * as Kdf from "effect/crypto/Kdf"
+import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Base64Url from "effect/encoding/Base64Url"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import type { TokenStorageError } from "./TokenStorageError.ts"
 
 /**
@@ -19,7 +24,8 @@ import type { TokenStorageError } from "./TokenStorageError.ts"
  * **Gotchas**
  *
  * The identifier is the `state` of the request (RFC 6749, section 10.12) or something as hard to guess: whoever knows it
- * takes the login.
+ * takes the login. A login holds secrets, and with DPoP the private key of the session to come: a storage that others can
+ * read keeps it `sealed`.
  *
  * @category services
  * @since 0.1.0
@@ -71,5 +77,57 @@ export const layerMemory: Layer.Layer<PendingLogins> = Layer.sync(PendingLogins,
         held.delete(Redacted.value(id))
         return found === undefined || found.endsAt <= now ? Option.none() : Option.some(found.login)
       })
+  })
+})
+
+const algorithm = Aead.aes256Gcm
+const purpose = new TextEncoder().encode("effect-authn pending login")
+
+/**
+ * Seals each login before a storage gets to see it (AES-256-GCM, NIST SP 800-38D), with a key that is made of its identifier
+ * (HKDF, RFC 5869). The identifier is with the browser, so that whoever reads the storage alone, or a copy of it, reads no
+ * login. The storage must not keep the identifier itself, but a digest of it.
+ *
+ * **When to use**
+ *
+ * Use in a storage of your own. `SqlTokenStorage` and `RedisTokenStorage` do so.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const sealed = Effect.fnUntraced(function*(
+  pendingLogins: PendingLogins["Service"]
+): Effect.fn.Return<PendingLogins["Service"], never, Aead.Aead | Kdf.Kdf | SecureRandom.SecureRandom> {
+  const aead = yield* Aead.Aead
+  const kdf = yield* Kdf.Kdf
+  const random = yield* SecureRandom.SecureRandom
+  const keyOf = (id: Redacted.Redacted) =>
+    kdf.derive(Kdf.hkdfSha256, new TextEncoder().encode(Redacted.value(id)), {
+      salt: new Uint8Array(),
+      info: purpose,
+      length: algorithm.keyLength
+    }).pipe(Effect.flatMap((bytes) => Aead.key(algorithm, bytes)), Effect.orDie)
+
+  const opened = Effect.fnUntraced(function*(id: Redacted.Redacted, text: string) {
+    const bytes = Result.getOrUndefined(Base64Url.decode(text))
+    if (bytes === undefined || bytes.length < algorithm.nonceLength) return Option.none()
+    const nonce = bytes.slice(0, algorithm.nonceLength)
+    const plain = yield* Effect.option(
+      aead.decrypt(yield* keyOf(id), bytes.slice(algorithm.nonceLength), { nonce })
+    )
+    return Option.map(plain, (bytes) => Redacted.make(new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes)))
+  })
+
+  return PendingLogins.of({
+    put: Effect.fnUntraced(function*(id, login, timeToLive) {
+      const nonce = yield* random.randomBytes(algorithm.nonceLength)
+      const plain = new TextEncoder().encode(Redacted.value(login))
+      const data = yield* Effect.orDie(aead.encrypt(yield* keyOf(id), plain, { nonce }))
+      yield* pendingLogins.put(id, Redacted.make(Base64Url.encode(new Uint8Array([...nonce, ...data]))), timeToLive)
+    }),
+    take: Effect.fnUntraced(function*(id) {
+      const found = yield* pendingLogins.take(id)
+      return Option.isNone(found) ? found : yield* opened(id, Redacted.value(found.value))
+    })
   })
 })

@@ -101,6 +101,114 @@ describe("a login that fails", () => {
     }))
 })
 
+describe("a login that is stored later", () => {
+  for (const reads of ["work", "fail"] as const) {
+    it.effect(`forgets the key of the session that it replaces then, where reads ${reads}`, () =>
+      Effect.gen(function*() {
+        const house = yield* makeKeyHouse()
+        const one = yield* house.start()
+        yield* one.auth.login(boundAs("ada"))
+        one.disk.writes = "full"
+        one.disk.reads = reads
+        yield* Effect.flip(one.auth.login(boundAs("bob")))
+        assert.deepStrictEqual(yield* house.kept, ["k1", "k2"])
+        one.disk.writes = "work"
+        one.disk.reads = "work"
+        yield* one.auth.refresh()
+        assert.strictEqual(keyOf(yield* house.stored), "k2")
+        assert.deepStrictEqual(yield* house.kept, ["k2"])
+      }))
+  }
+
+  it.effect("forgets the keys of all that came before it, of which only the first was stored", () =>
+    Effect.gen(function*() {
+      const house = yield* makeKeyHouse()
+      const one = yield* house.start()
+      yield* one.auth.login(boundAs("ada"))
+      one.disk.writes = "full"
+      yield* Effect.flip(one.auth.login(boundAs("bob")))
+      yield* Effect.flip(one.auth.login(boundAs("ada")))
+      one.disk.writes = "work"
+      yield* one.auth.refresh()
+      assert.strictEqual(keyOf(yield* house.stored), "k3")
+      assert.deepStrictEqual(yield* house.kept, ["k3"])
+    }))
+
+  it.effect("and gives way to that of another program takes its key along", () =>
+    Effect.gen(function*() {
+      const house = yield* makeKeyHouse()
+      const one = yield* house.start()
+      const other = yield* house.start()
+      yield* one.auth.login(boundAs("ada"))
+      one.disk.writes = "full"
+      yield* Effect.flip(one.auth.login(boundAs("bob")))
+      yield* other.auth.login(boundAs("ada"))
+      one.disk.writes = "work"
+      yield* one.auth.refresh()
+      assert.strictEqual(keyOf(yield* one.auth.session), "k3")
+      assert.deepStrictEqual(yield* house.kept, ["k3"])
+    }))
+
+  it.effect("and is signed out before takes its key along, also where that fails", () =>
+    Effect.gen(function*() {
+      const house = yield* makeKeyHouse()
+      const one = yield* house.start()
+      yield* one.auth.login(boundAs("ada"))
+      one.disk.writes = "full"
+      yield* Effect.flip(one.auth.login(boundAs("bob")))
+      yield* Effect.flip(one.auth.logout)
+      assert.deepStrictEqual(yield* house.kept, ["k1"])
+      one.disk.writes = "work"
+      yield* one.auth.logout
+      assert.deepStrictEqual(yield* house.kept, [])
+    }))
+
+  it.effect("and dies with its program takes its key along, and leaves that of the stored session", () =>
+    Effect.gen(function*() {
+      const house = yield* makeKeyHouse()
+      const before = yield* house.start()
+      yield* before.auth.login(boundAs("ada"))
+      yield* Effect.scoped(Effect.gen(function*() {
+        const one = yield* house.start()
+        one.disk.writes = "full"
+        yield* Effect.flip(one.auth.login(boundAs("bob")))
+        assert.deepStrictEqual(yield* house.kept, ["k1", "k2"])
+      }))
+      assert.strictEqual(keyOf(yield* house.stored), "k1")
+      assert.deepStrictEqual(yield* house.kept, ["k1"])
+    }))
+
+  it.effect("keeps its key while its program only renews it in memory", () =>
+    Effect.gen(function*() {
+      const house = yield* makeKeyHouse()
+      const one = yield* house.start()
+      yield* one.auth.login(boundAs("ada"))
+      one.disk.writes = "full"
+      yield* Effect.flip(one.auth.login(boundAs("bob")))
+      yield* Effect.exit(one.auth.refresh())
+      assert.deepStrictEqual(yield* house.kept, ["k1", "k2"])
+      one.disk.writes = "work"
+      yield* one.auth.refresh()
+      assert.strictEqual(keyOf(yield* house.stored), "k2")
+      assert.deepStrictEqual(yield* house.kept, ["k2"])
+    }))
+})
+
+describe("an answer that is stored later", () => {
+  it.effect("keeps the key of its session, also where its program ends before", () =>
+    Effect.gen(function*() {
+      const house = yield* makeKeyHouse()
+      yield* Effect.scoped(Effect.gen(function*() {
+        const one = yield* house.start()
+        yield* one.auth.login(boundAs("ada"))
+        one.disk.writes = "full"
+        yield* Effect.exit(one.auth.refresh())
+      }))
+      assert.strictEqual(keyOf(yield* house.stored), "k1")
+      assert.deepStrictEqual(yield* house.kept, ["k1"])
+    }))
+})
+
 describe("a logout that fails", () => {
   for (const next of ["logout", "login"] as const) {
     it.effect(`leaves a key that the next ${next} forgets`, () =>

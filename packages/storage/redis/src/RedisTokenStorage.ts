@@ -6,7 +6,7 @@
 import { makeDigest, SessionKey } from "@effect-authn/core/session/SessionKey"
 import { DueAt, DueSessions } from "@effect-authn/core/storage/DueSessions"
 import * as LeaseLock from "@effect-authn/core/storage/LeaseLock"
-import { PendingLogins } from "@effect-authn/core/storage/PendingLogins"
+import * as PendingLogins from "@effect-authn/core/storage/PendingLogins"
 import { SessionLock } from "@effect-authn/core/storage/SessionLock"
 import { Codec, TokenStorage } from "@effect-authn/core/storage/TokenStorage"
 import {
@@ -16,7 +16,9 @@ import {
   TokenStorageError
 } from "@effect-authn/core/storage/TokenStorageError"
 import * as Context from "effect/Context"
+import * as Aead from "effect/crypto/Aead"
 import * as Digest from "effect/crypto/Digest"
+import * as Kdf from "effect/crypto/Kdf"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
@@ -391,7 +393,7 @@ const make = Effect.fnUntraced(function*(options: Options | undefined) {
 
   const pendingOf = (id: Redacted.Redacted) =>
     Effect.map(hashed(Redacted.value(id)), ({ id: hash, slot }) => `${slot}:p:${hash}`)
-  const pendingLogins = PendingLogins.of({
+  const pendingLogins = yield* PendingLogins.sealed({
     put: (id, login, timeToLive) =>
       Effect.gen(function*() {
         const name = yield* pendingOf(id)
@@ -410,7 +412,7 @@ const make = Effect.fnUntraced(function*(options: Options | undefined) {
   return Context.make(TokenStorage, storage).pipe(
     Context.add(SessionLock, lock),
     Context.add(DueSessions, dueSessions),
-    Context.add(PendingLogins, pendingLogins)
+    Context.add(PendingLogins.PendingLogins, pendingLogins)
   )
 })
 
@@ -435,10 +437,14 @@ const make = Effect.fnUntraced(function*(options: Options | undefined) {
 export const layer = (
   options?: Options
 ): Layer.Layer<
-  TokenStorage | SessionLock | DueSessions | PendingLogins,
+  TokenStorage | SessionLock | DueSessions | PendingLogins.PendingLogins,
   TokenStorageError,
   Redis.Redis
 > =>
   Layer.effectContext(make(options)).pipe(
-    Layer.provide([Digest.layerWebCrypto, SecureRandom.layerWebCrypto])
+    Layer.provide([
+      Digest.layerWebCrypto,
+      Kdf.layerWebCrypto,
+      Layer.provideMerge(Aead.layerWebCrypto, SecureRandom.layerWebCrypto)
+    ])
   )

@@ -1,10 +1,18 @@
 // The contracts against a real server, plain and encrypted; without one they are left out, loudly.
-import { EncryptedTokenStorage, EncryptionKeys, Selection, Session, SessionKey, TokenStorage } from "@effect-authn/core"
+import {
+  EncryptedTokenStorage,
+  EncryptionKeys,
+  PendingLogins,
+  Selection,
+  Session,
+  SessionKey,
+  TokenStorage
+} from "@effect-authn/core"
 import { RedisTokenStorage } from "@effect-authn/storage-redis"
 import { DueSessionsSuite, PendingLoginsSuite, RedisServer, TokenStorageSuite } from "@effect-authn/testing"
 import { NodeRedis } from "@effect/platform-node"
 import { assert, describe, layer } from "@effect/vitest"
-import { Effect, Exit, Layer, Option, Redacted, Scope, Stream } from "effect"
+import { Duration, Effect, Exit, Layer, Option, Redacted, Scope, Stream } from "effect"
 import * as Crypto from "node:crypto"
 import { afterAll } from "vitest"
 
@@ -34,6 +42,22 @@ describe.runIf(RedisServer.isThere)("RedisTokenStorage", () => {
   DueSessionsSuite.suite("Redis", storage())
   DueSessionsSuite.suite("Redis, one partition", storage({ partitions: 1 }))
   PendingLoginsSuite.suite("Redis", storage())
+
+  layer(storage({ prefix: "bytes" }))((it) => {
+    it.effect("no value shows a pending login, and with it the private key of the session to come", () =>
+      Effect.gen(function*() {
+        const pending = yield* PendingLogins.PendingLogins
+        const id = Redacted.make("state-canary")
+        const login = JSON.stringify({ codeVerifier: "verifier-canary", proofKey: { jwk: { d: "key-canary" } } })
+        yield* pending.put(id, Redacted.make(login), Duration.minutes(5))
+        const names = (yield* server!.cli("--scan", "--pattern", "{bytes:*}:p:*")).split("\n")
+        assert.strictEqual(names.length, 1)
+        const value = yield* server!.cli("get", names[0] ?? "")
+        assert.isAbove(value.length, login.length)
+        assert.notInclude(`${names[0]} ${value}`, "canary")
+        assert.deepStrictEqual(Option.map(yield* pending.take(id), Redacted.value), Option.some(login))
+      }))
+  })
 
   layer(storage({ partitions: 3 }))((it) => {
     it.effect("pages come in the order of the SHA-256 of the keys, and none is missed or doubled", () =>

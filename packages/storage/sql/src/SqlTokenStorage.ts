@@ -4,13 +4,15 @@
  * @since 0.1.0
  */
 import { DueSessions } from "@effect-authn/core/storage/DueSessions"
-import { PendingLogins } from "@effect-authn/core/storage/PendingLogins"
+import * as PendingLogins from "@effect-authn/core/storage/PendingLogins"
 import { ServiceTokens } from "@effect-authn/core/storage/ServiceTokens"
 import { SessionLock } from "@effect-authn/core/storage/SessionLock"
 import { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
 import { TokenStorageError } from "@effect-authn/core/storage/TokenStorageError"
 import * as Context from "effect/Context"
+import * as Aead from "effect/crypto/Aead"
 import * as Digest from "effect/crypto/Digest"
+import * as Kdf from "effect/crypto/Kdf"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -46,7 +48,7 @@ export interface Options {
   readonly changes?: "notify" | "poll" | "none"
 }
 
-type Services = TokenStorage | SessionLock | DueSessions | PendingLogins | ServiceTokens
+type Services = TokenStorage | SessionLock | DueSessions | PendingLogins.PendingLogins | ServiceTokens
 
 const prefixOf = (options?: Options): Effect.Effect<string> => {
   const prefix = options?.prefix ?? "effect_authn"
@@ -69,10 +71,19 @@ const make = (options: Options | undefined, isMigrating: boolean): Layer.Layer<S
     return Context.make(TokenStorage, storage).pipe(
       Context.add(DueSessions, dueSessions),
       Context.add(SessionLock, yield* Lease.make({ database, names, description, lease })),
-      Context.add(PendingLogins, Pending.make({ database, names, description })),
+      Context.add(
+        PendingLogins.PendingLogins,
+        yield* PendingLogins.sealed(Pending.make({ database, names, description }))
+      ),
       Context.add(ServiceTokens, yield* Service.make({ database, description }))
     )
-  })).pipe(Layer.provide([Digest.layerWebCrypto, SecureRandom.layerWebCrypto]))
+  })).pipe(
+    Layer.provide([
+      Digest.layerWebCrypto,
+      Kdf.layerWebCrypto,
+      Layer.provideMerge(Aead.layerWebCrypto, SecureRandom.layerWebCrypto)
+    ])
+  )
 
 /**
  * Sessions in the database of the `SqlClient`, with their lock, their index of due sessions, pending
@@ -91,8 +102,8 @@ const make = (options: Options | undefined, isMigrating: boolean): Layer.Layer<S
  * The secrets lie there in plain text unless it is wrapped in `EncryptedTokenStorage.layer`. A pool of one connection is
  * refused. SQLite has one writer: while a transaction of the program on the same file is open and runs nothing, whatever
  * writes a session fails, and says so, after half a second inside of the transaction and after five in other fibers; give
- * the sessions a file of their own. Pending logins are never encrypted, and end by
- * themselves: they hold no token, but the verifier of a code and, with DPoP, the private key of the session to come.
+ * the sessions a file of their own. Pending logins are sealed in any case, with
+ * keys that only their browsers can bring back (`PendingLogins.sealed`), and end by themselves.
  *
  * @category layers
  * @since 0.1.0

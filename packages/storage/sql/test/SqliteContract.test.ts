@@ -1,14 +1,24 @@
-import { EncryptedTokenStorage, EncryptionKeys, type SessionLock, type TokenStorage } from "@effect-authn/core"
+import {
+  EncryptedTokenStorage,
+  EncryptionKeys,
+  PendingLogins,
+  type SessionLock,
+  type TokenStorage
+} from "@effect-authn/core"
 import { NodeSqlite } from "@effect-authn/platform-node"
 import { SqlRateLimiterStore, SqlTokenStorage } from "@effect-authn/storage-sql"
 import * as DueSessionsSuite from "@effect-authn/testing/DueSessionsSuite"
 import * as PendingLoginsSuite from "@effect-authn/testing/PendingLoginsSuite"
 import * as ServiceTokensSuite from "@effect-authn/testing/ServiceTokensSuite"
 import * as TokenStorageSuite from "@effect-authn/testing/TokenStorageSuite"
-import { afterAll } from "@effect/vitest"
+import { afterAll, assert, it } from "@effect/vitest"
 import * as ConfigProvider from "effect/ConfigProvider"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as RateLimiter from "effect/persistence/RateLimiter"
+import * as Redacted from "effect/Redacted"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
@@ -42,3 +52,16 @@ RateLimiterStore.suite(
     Layer.provide(NodeSqlite.layer({ filename: Path.join(directory, "rates.sqlite") }))
   )
 )
+
+it.live("no byte of the files shows a pending login, and with it the private key of the session to come", () =>
+  Effect.gen(function*() {
+    const pending = yield* PendingLogins.PendingLogins
+    const id = Redacted.make("state-canary")
+    const login = JSON.stringify({ codeVerifier: "verifier-canary", proofKey: { jwk: { d: "key-canary" } } })
+    yield* pending.put(id, Redacted.make(login), Duration.minutes(5))
+    const files = Fs.readdirSync(directory).filter((name) => name.startsWith("bytes."))
+    const bytes = files.map((name) => Fs.readFileSync(Path.join(directory, name), "latin1")).join("")
+    assert.include(bytes, "effect_authn_pending_logins")
+    assert.notInclude(bytes, "canary")
+    assert.deepStrictEqual(Option.map(yield* pending.take(id), Redacted.value), Option.some(login))
+  }).pipe(Effect.provide(on("bytes"))))

@@ -33,10 +33,8 @@ export const make = (options: {
   readonly flights: SingleFlight
   readonly random: typeof Random.Random.Service
   readonly revocations: { readonly once: Revoke; readonly patiently: Revoke }
-  /** Forgets the key of a session that is over here, unless it is that of the one in its place. */
-  readonly dropKey: (session: Session.Session | undefined, next?: Session.Session) => Effect.Effect<void>
 }) => {
-  const { dropKey, entries, flights, persistence, random, revocations } = options
+  const { entries, flights, persistence, random, revocations } = options
   const revoke = revocations.once
 
   /** The first generation of a login is beyond all that this process has seen; drawn, so that two never meet. */
@@ -92,6 +90,8 @@ export const make = (options: {
     error: TokenStorageError
   ): Effect.fn.Return<never, TokenStorageError> {
     const { onlyCopies } = replacedBy(entry, found, Session.login(session))
+    const held = entry.session?.durable === true ? entry.session : undefined
+    entries.outlives(entry, [found.session, found.left, held])
     const replaced = entries.superseded(entry, found.session)
     entries.replaced(entry)
     const generation = Math.max(session.generation, firstGeneration(entry))
@@ -145,7 +145,8 @@ export const make = (options: {
       entries.replaced(entry)
       entries.hold(entry, next, next.generation)
       yield* Effect.forEach(options.revokePrevious ? replaced.sessions : replaced.onlyCopies, revoke, { discard: true })
-      for (const one of [found.session, found.left, ...replaced.onlyCopies]) yield* dropKey(one, next)
+      const over = [found.session, found.left, ...replaced.onlyCopies, ...entries.takeOutlived(entry)]
+      yield* persistence.dropKeys(over, next)
       return next
     }
   })
@@ -156,7 +157,9 @@ export const make = (options: {
     made: Session.Session,
     exit: Exit.Exit<Session.Session, unknown>
   ): Effect.Effect<void> =>
-    made.generation > 0 ? Effect.void : dropKey(made, Exit.isSuccess(exit) ? exit.value : entry.session)
+    made.generation > 0
+      ? Effect.void
+      : persistence.dropKeys([made], Exit.isSuccess(exit) ? exit.value : entry.session)
 
   /**
    * Puts a newly obtained session in the place of the kept one. One that was read from the storage is taken up as the
@@ -259,10 +262,11 @@ export const make = (options: {
       )
       if (Result.isSuccess(removed)) {
         entries.left(entry, removed.success)
-        for (const one of [found?.session, found?.left, held]) yield* dropKey(one)
+        yield* persistence.dropKeys([found?.session, found?.left, held, ...entries.takeOutlived(entry)])
         return revocation
       }
       if (persistence.isConflict(removed.failure) && conflicts < mostConflicts) continue
+      yield* persistence.abandon(entry)
       entries.leftBehind(entry, found?.session)
       const { method, reason, storage } = removed.failure
       if (reason._tag !== "StorageUnavailable") return yield* removed.failure
@@ -311,6 +315,7 @@ export const make = (options: {
     const looked = yield* Effect.result(persistence.look(entry))
     const found = Result.isSuccess(looked) ? looked.success : undefined
     const revocation = yield* revokeAll(ending(entry, found), isAsked)
+    yield* persistence.abandon(entry)
     entries.leftBehind(entry, found?.session)
     return yield* new SessionLockError({
       key: error.key,

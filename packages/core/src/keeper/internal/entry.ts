@@ -403,6 +403,22 @@ export const make = (options: {
   const isLeftBehind = (entry: Entry, session: Session.Session): boolean =>
     entry.trouble?.leftLogins.includes(Session.login(session)) === true
 
+  /** Remembers sessions whose keys are of no use any more once the one in memory is written, or has given way. */
+  const outlives = (entry: Entry, sessions: ReadonlyArray<Session.Session | undefined>): void => {
+    const bound = sessions.flatMap((one) => one?.proofKey === undefined ? [] : [one])
+    if (bound.length === 0) return
+    const trouble = inTrouble(entry)
+    const logins = new Set(trouble.outlived.map(Session.login))
+    trouble.outlived = [...trouble.outlived, ...bound.filter((one) => !logins.has(Session.login(one)))]
+  }
+
+  /** Those sessions, once. */
+  const takeOutlived = (entry: Entry): ReadonlyArray<Session.Session> => {
+    const outlived = entry.trouble?.outlived ?? []
+    if (entry.trouble !== undefined) entry.trouble.outlived = []
+    return outlived
+  }
+
   /** A put has an unknown outcome. */
   const putUnknown = (entry: Entry): void => {
     inTrouble(entry).hasUnknownPut = true
@@ -578,6 +594,8 @@ export const make = (options: {
     leftMemory,
     leftBehind,
     isLeftBehind,
+    outlives,
+    takeOutlived,
     putUnknown,
     removed,
     damaged,

@@ -36,6 +36,9 @@ export interface Found {
   readonly buriesBought: boolean
 }
 
+/** Forgets the key of a session that is over here, unless it is that of the one in its place. */
+export type DropKey = (session: Session.Session | undefined, next?: Session.Session) => Effect.Effect<void>
+
 /** What is found where nobody is signed in. */
 export const nothing = (generation: number): Found => ({
   session: undefined,
@@ -53,9 +56,10 @@ export const make = (options: {
   readonly digest: Digest.Digest["Service"]
   readonly entries: Entries
   readonly revoke: Revoke
+  readonly dropKey: DropKey
   readonly fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
 }) => {
-  const { digest, entries, fork, revoke, storage } = options
+  const { digest, dropKey, entries, fork, revoke, storage } = options
 
   const failed = (method: string, reason: TokenStorageError["reason"]) =>
     new TokenStorageError({ storage: storage.description, method, reason })
@@ -116,19 +120,40 @@ export const make = (options: {
     }
   })
 
+  /** Forgets the keys of sessions, unless one of them is that of the session which stands. */
+  const dropKeys = (
+    sessions: ReadonlyArray<Session.Session | undefined>,
+    next?: Session.Session
+  ): Effect.Effect<void> => Effect.forEach(sessions, (one) => dropKey(one, next), { discard: true })
+
+  /** What was in memory only gives way to what is stored: nobody has it any more where it is to be revoked. */
+  const gaveWay = (
+    entry: Entry,
+    held: Session.Session | undefined,
+    stored: Session.Session | undefined,
+    isRevoked: boolean
+  ): void => {
+    const over = [...entries.takeOutlived(entry), ...(isRevoked ? [held] : [])]
+    if (over.length > 0) fork(dropKeys(over, stored))
+    if (isRevoked && held !== undefined) fork(revoke(held))
+  }
+
   /** Takes up what the storage holds, unless memory knows better. What nobody wants any more is ended at the IAM. */
   const absorb = (entry: Entry, found: Found): void => {
     const { session, unsaved } = entry
     const standing = Decision.standing(session, unsaved, found)
     if (standing._tag === "Memory") {
       if (session?.durable !== true) return
+      if (found.session !== undefined && Session.login(found.session) !== Session.login(session)) {
+        entries.outlives(entry, [found.session])
+      }
       const taken = known(session, found.session)
       if (taken === session || unsaved === undefined) entries.keep(entry, found.generation)
       else entries.holdUnsaved(entry, taken, unsaved)
       return
     }
     entries.takeUp(entry, found.session, found.generation)
-    if (standing.revoke && session !== undefined) fork(revoke(session))
+    gaveWay(entry, session, found.session, standing.revoke)
   }
 
   /**
@@ -203,7 +228,10 @@ export const make = (options: {
     let isUnknown = unsaved.isUnknown
     for (let conflicts = 0;; conflicts++) {
       const written = yield* Effect.result(write(entry, next))
-      if (Result.isSuccess(written)) return undefined
+      if (Result.isSuccess(written)) {
+        yield* dropKeys(entries.takeOutlived(entry), next)
+        return undefined
+      }
       let error = written.failure
       isUnknown ||= error.written === "maybe"
       if (isConflict(error) && conflicts < mostConflicts) {
@@ -213,8 +241,11 @@ export const make = (options: {
           const standing = Decision.standing(next, unsaved, found.success)
           if (standing._tag === "Stored") {
             entries.takeUp(entry, found.success.session, found.success.generation)
-            if (standing.revoke) fork(revoke(next))
+            gaveWay(entry, next, found.success.session, standing.revoke)
             return undefined
+          }
+          if (Session.login(found.success.session ?? next) !== Session.login(next)) {
+            entries.outlives(entry, [found.success.session])
           }
           entries.keep(entry, found.success.generation)
           next = known(next, found.success.session)
@@ -275,6 +306,10 @@ export const make = (options: {
     }
   })
 
+  /** Forgets the key of a login that was certainly never stored, and that nobody is to have any more. */
+  const abandon = ({ session, unsaved }: Entry): Effect.Effect<void> =>
+    unsaved?.kind === "login" && !unsaved.isUnknown ? dropKey(session) : Effect.void
+
   const conflict = (method: string, expected: number, found: number) =>
     failed(method, new StorageConflict({ expected, found }))
 
@@ -304,6 +339,8 @@ export const make = (options: {
     save,
     amend,
     remove,
+    dropKeys,
+    abandon,
     conflict,
     isConflict
   }

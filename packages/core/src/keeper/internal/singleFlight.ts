@@ -236,7 +236,11 @@ export const make = (options: {
   const saveAll = Effect.suspend(() =>
     Effect.forEach(
       Array.from(entries.all()).filter(({ unsaved }) => unsaved !== undefined),
-      (entry) => Effect.ignore(exclusively(entry, true)(persistence.reconcile(entry)), { log: "Warn" }),
+      (entry) =>
+        Effect.andThen(
+          Effect.ignore(exclusively(entry, true)(persistence.reconcile(entry)), { log: "Warn" }),
+          Effect.suspend(() => persistence.abandon(entry))
+        ),
       { concurrency: "unbounded", discard: true }
     ).pipe(Effect.timeoutOption(policy.timeLimit), Effect.asVoid)
   )

@@ -1,11 +1,11 @@
 /** The table of pending logins. */
-import { PendingLogins } from "@effect-authn/core/storage/PendingLogins"
+import * as PendingLogins from "@effect-authn/core/storage/PendingLogins"
 import { TokenStorageError } from "@effect-authn/core/storage/TokenStorageError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
-import * as Schema from "effect/Schema"
 import type { Database } from "./database.ts"
 import type { Names } from "./names.ts"
 
@@ -13,18 +13,18 @@ export const make = (options: {
   readonly database: Database
   readonly names: Names
   readonly description: string
-}): PendingLogins["Service"] => {
+}): PendingLogins.PendingLogins["Service"] => {
   const { database: { now, prefix, run }, description, names } = options
   const table = `${prefix}_pending_logins`
   const failed = (method: string) => (reason: TokenStorageError["reason"]) =>
     new TokenStorageError({ storage: description, method, reason })
-  return PendingLogins.of({
+  return PendingLogins.PendingLogins.of({
     put: (id, login, timeToLive) =>
       Effect.gen(function*() {
         yield* run(
           `INSERT INTO ${table} (id, login, ends_at) VALUES ($1, $2, ${now} + CAST($3 AS BIGINT)) ` +
             `ON CONFLICT (id) DO UPDATE SET login = excluded.login, ends_at = excluded.ends_at`,
-          [yield* names.of(Redacted.value(id)), encodeLogin(Redacted.value(login)), `${Duration.toMillis(timeToLive)}`]
+          [yield* names.of(Redacted.value(id)), Redacted.value(login), `${Duration.toMillis(timeToLive)}`]
         )
         yield* run(`DELETE FROM ${table} WHERE ends_at <= ${now}`)
       }).pipe(Effect.mapError(failed("put"))),
@@ -36,14 +36,9 @@ export const make = (options: {
           `DELETE FROM ${table} WHERE id = $1 RETURNING login, CASE WHEN ends_at > ${now} THEN 'yes' ELSE 'no' END AS valid`,
           [yield* names.of(Redacted.value(id))]
         )
-        return row?.["valid"] === "yes"
-          ? Option.map(decodeLogin(row["login"]), (login) => Redacted.make(login))
+        return row?.["valid"] === "yes" && Predicate.isString(row["login"])
+          ? Option.some(Redacted.make(row["login"]))
           : Option.none()
       }).pipe(Effect.mapError(failed("take")))
   })
 }
-
-// as JSON text, because PostgreSQL keeps no NUL
-const Login = Schema.fromJsonString(Schema.String)
-const encodeLogin = Schema.encodeSync(Login)
-const decodeLogin = Schema.decodeUnknownOption(Login)
