@@ -112,6 +112,18 @@ describe("authn vault", () => {
           const { json, status } = yield* send(vault.url, method, route, vault.token)
           assert.deepStrictEqual([status, json.error], [404, "not_found"], `${method} ${route}`)
         }
+        // proxies look whether a server is well by HEAD
+        for (
+          const [method, route, status] of [
+            ["HEAD", "/health", 200],
+            ["HEAD", "/nowhere", 404],
+            ["PROPFIND", "/health", 404],
+            ["GET", "/%zz", 404]
+          ] as const
+        ) {
+          const answer = yield* Effect.promise(() => fetch(`${vault.url}${route}`, { method }))
+          assert.deepStrictEqual([answer.status, answer.headers.get("cache-control")], [status, "no-store"], route)
+        }
         const notes = vault.said().split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line))
         assert.strictEqual(notes.length, 6)
         assert.deepInclude(notes[1], { event: "token", caller: "service first", account: "ada", replacement: true })

@@ -15,6 +15,7 @@ import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
+import * as HttpEffect from "effect/http/HttpEffect"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServer from "effect/http/HttpServer"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
@@ -160,15 +161,25 @@ const statusPage = Effect.fnUntraced(function*(vault: Context.Context<Vault.Vaul
   yield* Output.say(`A link to the page about this vault is in ${(yield* Output.short)(path)}: each works once.`)
 })
 
-/** What is asked for and is not there. */
-const nowhere = HttpRouter.add(
-  "*",
-  "/*",
-  HttpServerResponse.jsonUnsafe({
-    error: "not_found",
-    error_description:
-      "there is no such route for this method: GET /openapi.json, with a service token, says which there are"
-  }, { status: 404, headers: { "cache-control": "no-store" } })
+const absent = HttpServerResponse.jsonUnsafe({
+  error: "not_found",
+  error_description:
+    "there is no such route for this method: GET /openapi.json, with a service token, says which there are"
+}, { status: 404, headers: { "cache-control": "no-store" } })
+
+/**
+ * What is asked for and is not there, whatever the method. A route for all of it would take HEAD away from the routes of GET,
+ * by which proxies look whether a server is well.
+ */
+const nowhere = HttpRouter.middleware(
+  (answer) =>
+    Effect.andThen(
+      HttpEffect.appendPreResponseHandler((_, response) =>
+        Effect.succeed(response.status === 404 && response.headers["content-type"] === undefined ? absent : response)
+      ),
+      answer
+    ),
+  { global: true }
 )
 
 /** Serves until it is stopped. What is under way then becomes durable before the process ends. */

@@ -95,6 +95,10 @@ const partsOf = (name: string): Option.Option<{ readonly keyId: string; readonly
 // A process meets a data key a day of each other process: those of three years and three processes.
 const mostUnwrapped = 4096
 
+// How long a service may take for a new data key, and after how long one that was away is asked for it again.
+const patience = Duration.seconds(5)
+const again = 60_000
+
 type Failure = { readonly message: string }
 
 /** What a service or another source does; the name of its key may not be known before it is asked. */
@@ -118,14 +122,29 @@ const make = Effect.fnUntraced(function*<E, R>(source: Source, options: Options<
   const unavailable = ({ message }: Failure) => new StorageKeyUnavailable({ detail: message })
   const keyId = Effect.mapError(source.keyId, unavailable)
 
+  const made = Effect.gen(function*() {
+    const bytes = Redacted.make(yield* random.randomBytes(keyLength), { label: "key" })
+    const id = yield* keyId
+    return { name: nameOf(id, yield* Effect.mapError(source.wrap(bytes, id), unavailable)), bytes }
+  }).pipe(Effect.timeoutOrElse({
+    duration: patience,
+    orElse: () =>
+      Effect.fail(unavailable({ message: `${source.description}: no answer within ${Duration.format(patience)}` }))
+  }))
+
   const current = Effect.gen(function*() {
     const now = yield* Clock.currentTimeMillis
     if (latest !== undefined && now < latest.until) return latest.key
-    const bytes = Redacted.make(yield* random.randomBytes(keyLength), { label: "key" })
-    const id = yield* keyId
-    const key = { name: nameOf(id, yield* Effect.mapError(source.wrap(bytes, id), unavailable)), bytes }
-    latest = { key, until: now + maxAge }
-    return key
+    const next = yield* Effect.result(made)
+    if (Result.isSuccess(next)) {
+      latest = { key: next.success, until: now + maxAge }
+      return latest.key
+    }
+    if (latest === undefined) return yield* next.failure
+    // A day is a habit and no limit: what is written with the key of before is read as well.
+    yield* Effect.logWarning(`a data key is used longer than it should be: ${next.failure.message}`)
+    latest = { key: latest.key, until: now + again }
+    return latest.key
   }).pipe((asked) => turn.withPermit(asked))
 
   const named = Effect.fnUntraced(function*(name: string) {
@@ -157,7 +176,7 @@ const make = Effect.fnUntraced(function*<E, R>(source: Source, options: Options<
 /**
  * Encrypts with data keys that a key management service wraps: each process makes one a day, and asks the service once for
  * each data key that it meets, not for each session. The wrapped data key is the name under which a session says what it is
- * encrypted with. While the service is away, a process goes on with the keys that it has.
+ * encrypted with. While the service is away, a process goes on with the keys that it has, also past their day.
  *
  * @category layers
  * @since 0.1.0

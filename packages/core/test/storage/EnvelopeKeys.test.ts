@@ -11,7 +11,19 @@ import {
 } from "@effect-authn/core"
 import { TokenStorageSuite } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigProvider, Context, DateTime, Effect, Layer, Metric, Option, Redacted, Result } from "effect"
+import {
+  ConfigProvider,
+  Context,
+  DateTime,
+  Effect,
+  Fiber,
+  Layer,
+  Logger,
+  Metric,
+  Option,
+  Redacted,
+  Result
+} from "effect"
 import { TestClock } from "effect/testing"
 
 const keyOf = (account: string) =>
@@ -160,6 +172,42 @@ describe("EnvelopeKeys", () => {
       yield* use(keysFrom("A"))
       assert.strictEqual((yield* Effect.flip(storage.get(keyOf("d")))).reason._tag, "StorageKeyMismatch")
     }))
+
+  it.effect("a service that is away, or silent, when the day of a key ends stops no write, and wraps the next one as it is back", () =>
+    Effect.gen(function*() {
+      const { asked, kms, leave } = service()
+      const { name, put, use } = yield* world
+      let isSilent = false
+      const one = kms("one")
+      yield* use(EnvelopeKeys.layer({
+        ...one,
+        wrap: (plain) => Effect.suspend(() => isSilent ? Effect.never : one.wrap(plain))
+      }))
+      yield* put("a")
+      leave(true)
+      yield* TestClock.adjust("25 hours")
+      yield* put("b")
+      yield* put("c")
+      assert.strictEqual(yield* name("c"), yield* name("a"))
+      assert.deepStrictEqual(asked, ["wrap", "wrap"])
+      isSilent = true
+      yield* TestClock.adjust("1 minute")
+      const waiting = yield* Effect.forkChild(put("d"), { startImmediately: true })
+      yield* TestClock.adjust("5 seconds")
+      yield* Fiber.join(waiting)
+      assert.strictEqual(yield* name("d"), yield* name("a"))
+      leave(false)
+      isSilent = false
+      yield* TestClock.adjust("1 minute")
+      yield* put("e")
+      assert.notStrictEqual(yield* name("e"), yield* name("a"))
+      // without any key yet there is none to go on with
+      isSilent = true
+      yield* use(EnvelopeKeys.layer({ ...one, wrap: () => Effect.never }))
+      const first = yield* Effect.forkChild(Effect.flip(put("f")), { startImmediately: true })
+      yield* TestClock.adjust("5 seconds")
+      assert.include((yield* Fiber.join(first)).message, "a key in a service: no answer within 5s")
+    }).pipe(Effect.provide(Logger.layer([]))))
 
   it.effect("names that were tampered with are other keys, not defects", () =>
     Effect.gen(function*() {
