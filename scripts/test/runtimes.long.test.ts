@@ -44,11 +44,21 @@ const command = (name: string, ...args: ReadonlyArray<string>) => {
   return [program, [...own, ...args]] as const
 }
 
-/** The program of `children/session.ts`, in a directory of its own. */
+/**
+ * The packages and the program of `children/session.ts`. It is copied once: tests run beside each other, and a file that is
+ * being copied is an empty program, which says nothing and succeeds.
+ */
+const project = Layer.effectDiscard(
+  Effect.map(
+    Project,
+    (cwd) => fs.copyFileSync(path.join(import.meta.dirname, "children/session.ts"), path.join(cwd, "session.ts"))
+  )
+).pipe(Layer.provideMerge(Project.layer))
+
+/** The program of `children/session.ts`, with sessions of its own. */
 const session = Effect.gen(function*() {
   const cwd = yield* Project
   const { issuer, ledger } = yield* IamSimulator.IamSimulator
-  fs.copyFileSync(path.join(import.meta.dirname, "children/session.ts"), path.join(cwd, "session.ts"))
   const directory = yield* Effect.acquireRelease(
     Effect.sync(() => fs.mkdtempSync(path.join(cwd, "sessions-"))),
     (directory) => Effect.sync(() => fs.rmSync(directory, { recursive: true, force: true }))
@@ -113,7 +123,7 @@ const serve = (listener: http.RequestListener, connected?: (target: string) => v
     }
   )
 
-layer(Project.layer, { timeout: 240_000, excludeTestServices: true })("the packed packages", (it) => {
+layer(project, { timeout: 240_000, excludeTestServices: true })("the packed packages", (it) => {
   const limit = { timeout: 240_000 }
 
   for (const name of names) {
