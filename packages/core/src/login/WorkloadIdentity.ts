@@ -12,6 +12,7 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { IamError, Misconfigured, Unavailable } from "../iam/IamError.ts"
+import { quote } from "../iam/IamHttp.ts"
 import * as JwtCodec from "../jwt/JwtCodec.ts"
 import * as TokenSet from "../session/TokenSet.ts"
 
@@ -163,8 +164,8 @@ export const firstOf = (
  * Takes what a platform handed over: a JWT that has not expired, for `audience`, else `WorkloadBroken`. White space around
  * it is dropped. Its signature is the IAM's to verify.
  *
- * With `isForOthersToo` the platform hands the same token to other programs: one for another audience is then
- * `WorkloadAbsent`.
+ * With `isForOthersToo` the platform hands the same token to other programs: one for another audience, expired or not, is
+ * then `WorkloadAbsent`.
  *
  * @category constructors
  * @since 0.1.0
@@ -180,22 +181,28 @@ export const accept = /* @__PURE__ */ Effect.fnUntraced(
     if (Result.isFailure(decoded)) {
       return yield* broken("what is there is no JWT (three parts with dots between): is it the token itself?")
     }
-    const now = yield* DateTime.now
-    const end = TokenSet.timeClaim(token, "exp")
-    if (end._tag === "Some" && DateTime.isLessThanOrEqualTo(end.value, now)) {
-      return yield* broken(`its token expired at ${DateTime.formatIso(end.value)}: whatever renews it has stopped`)
+    // Nobody here looks into the last part: what stands behind it would be sent along.
+    if (!/^[\w.-]*$/.test(Redacted.value(token))) {
+      return yield* broken("there is a JWT with something behind it: leave nothing but the token there")
     }
     const { aud } = decoded.success.claims
     const named = (Array.isArray(aud) ? aud : [aud]).filter((name) => typeof name === "string")
-    if (!named.includes(audience)) {
-      const detail = `its token is for ${
-        named.length === 0 ? "no audience" : named.map((name) => `"${name.slice(0, 100)}"`).join(", ")
-      }, not for "${audience}": it is not sent there`
-      return yield* options?.isForOthersToo === true
-        ? new WorkloadError({ source, reason: new WorkloadAbsent({ detail }) })
-        : broken(detail)
+    const isOurs = named.includes(audience)
+    const others = `its token is for ${
+      named.length === 0 ? "no audience" : named.map((name) => `"${quote(name.slice(0, 100))}"`).join(", ")
+    }, not for "${quote(audience)}": it is not sent there`
+    if (!isOurs && options?.isForOthersToo === true) {
+      return yield* new WorkloadError({ source, reason: new WorkloadAbsent({ detail: others }) })
     }
-    return { source, token }
+    const now = yield* DateTime.now
+    const end = TokenSet.timeClaim(token, "exp")
+    if (end._tag === "Some" && DateTime.isLessThanOrEqualTo(end.value, now)) {
+      return yield* broken(
+        `its token expired at ${DateTime.formatIso(end.value)}, and it is ${DateTime.formatIso(now)} here: whatever ` +
+          "renews it has stopped, or this clock is wrong"
+      )
+    }
+    return isOurs ? { source, token } : yield* broken(others)
   }
 )
 

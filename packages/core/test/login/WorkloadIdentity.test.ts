@@ -69,7 +69,15 @@ describe("accept", () => {
         [" \n", "it is empty"],
         ["signature-canary", "no JWT"],
         ["{\"token\":\"signature-canary\"}", "no JWT"],
-        [jwt({ aud: "iam", exp: 1000 }), "expired at 1970-01-01T00:16:40.000Z"],
+        [
+          jwt({ aud: "iam", exp: 1000 }),
+          "expired at 1970-01-01T00:16:40.000Z, and it is 1970-01-01T00:16:40.000Z here"
+        ],
+        [`${jwt({ aud: "iam" })}\n# its end`, "something behind it"],
+        [`${jwt({ aud: "iam" })}\0\0`, "something behind it"],
+        [`${jwt({ aud: "iam" })}&client_id=other`, "something behind it"],
+        [`${jwt({ aud: "iam" })}==`, "something behind it"],
+        [jwt({ aud: "one\u001b[31m\nnext" }), "for \"one [31m next\", not for \"iam\""],
         [jwt({}), "for no audience"],
         [jwt({ aud: [1, null] }), "for no audience"],
         [jwt({ aud: "other" }), "for \"other\", not for \"iam\""],
@@ -85,8 +93,12 @@ describe("accept", () => {
 
   it.effect("that others get as well, for another audience, is not ours", () =>
     Effect.gen(function*() {
-      const shared = WorkloadIdentity.accept("a pod", jwt({ aud: "other" }), "iam", { isForOthersToo: true })
-      assert.strictEqual((yield* Effect.flip(shared)).reason._tag, "WorkloadAbsent")
+      for (const claims of [{ aud: "other" }, { aud: "other", exp: -1 }]) {
+        const shared = WorkloadIdentity.accept("a pod", jwt(claims), "iam", { isForOthersToo: true })
+        assert.strictEqual((yield* Effect.flip(shared)).reason._tag, "WorkloadAbsent")
+      }
+      const ended = WorkloadIdentity.accept("a pod", jwt({ aud: "iam", exp: -1 }), "iam", { isForOthersToo: true })
+      assert.strictEqual((yield* Effect.flip(ended)).reason._tag, "WorkloadBroken")
     }))
 })
 

@@ -205,7 +205,8 @@ export const awsWebIdentity: WorkloadIdentity = namedFile("AWS web identity", "A
  * `K_SERVICE`, `CLOUD_RUN_JOB`, `FUNCTION_NAME` or the machine's firmware says that there is one, and not at all where
  * `NO_GCE_CHECK` is `true` and `GCE_METADATA_HOST` is not set. `GCE_METADATA_HOST` may name an address of this link or of this machine, and no other.
  *
- * Without an answer within 300 ms for the connection, and 3 s for the rest, nobody is there.
+ * Without a connection within 300 ms nobody is there, unless a variable says so. Who takes the connection and has not
+ * answered within 3 s is away for now.
  *
  * @category constructors
  * @since 0.1.0
@@ -233,7 +234,10 @@ export const gcpMetadata: WorkloadIdentity = {
     const query = new URLSearchParams({ audience, format: "full" })
     const answer = yield* GcpMetadata.ask(server.value, `${path}?${query}`)
     if (answer._tag === "Nothing") {
-      return yield* (isNamed ? unavailable : absent)(description, `${server.value.host}: ${answer.detail}`)
+      return yield* (isNamed || answer.isThere ? unavailable : absent)(
+        description,
+        `${server.value.host}: ${answer.detail}`
+      )
     }
     if (answer.status >= 300 && answer.status < 400) {
       return yield* broken(description, `${server.value.host} redirects, which no metadata server does: not followed`)

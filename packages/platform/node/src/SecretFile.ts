@@ -71,6 +71,8 @@ export const read = Effect.fnUntraced(function*(path: string): Effect.fn.Return<
       length += bytesRead
     }
     if (length > mostBytes) return yield* refuse("is longer than 64 KiB: that is no secret")
+    // What is written anew in place may have lost its blocks for a moment.
+    if (buffer.subarray(0, length).includes(0)) return yield* refuse("is not text: it has NUL bytes")
     return yield* Effect.try({
       try: () => new TextDecoder("utf-8", { fatal: true }).decode(buffer.subarray(0, length)).trim(),
       catch: () => refuse("is not text")

@@ -135,6 +135,9 @@ describe("a file", () => {
       ),
       says: "is not text"
     },
+    "with two tokens": { make: written(`${jwt()}\n${jwt()}\n`), says: "no JWT" },
+    "with a line behind the token": { make: written(`${jwt()}\ncanary\n`), says: "something behind it" },
+    "whose end is not written yet": { make: written(`${jwt()}${"\0".repeat(4096)}`), says: "has NUL bytes" },
     "for another audience": { make: written(jwt({ aud: "sts.test" })), says: "is for \"sts.test\", not for" },
     "without an audience": { make: written(jwt({ aud: undefined })), says: "is for no audience" }
   }
@@ -317,6 +320,14 @@ describe("Google Cloud metadata", () => {
         assert.strictEqual((yield* refusal(metadata, { GCE_METADATA_HOST: served.host })).tag, tag)
       }))
   }
+
+  it.live("that speaks something else than HTTP is there, and does not answer now", () =>
+    Effect.gen(function*() {
+      const served = yield* serve((request) => request.socket.end("SSH-2.0-canary\r\n"))
+      const { message, tag } = yield* refusal(metadata, { GCE_METADATA_HOST: served.host })
+      assert.strictEqual(tag, "WorkloadUnavailable")
+      assert.include(message, "its answer cannot be read")
+    }))
 
   it.live("is asked at this machine, however that is written", () =>
     Effect.gen(function*() {

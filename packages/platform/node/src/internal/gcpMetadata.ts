@@ -12,7 +12,8 @@ import * as SecretFile from "../SecretFile.ts"
 /** What became of the question. */
 export type Asked =
   | { readonly _tag: "Answered"; readonly status: number; readonly isGoogle: boolean; readonly text: string }
-  | { readonly _tag: "Nothing"; readonly detail: string }
+  /** No answer; `isThere` is whether somebody took the connection. */
+  | { readonly _tag: "Nothing"; readonly detail: string; readonly isThere: boolean }
 
 /** Where the server is: its own address, unless it is told another of this link or this machine. */
 export const addressOf = (told: Option.Option<string>): Option.Option<URL> => {
@@ -45,8 +46,9 @@ const mostBytes = 64 * 1024
 /** Asks once. It fails never; what did not come is `Nothing`. */
 export const ask = (server: URL, path: string): Effect.Effect<Asked> =>
   Effect.callback<Asked>((resume) => {
+    let isThere = false
     const nothing = (detail: string) => {
-      resume(Effect.succeed({ _tag: "Nothing", detail }))
+      resume(Effect.succeed({ _tag: "Nothing", detail, isThere }))
       request.destroy()
     }
     const request = Http.request({
@@ -76,13 +78,22 @@ export const ask = (server: URL, path: string): Effect.Effect<Asked> =>
         })))
     })
     request.on("timeout", () => nothing(`no connection within ${connectMillis} ms`))
-    request.on("socket", (socket) => socket.once("connect", () => socket.setTimeout(0)))
-    request.on("error", (cause: NodeJS.ErrnoException) => nothing(`no connection (${cause.code ?? "broken"})`))
+    request.on("socket", (socket) =>
+      socket.once("connect", () => {
+        isThere = true
+        socket.setTimeout(0)
+      }))
+    request.on("error", ({ code = "broken" }: NodeJS.ErrnoException) =>
+      nothing(isThere ? `its answer cannot be read (${code})` : `no connection (${code})`))
     request.end()
-    return Effect.sync(() => request.destroy())
+    return Effect.sync(() =>
+      request.destroy()
+    )
   }).pipe(
     Effect.timeoutOrElse({
       duration: Duration.millis(answerMillis),
-      orElse: () => Effect.succeed<Asked>({ _tag: "Nothing", detail: `no answer within ${answerMillis} ms` })
+      // Without a connection it was over long before.
+      orElse: () =>
+        Effect.succeed<Asked>({ _tag: "Nothing", detail: `no answer within ${answerMillis} ms`, isThere: true })
     })
   )
