@@ -221,9 +221,10 @@ export const makeWith = Effect.fnUntraced(function*(
     yield* askedToStepUp(response, manager.key)
     if (challenge !== "rejected") return response
     const replacement = yield* Effect.result(manager.rejected(bearer))
-    return Result.isFailure(replacement) || !canReplay(request)
-      ? response
-      : (yield* shown(request, replacement.success)).response
+    if (Result.isFailure(replacement) || !canReplay(request)) return response
+    const renewed = yield* shown(request, replacement.success)
+    yield* askedToStepUp(renewed.response, manager.key)
+    return renewed.response
   })
 
   const hop = Effect.fnUntraced(function*(request: HttpClientRequest.HttpClientRequest, chain: Chain) {

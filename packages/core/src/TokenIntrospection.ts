@@ -7,6 +7,7 @@
 import * as Cache from "effect/Cache"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Base64 from "effect/encoding/Base64"
@@ -22,6 +23,7 @@ import { type IamError, Malformed, Misconfigured } from "./iam/IamError.ts"
 import * as IamHttp from "./iam/IamHttp.ts"
 import * as Remembered from "./internal/remembered.ts"
 import * as JwtCodec from "./jwt/JwtCodec.ts"
+import * as TokenSet from "./session/TokenSet.ts"
 
 /**
  * A secret as it is, or an effect that gets it for each request, so that one that rotates is the one of now.
@@ -174,10 +176,10 @@ export const make = Effect.fnUntraced(function*(
 
   const verdict = Effect.fnUntraced(function*(verified: BearerAuth.Verified | undefined) {
     if (verified === undefined) return yield* refuse("it is not active: it has ended, was revoked, or is unknown")
-    const { aud, exp = Infinity, iss = options.issuer, nbf = -Infinity } = verified.claims
-    const now = (yield* Clock.currentTimeMillis) / 1000
-    if (exp <= now) return yield* refuse("it has expired")
-    if (nbf > now) return yield* refuse("it is not valid yet")
+    const { aud, iss = options.issuer, nbf } = verified.claims
+    const now = yield* Clock.currentTimeMillis
+    if (endOf(verified) <= now) return yield* refuse("it has expired")
+    if (millisOf(nbf, -Infinity) > now) return yield* refuse("it is not valid yet")
     if (options.issuer !== undefined && iss !== options.issuer) return yield* refuse("it is from another issuer")
     if (!isAccessToken(verified.payload)) return yield* refuse("it is no access token")
     const names = "audience" in options ? [options.audience].flat() : undefined
@@ -207,7 +209,7 @@ export const make = Effect.fnUntraced(function*(
       Effect.provideContext(services)
     )
     const verified = yield* verdict(answer)
-    memory.remember(digest, verified, Math.min(now + maxAge, (verified.claims.exp ?? Infinity) * 1000))
+    memory.remember(digest, verified, Math.min(now + maxAge, endOf(verified)))
     return verified
   })
 
@@ -226,6 +228,12 @@ const refusedFor = Duration.seconds(10)
 const unavailable = (millis: number) => new BearerAuth.KeysUnavailable({ retryAfter: Math.ceil(millis / 1000) })
 
 const refuse = (why: string) => new BearerAuth.Unauthorized({ description: `the token cannot be used: ${why}` })
+
+// Some issuers tell milliseconds.
+const millisOf = (time: unknown, otherwise: number): number =>
+  Option.match(TokenSet.timeFrom(time), { onNone: () => otherwise, onSome: DateTime.toEpochMillis })
+
+const endOf = ({ claims: { exp } }: BearerAuth.Verified): number => millisOf(exp, Infinity)
 
 const decodeClaims = Schema.decodeUnknownEffect(JwtCodec.Claims)
 

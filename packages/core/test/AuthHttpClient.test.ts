@@ -466,6 +466,22 @@ describe("an API that wants another login of the person (RFC 9470)", () => {
       }
     }).pipe(Effect.provide(program())))
 
+  it.effect("is an error also where the token had to be renewed first", () =>
+    Effect.gen(function*() {
+      yield* login
+      const first = yield* bearer
+      const header = "Bearer error=\"insufficient_user_authentication\", acr_values=\"mfa\""
+      const { seen, url } = yield* serve(({ authorization }) => ({
+        status: 401,
+        headers: { "www-authenticate": authorization === first ? "Bearer error=\"invalid_token\"" : header }
+      }))
+      const client = yield* AuthHttpClient.make({ baseUrl: url })
+      const error = yield* Effect.flip(client.get("/safe"))
+      assert.deepStrictEqual(error._tag === "StepUpRequired" ? error.parameters : error, { acr_values: "mfa" })
+      assert.strictEqual(seen.length, 2)
+      assert.strictEqual(yield* renewals, 1)
+    }).pipe(Effect.provide(program())))
+
   it.effect("is not to be seen in another status, scheme or error", () =>
     Effect.gen(function*() {
       yield* login

@@ -175,6 +175,33 @@ describe("a token that is bound to a key", () => {
       }
     }).pipe(Effect.provide(serve({ origin, remembers: 2 }))))
 
+  it.effect("is taken also after a flood of proofs of the future, but for that second of theirs", () =>
+    Effect.gen(function*() {
+      const token = yield* sign({}, true)
+      const early = yield* proof(token)
+      assert.strictEqual((yield* ask(`DPoP ${token}`, early)).status, 200)
+      const flooding = yield* proof(token, { claims: { iat: 50 } })
+      assert.strictEqual((yield* ask(`DPoP ${token}`, flooding)).status, 200)
+      for (let sent = 0; sent < 20; sent++) {
+        yield* ask(`DPoP ${token}`, yield* proof(token, { claims: { iat: 50 } }))
+      }
+      assert.strictEqual((yield* ask(`DPoP ${token}`, yield* proof(token))).status, 200)
+      // What may have been forgotten is not taken again.
+      assert.strictEqual((yield* ask(`DPoP ${token}`, flooding)).status, 401)
+      assert.strictEqual((yield* ask(`DPoP ${token}`, early)).status, 401)
+      yield* TestClock.adjust("50 seconds")
+      assert.strictEqual((yield* ask(`DPoP ${token}`, yield* proof(token, { claims: { iat: 51 } }))).status, 200)
+    }).pipe(Effect.provide(serve({ origin, remembers: 4 }))))
+
+  it.effect("is taken for the address that clients know, where a proxy takes a part of its path away", () =>
+    Effect.gen(function*() {
+      const token = yield* sign({}, true)
+      for (const [htu, status] of [["/v1/api/who", 200], ["/who", 401], ["/api/who", 401]] as const) {
+        const claims = { htu: `${origin}${htu}` }
+        assert.strictEqual((yield* ask(`DPoP ${token}`, yield* proof(token, { claims }))).status, status, htu)
+      }
+    }).pipe(Effect.provide(serve({ origin: `${origin}/v1/api/` }))))
+
   const wrong: Record<string, Edit> = {
     "for another method": { claims: { htm: "POST" } },
     "for another path": { claims: { htu: `${origin}/other` } },

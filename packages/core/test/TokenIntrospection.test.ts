@@ -62,6 +62,26 @@ describe("TokenIntrospection", () => {
       assert.strictEqual(yield* told("short"), refusal("it has expired"))
     }))
 
+  it.effect("believes no end in milliseconds that is past, and no start that is to come", () =>
+    Effect.gen(function*() {
+      yield* TestClock.setTime(1_700_000_000_000)
+      const { answers, told } = yield* setup()
+      for (
+        const [members, expected] of [
+          [{ exp: 1_699_999_999_000 }, refusal("it has expired")],
+          [{ exp: 1_700_000_001_000, nbf: 1_699_999_999_000 }, "ada"],
+          [{ exp: 1_700_000_001_000, nbf: 1_700_000_000_500 }, refusal("it is not valid yet")]
+        ] as const
+      ) {
+        yield* answers(() => Response.json({ ...active, ...members }))
+        assert.strictEqual(yield* told(JSON.stringify(members)), expected)
+      }
+      yield* answers(() => Response.json({ ...active, exp: 1_700_000_002_000 }))
+      assert.strictEqual(yield* told("short"), "ada")
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual(yield* told("short"), refusal("it has expired"))
+    }))
+
   it.effect("asks once for all who come with a token at the same time, also when the first one leaves", () =>
     Effect.gen(function*() {
       const { asked, does, told } = yield* setup()
@@ -117,6 +137,9 @@ describe("TokenIntrospection", () => {
         [{ iss: "https://other.example" }, "it is from another issuer"],
         [{ exp: 0 }, "it has expired"],
         [{ nbf: 60 }, "it is not valid yet"],
+        // Told in milliseconds.
+        [{ nbf: 1_700_000_000_000 }, "it is not valid yet"],
+        [{ exp: 1_700_000_000_000 }, "ada"],
         [{ token_use: "refresh_token" }, "it is no access token"],
         [{ token_type: "refresh_token" }, "it is no access token"],
         [{ token_type: "DPoP" }, "it is no access token"],

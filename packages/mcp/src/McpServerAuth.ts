@@ -144,7 +144,7 @@ const unavailable = ({ retryAfter }: BearerAuth.KeysUnavailable) =>
  */
 export const layer = (options: Options) => {
   const { issuers, name, resource, scopes = [] } = options
-  const dpop = options.dpop === undefined ? undefined : { ...options.dpop, origin: resource }
+  const dpop = options.dpop === undefined ? undefined : { ...options.dpop, origin: new URL(resource).origin }
   // A token for somebody else, who may be a server that hands it on, is refused.
   const verifying = "verifier" in options
     ? Effect.succeed(options.verifier)

@@ -34,9 +34,11 @@ export class ProofRefused
 /**
  * - `origin`: how clients know this server, `https://api.example.com`: the public address where it stands behind a proxy.
  *   It is told and not read from a request, whose `Host` whoever sends it can choose. Several where it has several names.
+ *   With a path, `https://example.com/api`, it is that of a proxy which takes the path away from its requests.
  * - `maxAge` (default one minute): how old a proof may be, and how far ahead of this clock.
  * - `remembers` (default 100,000): how many proofs of that time are known, so that none is taken twice. When there are more,
- *   the oldest go, and with them every other proof of their age.
+ *   those of the second with the most go, and no other proof of that second is taken. Each verifier remembers its own: where
+ *   an API runs several times, a proof may come once to each.
  * - `algorithms` (default ES256, ES384, ES512, EdDSA, Ed25519, RS256, PS256): with what proofs may be signed.
  *
  * @category models
@@ -92,30 +94,41 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const digest = (text: string): Effect.Effect<string> => Effect.promise(() => Promise.resolve(digestOf(text)))
   const { algorithms = usual, remembers = 100_000 } = options
   const maxAge = Duration.toMillis(Duration.fromInputUnsafe(options.maxAge ?? "1 minute"))
-  const origins = [options.origin].flat().map((origin) => new URL(origin).origin)
-  // By the second in which they end: one with a clock that is ahead is forgotten after those that end before it.
+  const origins = [options.origin].flat().map((text) => {
+    const { origin, pathname } = new URL(text)
+    return { origin, taken: pathname.replace(/\/$/, "") }
+  })
+  // By the second in which they end.
   const taken = new Map<number, Set<string>>()
   let count = 0
-  // Whatever does not end later may have been forgotten.
-  let forgotten = Number.NEGATIVE_INFINITY
+  // The seconds that are forgotten before they are over: whatever ends in one of them may have been taken.
+  const forgotten = new Set<number>()
 
   const refuse = (detail: string) => Effect.fail(new ProofRefused({ detail }))
 
   const isAddress = (htu: string, path: string): boolean =>
-    origins.some((origin) => {
+    origins.some(({ origin, taken }) => {
       const own = URL.parse(path, origin)
       const told = URL.parse(htu)
       return own !== null && told !== null && own.origin === origin && told.origin === origin &&
-        normal(own.pathname) === normal(told.pathname)
+        normal(taken + own.pathname) === normal(told.pathname)
     })
 
+  const forget = (until: number): void => {
+    count -= taken.get(until)?.size ?? 0
+    taken.delete(until)
+  }
+
   const forgetOld = (now: number): void => {
-    for (const until of [...taken.keys()].sort((one, other) => one - other)) {
-      if (until >= now && count < remembers) break
-      if (until >= now) forgotten = until
-      count -= taken.get(until)?.size ?? 0
-      taken.delete(until)
-    }
+    for (const until of forgotten) if (until < now) forgotten.delete(until)
+    for (const until of taken.keys()) if (until < now) forget(until)
+    if (count < remembers || taken.size === 0) return
+    // Who sends more than all others keeps them out of no other second; of equal ones the first to end goes.
+    const [fullest] = [...taken].reduce((one, other) =>
+      other[1].size > one[1].size || (other[1].size === one[1].size && other[0] < one[0]) ? other : one
+    )
+    forget(fullest)
+    forgotten.add(fullest)
   }
 
   const verify = Effect.fnUntraced(function*(
@@ -151,7 +164,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     const id = yield* digest(`${thumbprint} ${jti}`)
     const until = Math.ceil((iat * 1000 + maxAge) / 1000) * 1000
     forgetOld(now)
-    if (until <= forgotten) return yield* refuse("the proof is too old")
+    if (forgotten.has(until)) return yield* refuse("too many proofs came with this one's time: make a new one")
     const known = taken.get(until) ?? new Set<string>()
     if (known.has(id)) return yield* refuse("the proof was used before")
     taken.set(until, known.add(id))

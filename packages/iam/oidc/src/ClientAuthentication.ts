@@ -165,7 +165,21 @@ export const make = Effect.fnUntraced(function*(
         }],
         secrets: [token]
       })
-      return { show: Effect.map(get(token), shown) }
+      const clean = Effect.flatMap(get(token), (token) => {
+        // The line break at the end of a file, for whoever reads it as it is.
+        const text = Redacted.value(token).trim()
+        return /^[\x21-\x7e]+$/.test(text)
+          ? Effect.succeed(Redacted.make(text, { label: "client_assertion" }))
+          : Effect.fail(IamHttp.error(
+            call,
+            new Misconfigured({
+              detail: `the assertion of this client ${
+                text === "" ? "is empty" : "has a character that no token has"
+              }: it was not sent`
+            })
+          ))
+      })
+      return { show: Effect.map(clean, shown) }
     }
     default: {
       const { method } = authentication

@@ -29,6 +29,7 @@ import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Headers from "effect/http/Headers"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Layer from "effect/Layer"
@@ -345,8 +346,12 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
       const url = URL.parse(request.url)
       if (bound !== undefined && nonce !== undefined && url !== null) yield* Dpop.learned(bound, url, nonce)
       if (status !== 401) return "no"
-      const isAsked = bound !== undefined && /\buse_dpop_nonce\b/.test(headers["www-authenticate"] ?? "")
-      return isAsked ? "retry" : "rejected"
+      const wanted = headers["www-authenticate"] ?? ""
+      if (bearer.proofKey === undefined) return "rejected"
+      if (bound !== undefined && /\buse_dpop_nonce\b/.test(wanted)) return "retry"
+      const time = Result.getSuccess(Headers.parseHttpDate(headers["date"] ?? ""))
+      const isOfTime = url !== null && /\binvalid_dpop_proof\b/.test(wanted)
+      return isOfTime && (yield* provider.keepTime(time, url)) ? "retry" : "rejected"
     }),
 
     document: ExportDocument.make({ issuer })

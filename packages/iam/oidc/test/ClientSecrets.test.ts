@@ -180,6 +180,22 @@ describe("an assertion of somebody else", () => {
       assert.isNull(form.get("client_id"))
     }))
 
+  it.live("is sent without the line break of its file, and not at all where it is no token", () =>
+    Effect.gen(function*() {
+      const { form } = yield* sent({ method: "assertion", token: Effect.succeed(Redacted.make("a.b.c\r\n")) })
+      assert.strictEqual(form.get("client_assertion"), "a.b.c")
+      for (
+        const [text, says] of [["\n", "is empty"], ["a.b.canary\nd.e.f", "a character that no token has"]] as const
+      ) {
+        const error = yield* Effect.flip(
+          sent({ method: "assertion", token: Effect.succeed(Redacted.make(text)) })
+        )
+        assert.strictEqual(error.reason._tag, "Misconfigured")
+        assert.include(error.message, says)
+        assert.notInclude(error.message, "canary")
+      }
+    }))
+
   it.live("that the provider echoes is not shown", () =>
     Effect.gen(function*() {
       const token = sign({ sub: "canary" })
@@ -294,6 +310,10 @@ describe("a client's key", () => {
     ],
     "a public key": [rsa.publicKey.export({ format: "pem", type: "spki" }).toString(), "give the private one"],
     "a certificate": ["-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "this is a certificate"],
+    "too short": [
+      pem(Crypto.generateKeyPairSync("rsa", { modulusLength: 1024 }).privateKey, "pkcs8"),
+      "an RSA key of 1024 bits"
+    ],
     "cut short": [pem(rsa.privateKey, "pkcs8").slice(0, 300), "is it cut short?"],
     "damaged": ["-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----", "holds no key"],
     "empty": ["", "is it cut short?"],

@@ -32,7 +32,7 @@ interface Proof {
 }
 
 /** A proof, checked as RFC 9449 says in section 4.3; what is wrong with it is thrown. */
-const proofOf = ({ headers }: Asked): Proof => {
+const proofOf = ({ headers }: Asked, ahead = 0): Proof => {
   const text = headers["dpop"]
   assert(typeof text === "string", "there is no proof")
   const [head = "", body = "", signature = ""] = text.split(".")
@@ -50,7 +50,7 @@ const proofOf = ({ headers }: Asked): Proof => {
     ),
     "the signature is wrong"
   )
-  assert.isBelow(Math.abs(claims.iat - seconds()), 5)
+  assert.isBelow(Math.abs(claims.iat - seconds() - ahead), 5)
   const jkt = digest(JSON.stringify({ crv: jwk.crv, kty: jwk.kty, x: jwk.x, y: jwk.y }))
   return { jkt, ...claims }
 }
@@ -285,6 +285,65 @@ describe("a nonce", () => {
       const status = yield* Effect.provide(Effect.andThen(login, call(api.issuer)), program(api.issuer))
       assert.strictEqual(status, 401)
       assert.strictEqual(api.asked.filter(({ path }) => path === "/api").length, 2)
+    }))
+})
+
+describe("a clock that is another than ours", () => {
+  /** A provider and an API whose clocks are ahead, and which say why they refuse a proof. */
+  const judging = (ahead: number, api: number) => {
+    const dated = (by: number) => ({ date: new Date(Date.now() + by * 1000).toUTCString() })
+    const isOld = ({ headers }: Asked, by: number) => {
+      const [, body = ""] = String(headers["dpop"]).split(".")
+      return Math.abs(JSON.parse(Buffer.from(body, "base64url").toString()).iat - seconds() - by) > 60
+    }
+    return serve({
+      routes: {
+        "/token": (asked) => {
+          if (isOld(asked, ahead)) return { status: 400, headers: dated(ahead), body: { error: "invalid_dpop_proof" } }
+          proofOf(asked, ahead)
+          return { headers: dated(ahead), body: { access_token: "at-1", token_type: "DPoP", expires_in: 300 } }
+        },
+        "/api": (asked) =>
+          isOld(asked, api)
+            ? {
+              status: 401,
+              headers: { ...dated(api), "www-authenticate": "DPoP error=\"invalid_dpop_proof\", algs=\"ES256\"" }
+            }
+            : { body: { ok: true } }
+      }
+    })
+  }
+
+  for (const [ahead, api] of [[3600, 3600], [-3600, -3600], [3600, 0]] as const) {
+    it.live(`dates the proofs: the provider's by ${ahead} s, the API's by ${api} s`, () =>
+      Effect.gen(function*() {
+        const server = yield* judging(ahead, api)
+        yield* Effect.gen(function*() {
+          yield* login
+          for (let calls = 0; calls < 3; calls++) assert.strictEqual(yield* call(server.issuer), 200)
+        }).pipe(Effect.provide(program(server.issuer)))
+        const count = (path: string) => server.asked.filter((asked) => asked.path === path).length
+        assert.deepStrictEqual([count("/token"), count("/api")], [2, ahead === api ? 3 : 4])
+      }))
+  }
+
+  it.live("is not blamed for ever: a proof that is refused again is told of, and no client is", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({
+        routes: {
+          "/token": {
+            status: 400,
+            headers: { date: new Date(0).toUTCString() },
+            body: { error: "invalid_dpop_proof", error_description: "no" }
+          }
+        }
+      })
+      const error = yield* Effect.flip(Effect.provide(login, program(server.issuer)))
+      assert.include(error.message, "refuses the proof of the key")
+      assert.include(error.message, "clock")
+      assert(error._tag === "IamError" && error.reason._tag === "Misconfigured")
+      assert.isUndefined(error.reason.refused)
+      assert.strictEqual(server.asked.filter(({ path }) => path === "/token").length, 2)
     }))
 })
 

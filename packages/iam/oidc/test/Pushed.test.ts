@@ -65,7 +65,12 @@ describe("parameters of a login", () => {
     "a refusal": [{ status: 400, body: { error: "invalid_request" } }, "Misconfigured"],
     "a client that is refused": [{ status: 401, body: { error: "invalid_client" } }, "Misconfigured"],
     "an outage": [{ status: 503 }, "Unavailable"],
-    "an answer without a reference": [{ status: 201, body: { expires_in: 60 } }, "Malformed"]
+    "an answer without a reference": [{ status: 201, body: { expires_in: 60 } }, "Malformed"],
+    "an answer with a reference that is none": [{ status: 201, body: { request_uri: 5, expires_in: 60 } }, "Malformed"],
+    "a refusal with a reference": [
+      { status: 200, body: { request_uri: "urn:x", error: "invalid_scope" } },
+      "SelectionRefused"
+    ]
   }
   for (const [name, [reply, tag]] of Object.entries(refusals)) {
     it.live(`are never sent another way: ${name} is ${tag}`, () =>

@@ -87,7 +87,15 @@ describe("an assertion as the grant", () => {
   it.live("that has expired, or is empty, is not sent", () =>
     Effect.gen(function*() {
       const server = yield* granting(() => token())
-      for (const [assertion, says] of [[sign({ exp: 1 }), "expired at 1970"], ["", "is empty"]] as const) {
+      for (
+        const [assertion, says] of [
+          [sign({ exp: 1 }), "expired at 1970"],
+          ["", "is empty"],
+          [" \n", "is empty"],
+          ["canary one\ncanary two", "a character that no token has"],
+          ["canary\0", "a character that no token has"]
+        ] as const
+      ) {
         const error = yield* failure(
           Effect.provide(login(OidcStrategy.jwtBearer({ assertion: Redacted.make(assertion) })), program(server.issuer))
         )
@@ -202,6 +210,24 @@ describe("an exchange", () => {
       assert.include(error.message, "another subject than the one that is expected")
     }))
 
+  it.live("is made of the token alone, without the line break of its file", () =>
+    Effect.gen(function*() {
+      const server = yield* granting(() => token())
+      const strategy = OidcStrategy.tokenExchange({ subject: Effect.succeed(Redacted.make("canary-subject\r\n")) })
+      yield* Effect.provide(login(strategy), program(server.issuer))
+      assert.strictEqual(server.tokens()[0]?.form.get("subject_token"), "canary-subject")
+    }))
+
+  it.live("with a token that names no subject is refused where one is expected", () =>
+    Effect.gen(function*() {
+      const server = yield* granting((_asked, iss) => token({ access_token: sign({ iss }) }))
+      const error = yield* failure(Effect.provide(
+        login(OidcStrategy.tokenExchange({ subject: subject("https://ci.test"), expectedSubject: "ada" })),
+        program(server.issuer)
+      ))
+      assert.include(error.message, "it names no subject")
+    }))
+
   it.live("that renews a session stays of its subject", () =>
     Effect.gen(function*() {
       let sub: string | number = "service-account"
@@ -223,7 +249,9 @@ describe("an exchange", () => {
     Effect.gen(function*() {
       const answers: Array<object> = [
         { access_token: "canary-jag", issued_token_type: idJag, token_type: "N_A", expires_in: 300 },
-        { access_token: "canary-jag", issued_token_type: accessType, token_type: "Bearer" }
+        { access_token: "canary-jag", issued_token_type: accessType, token_type: "Bearer" },
+        // Who knows no types gives what it always gives.
+        { access_token: "canary-jag", issued_token_type: undefined, token_type: "Bearer" }
       ]
       const server = yield* granting(() => token(answers.shift()))
       yield* Effect.gen(function*() {
@@ -235,8 +263,10 @@ describe("an exchange", () => {
         assert.strictEqual(Redacted.value(exchanged.token), "canary-jag")
         const end = Option.getOrThrow(exchanged.expiresAt)
         assert.isAtMost(DateTime.toEpochSeconds(end), seconds() + 60)
-        const error = yield* failure(oidc.exchange(asked))
-        assert.strictEqual(error.reason._tag, "Malformed")
+        for (let others = 0; others < 2; others++) {
+          const error = yield* failure(oidc.exchange(asked))
+          assert.strictEqual(error.reason._tag, "Malformed")
+        }
       }).pipe(Effect.provide(program(server.issuer)))
     }))
 })

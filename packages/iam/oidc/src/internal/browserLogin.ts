@@ -57,8 +57,14 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
       ({ as, auth, client, options }) => oauth.pushedAuthorizationRequest(as, client, auth, { ...parameters }, options),
       { endpoint: name }
     )
-    const uri = answer.status < 300 ? Option.getOrUndefined(answer.body)?.["request_uri"] : undefined
-    if (typeof uri !== "string" || uri === "") return yield* Refusal.errorOf(answer, call, "code")
+    if (answer.status >= 300 || Option.isNone(answer.body) || Refusal.codeOf(answer) !== undefined) {
+      return yield* Refusal.errorOf(answer, call, "code")
+    }
+    const { request_uri: uri } = answer.body.value
+    if (typeof uri !== "string" || uri === "") {
+      const detail = "the provider took what was pushed (RFC 9126), and its answer has no request_uri"
+      return yield* IamHttp.error(call, new Malformed({ detail }))
+    }
     return { client_id: clientId, request_uri: uri }
   })
 

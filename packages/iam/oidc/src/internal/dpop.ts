@@ -4,7 +4,9 @@ import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import { ProofKeys } from "@effect-authn/core/iam/ProofKeys"
 import * as Session from "@effect-authn/core/session/Session"
 import * as Clock from "effect/Clock"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
 import * as oauth from "oauth4webapi"
@@ -20,16 +22,23 @@ export const algorithm = "ES256"
 const curve: EcKeyImportParams = { name: "ECDSA", namedCurve: "P-256" }
 // Each has nonces of up to a hundred servers.
 const remembered = 256
+const servers = 100
+// Less than this is no difference between two clocks that tell whole seconds.
+const noise = 5000
 
 export const make = Effect.fnUntraced(function*(issuer: string) {
   const keys = yield* ProofKeys
   const clock = yield* Clock.Clock
   const handles = new Map<string, oauth.DPoPHandle>()
+  // How far the clocks of servers are ahead of ours, in milliseconds, by their origins: each dates the proofs for itself.
+  const clocks = new Map<string, number>()
 
   const handleOf = (pair: CryptoKeyPair): oauth.DPoPHandle =>
     oauth.DPoP({}, pair, {
       [oauth.modifyAssertion]: (_header, payload) => {
-        payload["iat"] = Math.floor(clock.currentTimeMillisUnsafe() / 1000)
+        const { htu } = payload
+        const ahead = typeof htu === "string" ? clocks.get(new URL(htu).origin) ?? 0 : 0
+        payload["iat"] = Math.floor((clock.currentTimeMillisUnsafe() + ahead) / 1000)
       }
     })
 
@@ -68,7 +77,27 @@ export const make = Effect.fnUntraced(function*(issuer: string) {
     return { proofKey, handle: remember(id, handleOf(pair)) }
   })
 
-  return { create, of }
+  /**
+   * Dates the proofs for a server that has refused one by its own clock from here on; whether that makes a difference.
+   * An old proof is refused before anything else is done.
+   */
+  const keepTime = (serverTime: Option.Option<DateTime.Utc>, { origin }: URL): Effect.Effect<boolean> =>
+    Effect.suspend(() => {
+      if (Option.isNone(serverTime)) return Effect.succeed(false)
+      const ahead = DateTime.toEpochMillis(serverTime.value) - clock.currentTimeMillisUnsafe()
+      if (Math.abs(ahead - (clocks.get(origin) ?? 0)) < noise) return Effect.succeed(false)
+      const [oldest] = clocks.keys()
+      if (oldest !== undefined && clocks.size >= servers) clocks.delete(oldest)
+      clocks.set(origin, ahead)
+      return Effect.as(
+        Effect.logWarning(
+          `proofs are dated by the clock of ${origin}: this one differs by ${Math.round(ahead / 1000)} s`
+        ),
+        true
+      )
+    })
+
+  return { create, of, keepTime }
 })
 
 const idOf = (key: Session.ProofKey): string => {

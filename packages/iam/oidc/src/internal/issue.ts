@@ -34,12 +34,15 @@ const given = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Redacted.Redacted, IamError> {
   const { issuer, policy } = provider.settings
   const call = { issuer, method }
-  const token = Effect.isEffect(secret)
+  const got = Effect.isEffect(secret)
     ? yield* External.get(secret, call, { what, timeLimit: policy.timeLimit })
     : secret
-  if (Redacted.value(token) === "") {
-    return yield* IamHttp.error(call, new CredentialsRefused({ detail: `${what} is empty` }))
+  const text = Redacted.value(got).trim()
+  if (!/^[\x21-\x7e]+$/.test(text)) {
+    const detail = text === "" ? "is empty" : "has a character that no token has: it was not sent"
+    return yield* IamHttp.error(call, new CredentialsRefused({ detail: `${what} ${detail}` }))
   }
+  const token = Redacted.make(text, { label: "token" })
   const end = TokenSet.timeClaim(token, "exp")
   const now = yield* DateTime.now
   if (Option.isSome(end) && DateTime.isLessThanOrEqualTo(end.value, now)) {
@@ -90,8 +93,10 @@ export const exchange = Effect.fnUntraced(function*(
     IamHttp.error(call, new Malformed({ detail: `the exchanged token is refused: ${detail}` }))
   const issuedType = text("issued_token_type")
   const { requested_token_type: requested } = parameters
-  if (requested !== undefined && issuedType !== undefined && issuedType !== requested) {
-    return yield* refuse(`its type is ${IamHttp.quote(issuedType, TokenAnswer.secretsIn(body))}, not ${requested}`)
+  // Who knows nothing of types gives an access token, which is not to be shown to whom another token is for.
+  if (requested !== undefined && (issuedType ?? typeName("access_token")) !== requested) {
+    const type = issuedType === undefined ? "not told" : IamHttp.quote(issuedType, TokenAnswer.secretsIn(body))
+    return yield* refuse(`its type is ${type}, not ${requested}`)
   }
   const token = yield* Effect.fromOption(
     Option.flatMap(Option.fromUndefinedOr(text("access_token")), TokenSet.accessTokenFrom),
@@ -201,8 +206,12 @@ const strangerIn = (
   }
 ): string | undefined => {
   const got = namedIn(token)
-  if (got === undefined) return undefined
   const stranger = "the token is refused: it is of another subject than"
+  if (got === undefined) {
+    return source.subject !== undefined && Option.isSome(claimsOf(token))
+      ? "the token is refused: it names no subject, and one is expected"
+      : undefined
+  }
   if (source.subject !== undefined) {
     return got.sub === source.subject ? undefined : `${stranger} the one that is expected`
   }

@@ -66,22 +66,33 @@ export const read = Effect.fnUntraced(function*(
 ): Effect.fn.Return<SigningKey, UnusableKey> {
   if (!Redacted.isRedacted(given)) {
     return given.type === "private" && given.usages.includes("sign")
-      ? { key: given, alg, kid: undefined }
+      ? yield* longEnough({ key: given, alg, kid: undefined })
       : yield* new UnusableKey({ detail: "the CryptoKey is not a private one that may `sign`" })
   }
   const value: JwtCodec.Jwk | string = Redacted.value<JwtCodec.Jwk | string>(given)
-  if (typeof value !== "string") return yield* fromJwk(value, alg)
+  if (typeof value !== "string") return yield* longEnough(yield* fromJwk(value, alg))
   const text = value.trim()
-  if (!text.startsWith("{")) return yield* fromPem(text, alg)
+  if (!text.startsWith("{")) return yield* longEnough(yield* fromPem(text, alg))
   const json = decodeJwk(text)
   const jwk = Option.filter(json, isJwk)
-  if (Option.isSome(jwk)) return yield* fromJwk(jwk.value, alg)
+  if (Option.isSome(jwk)) return yield* longEnough(yield* fromJwk(jwk.value, alg))
   return yield* new UnusableKey({
     detail: Option.isNone(json)
       ? "the text begins as a JWK and is none: is it cut short?"
       : "the text is JSON and no JWK, since it has no `kty`: give the key in it alone, of a set one of its `keys`"
   })
 })
+
+// Nobody signs with less (RFC 7518, section 3.3).
+const leastBits = 2048
+
+const longEnough = (signing: SigningKey): Effect.Effect<SigningKey, UnusableKey> => {
+  const { algorithm }: { readonly algorithm: KeyAlgorithm & { readonly modulusLength?: number } } = signing.key
+  const { modulusLength: bits = leastBits } = algorithm
+  return bits >= leastBits
+    ? Effect.succeed(signing)
+    : Effect.fail(new UnusableKey({ detail: `it is an RSA key of ${bits} bits: make one of ${leastBits} or more` }))
+}
 
 const decodeJwk = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.JsonObject))
 

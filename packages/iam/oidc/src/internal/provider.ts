@@ -203,9 +203,10 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
     ahead: Duration.Duration,
     start: (context: RequestContext) => Promise<Response>,
     { bound, heard }: Pick<RequestOptions, "bound" | "heard">
-  ): Effect.fn.Return<IamHttp.Answer, IamError> {
+  ): Effect.fn.Return<{ readonly answer: IamHttp.Answer; readonly url: URL }, IamError> {
     const client = yield* clientAt(ahead)
     let answer: IamHttp.Answer | undefined
+    let url = new URL(issuer)
     const fetch = yield* fetchVia(call, (received) => {
       answer = received
     }, heard)
@@ -218,7 +219,10 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
           options: {
             signal,
             [oauth.allowInsecureRequests]: isLoopback,
-            [oauth.customFetch]: fetch,
+            [oauth.customFetch]: (address: string, init: Init) => {
+              url = new URL(address)
+              return fetch(address, init)
+            },
             ...(bound === undefined ? {} : { DPoP: bound.handle })
           }
         }),
@@ -228,15 +232,25 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
           : IamHttp.error(call, new Misconfigured({ detail: `the request could not be made: ${messageOf(cause)}` }))
     })
     if (answer === undefined) return yield* IamHttp.error(call, new Malformed({ detail: "no answer" }))
-    return answer
+    return { answer, url }
   })
 
-  /** A provider that wants a nonce in the proof names it, and has done nothing else (RFC 9449, section 8). */
-  const attempt = (...request: Parameters<typeof once>): Effect.Effect<IamHttp.Answer, IamError> => {
+  /**
+   * A provider that wants a nonce in the proof names it, and one by whose clock a proof is too old, or of the future, tells
+   * the time: neither has done anything else (RFC 9449, section 8). Each is asked once more.
+   */
+  const attempt = Effect.fnUntraced(function*(
+    ...request: Parameters<typeof once>
+  ): Effect.fn.Return<IamHttp.Answer, IamError> {
     const asked = once(...request)
+    const first = yield* asked
     const [, , , , , { bound }] = request
-    return bound === undefined ? asked : Effect.filterOrElse(asked, (answer) => !wantsNonce(answer), () => asked)
-  }
+    if (bound === undefined) return first.answer
+    const { answer, url } = wantsNonce(first.answer) ? yield* asked : first
+    return Refusal.codeOf(answer) === "invalid_dpop_proof" && (yield* dpop.keepTime(answer.serverTime, url))
+      ? (yield* asked).answer
+      : answer
+  })
 
   // A session knows its own endpoints also where the provider's metadata cannot be had.
   const nothing: OidcMetadata.Checked = { issuer, insecure: [] }
@@ -351,6 +365,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings) {
     present,
     binding,
     bindingOf,
+    keepTime: dpop.keepTime,
     clientAt,
     verify
   }

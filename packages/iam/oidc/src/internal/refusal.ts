@@ -22,10 +22,11 @@ export type Purpose = "renew" | "code" | "client"
  * - `denied`: somebody said no.
  * - `selection`: not for this scope or resource.
  * - `client`, `request`: the set-up is wrong; asking again changes nothing.
+ * - `proof`: not the client is wrong, but what it proves its key with (RFC 9449).
  * - `outage`: the provider may have acted; `busy`: it has not.
  * - `device`: a step of the device login.
  */
-type Meaning = "grant" | "denied" | "selection" | "client" | "request" | "outage" | "busy" | "device"
+type Meaning = "grant" | "denied" | "selection" | "client" | "request" | "proof" | "outage" | "busy" | "device"
 
 // The standard codes (RFC 6749, section 5.2; RFC 8628, section 3.5; RFC 8707; RFC 9449; OpenID Connect Core, section
 // 3.1.2.6), and what real providers say instead; docs/providers.md has their sources.
@@ -68,9 +69,9 @@ const meanings: { readonly [code: string]: Meaning | undefined } = {
   invalid_client_credentials: "client",
   invalid_client_id: "client",
   invalid_client_secret: "client",
-  invalid_dpop_proof: "client",
+  invalid_dpop_proof: "proof",
   no_api_key_found_in_request: "client",
-  use_dpop_nonce: "client",
+  use_dpop_nonce: "proof",
   invalid_request: "request",
   unsupported_grant_type: "request",
   unsupported_response_type: "request",
@@ -135,7 +136,7 @@ const refusalIn = (challenge: string) =>
   Challenge.parse(challenge).map(({ parameters }) => ({
     code: asCode(parameters.get("error") ?? ""),
     description: parameters.get("error_description") ?? ""
-  })).find(({ code }) => code === "invalid_grant" || meanings[code] === "client")
+  })).find(({ code }) => code === "invalid_grant" || meanings[code] === "client" || meanings[code] === "proof")
 
 const wordsOf = ({ body, challenge, message, shape }: IamHttp.Answer, call: IamHttp.Call): string =>
   Option.getOrElse(message, () => {
@@ -170,6 +171,11 @@ const reasonOf = (
       return new SelectionRefused({ detail: said, spent })
     case "client":
       return refusedClient(said)
+    case "proof":
+      return new Misconfigured({
+        detail: `the provider refuses the proof of the key to which the tokens are bound (${said}): see that this ` +
+          "machine's clock is right, and that nothing on the way changes the address or takes the header DPoP-Nonce away"
+      })
     case "request":
       return new Misconfigured({
         detail: `the provider refuses the request (${said}): check the client's set-up there`
