@@ -401,6 +401,7 @@ describe("a machine that keeps nothing", () => {
           file
         ])
         assert.strictEqual(named.code, 0, named.stderr)
+        assert.match(named.stderr, /Next: authn token --vault \S+ --account work/)
         assert.strictEqual((yield* token(["--account=work"])).code, 0)
 
         const nobody = yield* token(["--vault-account", "nobody"])

@@ -329,6 +329,8 @@ const token = HttpApiEndpoint.post("token", "/token", {
   success: TokenAnswer,
   error: [NotFound, Ended, SelectionRefused, IamFailed, unavailable]
 }).annotate(OpenApi.Description, "Gives an access token that is valid now. Right: token.")
+  // a member that is misspelled would be a token for something else
+  .annotate(HttpApi.PayloadParseOptions, { onExcessProperty: "error" })
 
 const put = HttpApiEndpoint.put("put", "/sessions", {
   payload: SessionRequest,
@@ -356,6 +358,8 @@ const list = HttpApiEndpoint.get("list", "/sessions", {
   OpenApi.Description,
   "Lists sessions without their secrets, a page at a time; a page may be short, and not the last while it has `next`. Right: sessions:read."
 )
+  // and a filter, a list of something else
+  .annotate(HttpApi.QueryParseOptions, { onExcessProperty: "error" })
 
 const metrics = HttpApiEndpoint.get("metrics", "/metrics", {
   success: Schema.String.pipe(HttpApiSchema.asText({ contentType: "text/plain; version=0.0.4; charset=utf-8" }))

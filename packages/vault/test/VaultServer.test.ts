@@ -127,7 +127,10 @@ describe("POST /token", () => {
         { ...asked("ada"), issuer: "secret-canary".repeat(400) },
         { ...asked("ada"), refused: "secret-canary" },
         { ...asked("ada"), selection: { organization: "" } },
-        { ...asked("ada"), selection: "secret-canary" }
+        { ...asked("ada"), selection: "secret-canary" },
+        // or it would be a token for something else
+        { ...asked("ada"), selection: { organisation: "acme" } },
+        { ...asked("ada"), selektion: { organization: "acme" } }
       ]
       for (const body of bodies) {
         const answer = yield* send("POST", "/token", { token: all, body })
@@ -324,7 +327,7 @@ describe("sessions", () => {
       const found = (yield* send("GET", "/sessions?state=ended", { token: all })).json()["sessions"]
       assert.deepStrictEqual(found.map(({ account }: { account: string }) => account), ["c"])
       assert.isString(found[0].detail)
-      for (const query of ["limit=0", "limit=501", "limit=x", "after=x", "state=asleep"]) {
+      for (const query of ["limit=0", "limit=501", "limit=x", "after=x", "state=asleep", "acounts=a"]) {
         assert.strictEqual((yield* send("GET", `/sessions?${query}`, { token: all })).status, 400, query)
       }
     }))

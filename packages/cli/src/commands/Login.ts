@@ -290,7 +290,7 @@ export const command = Command.make("login", flags, (given) =>
         (isStored || remote !== undefined) && session.grant._tag !== "None" ? ", and renewed when it is due" : ""
       }.`,
       ...(remote !== undefined
-        ? [`  Next: authn token --vault ${remote.url}`]
+        ? [`  Next: authn token --vault ${remote.url}${account}`]
         : !isStored
         ? []
         : environment === null

@@ -119,7 +119,8 @@ export const loadSqlite = Effect.suspend(() =>
     ),
     () =>
       new PrivateFile.PrivateFileError({
-        detail: "this Node has no node:sqlite: start it without --no-experimental-sqlite"
+        detail: `this Node (${process.version}) has no node:sqlite: take Node 22.19 or newer, ` +
+          "and start it without --no-experimental-sqlite"
       })
   )
 )
