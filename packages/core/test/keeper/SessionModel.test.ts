@@ -227,4 +227,32 @@ describe("SessionModel", () => {
       { _tag: "Login", who: 0, person: "bob", revokePrevious: true }
     ]
   })
+
+  found("a token that the IAM refuses when it is asked whose it is, after a sibling's logout that had no lock", {
+    setting: { lock: "kernel", grace: 0 },
+    moves: [
+      { _tag: "HoldLock", time: 40_000 },
+      { _tag: "Logout", who: 0 },
+      { _tag: "Pass", time: 3_300_000 },
+      { _tag: "Answer", how: "no" },
+      { _tag: "Whoami", who: 1, delay: 0 },
+      { _tag: "Pass", time: 400 },
+      { _tag: "Latency", time: 60_000 },
+      { _tag: "Call", who: 1, project: "" }
+    ]
+  })
+
+  found("a slow logout beside a sibling that renews and signs in, and stores both later, without a lock", {
+    setting: { lock: "none", grace: 0 },
+    moves: [
+      { _tag: "Reads", who: 0, delay: 8000 },
+      { _tag: "Logout", who: 0 },
+      { _tag: "Disk", how: "brim" },
+      { _tag: "Refresh", who: 1, project: "" },
+      { _tag: "Latency", time: 300 },
+      { _tag: "Login", who: 1, person: "bob" },
+      { _tag: "Disk", how: "brim" },
+      { _tag: "Pass", time: 3000 }
+    ]
+  })
 })

@@ -269,14 +269,17 @@ export const judge = (played: {
       newestRevoked.set(family, revocation)
     }
   }
-  /** Without a lock nobody can read what a sibling bought and then replaced by a login of its own. */
+  /**
+   * Without a lock nobody can read what a sibling bought and then replaced by a login of its own, also by one that it could
+   * not store at once.
+   */
   const isOutOfReach = (newest: number | undefined, { seq, who }: (typeof revoked)[number]) => {
     if (history.setting.lock === "kernel") return false
     const until = log.changes.find((change) => change.who === who && change.began < seq && change.ended > seq)?.ended
     const bought = writes.findLast((write) => write.refresh === newest)
     const next = bought && writes.find((write) => write.seq > bought.seq && write.login !== bought.login)
-    return next?.login !== undefined && next.seq < (until ?? seq) &&
-      log.changes.some((change) => change.kind === "login" && change.login === next.login && change.who !== who)
+    const maker = world.madeBy.get(familyOf.get(next?.login ?? 0) ?? 0)
+    return next !== undefined && next.seq < (until ?? seq) && maker !== undefined && maker !== who
   }
   /** Who cannot have the lock, or the disk, tells the IAM of what can be read, and the error says what is left. */
   const isOfFailedLogout = ({ seq, who }: (typeof revoked)[number]) =>

@@ -192,7 +192,7 @@ export const history: Arbitrary.Arbitrary<History> = Arbitrary.schema(
   Schema.Struct({
     setting: Setting,
     some: Schema.Array(Schema.Literals(moveNames)).check(Schema.isMinLength(1), Schema.isMaxLength(5)),
-    led: Schema.Array(Schema.Literals(phraseNames)).check(Schema.isMinLength(1), Schema.isMaxLength(2))
+    led: Schema.Array(Schema.Literals(phraseNames)).check(Schema.isMinLength(2), Schema.isMaxLength(4))
   })
 ).pipe(
   Arbitrary.flatMap(({ led, setting, some }) =>

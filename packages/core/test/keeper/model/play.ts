@@ -114,7 +114,7 @@ export const play = Effect.fnUntraced(function*({ moves, setting }: History, fau
       case "Rejected": {
         const bearer = bearers[bearers.length - 1 - move.nth]
         if (away.isFrozen || bearer === undefined) return
-        world.refused.add(World.tokenNumber(bearer.tokens.accessToken))
+        away.refused.add(World.tokenNumber(bearer.tokens.accessToken))
         return yield* run(program, ask(program, auth.rejected(bearer), bearer))
       }
       case "Login":

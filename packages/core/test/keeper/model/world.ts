@@ -68,6 +68,8 @@ export interface Away {
   isDead: boolean
   /** When it ended. */
   endedAt: number
+  /** Access tokens that were refused as it showed them: to an API, or to the IAM when it asked who is signed in. */
+  readonly refused: Set<number>
   readonly back: Latch.Latch
 }
 
@@ -120,8 +122,8 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
   const writes: Array<Write> = []
   /** When the disk took everything, and when it did not. */
   const disks: Array<{ readonly at: number; readonly isFine: boolean }> = []
-  /** Access tokens that a caller reported as refused. */
-  const refused = new Set<number>()
+  /** Of each login, by the number that the IAM gives it, the program that it was made for. */
+  const madeBy = new Map<number, Who>()
   /** Logins with a put of unknown outcome; a sibling may have seen what their own program does not know of. */
   const unknown = new Set<number>()
 
@@ -183,9 +185,9 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
     }
   }
 
-  const isNothingLeft = (session: Session.Session, selection: Selection.Selection, at: number) =>
+  const isNothingLeft = (away: Away, session: Session.Session, selection: Selection.Selection, at: number) =>
     [session.tokens[Selection.id(selection)], session.tokens[Selection.id(session.current)]].every((tokens) => {
-      if (tokens === undefined || refused.has(tokenNumber(tokens.accessToken))) return true
+      if (tokens === undefined || away.refused.has(tokenNumber(tokens.accessToken))) return true
       const end = Option.getOrElse(tokens.expiresAt, () => DateTime.addDuration(tokens.issuedAt, Duration.hours(1)))
       return DateTime.toEpochMillis(end) <= at
     })
@@ -202,7 +204,10 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
       login: (credentials, selection) =>
         withLife(selection).pipe(
           Effect.andThen(atIam(iam.login(credentials, selection))),
-          Effect.map((response) => received(response, own))
+          Effect.map((response) => {
+            madeBy.set(refreshOf(response) ?? 0, who)
+            return received(response, own)
+          })
         ),
       renew: (session, selection) =>
         Effect.gen(function*() {
@@ -212,7 +217,7 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
             program: away,
             at: now(),
             refresh: refreshOf(session) ?? 0,
-            isNothingLeft: isNothingLeft(session, selection, own.currentTimeMillisUnsafe()),
+            isNothingLeft: isNothingLeft(away, session, selection, own.currentTimeMillisUnsafe()),
             mayHaveActed: true,
             isLost: true,
             answer: undefined,
@@ -237,7 +242,17 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
         Effect.suspend(() => {
           const delay = knobs.whoamiDelay
           knobs.whoamiDelay = 0
-          return Effect.tap(atIam(iam.whoami(session)), () => Effect.andThen(pass(delay), gate(away)))
+          return atIam(iam.whoami(session)).pipe(
+            Effect.tap(() => Effect.andThen(pass(delay), gate(away))),
+            Effect.tapError(({ reason }) =>
+              Effect.sync(() => {
+                const shown = Option.getOrUndefined(Session.currentToken(session))
+                if (reason._tag === "CredentialsRefused" && shown !== undefined) {
+                  away.refused.add(tokenNumber(shown.accessToken))
+                }
+              })
+            )
+          )
         }),
       revoke: (session) =>
         Effect.suspend(() => {
@@ -395,6 +410,7 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
     isFrozen: false,
     isDead: false,
     endedAt: Number.POSITIVE_INFINITY,
+    refused: new Set(),
     back: Latch.makeUnsafe(false)
   })
 
@@ -460,7 +476,7 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
     writes,
     disks,
     setDisk,
-    refused,
+    madeBy,
     unknown,
     calls: scripted.calls,
     latency: (millis: number) => scripted.set({ latency: Duration.millis(millis) }),
