@@ -472,6 +472,32 @@ describe("a read of the storage that began before a logout", () => {
     }))
 })
 
+describe("a slow read that ends after an older one was taken up", () => {
+  it.effect("is not given up: a sibling's logout is seen, where no lock excludes it", () =>
+    Effect.gen(function*() {
+      const house = yield* makeHouse()
+      const one = yield* house.start({ lock: identityLock })
+      const two = yield* house.start({ lock: identityLock })
+      yield* one.auth.login(as("ada"))
+      const document = yield* one.auth.export
+      yield* two.auth.import(document)
+      yield* tokenOf(one)
+      two.disk.hints = false
+      yield* one.auth.refresh()
+      yield* TestClock.adjust("1 second")
+      two.disk.hints = true
+      two.disk.readsTake = Duration.seconds(2)
+      const importing = yield* soon(two.auth.import(document))
+      yield* TestClock.adjust("1 second")
+      yield* one.auth.logout
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.join(importing)
+      two.disk.readsTake = Duration.zero
+      assert.isTrue(Option.isNone(yield* house.stored))
+      assert.isTrue(Option.isNone(yield* two.auth.session))
+    }))
+})
+
 describe("an API refuses the token of somebody who is no longer signed in", () => {
   it.effect("and the request is not repeated as somebody else", () =>
     Effect.gen(function*() {

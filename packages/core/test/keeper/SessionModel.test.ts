@@ -255,4 +255,16 @@ describe("SessionModel", () => {
       { _tag: "Pass", time: 3000 }
     ]
   })
+
+  found("an import that looks slowly while a sibling renews twice, without a lock", {
+    setting: { lock: "none", grace: 0, rotates: false },
+    moves: [
+      { _tag: "Export", who: 0 },
+      { _tag: "Import", who: 0 },
+      { _tag: "Reads", who: 0, delay: 2000 },
+      { _tag: "Call", who: 1, project: "a" },
+      { _tag: "Import", who: 0 },
+      { _tag: "Refresh", who: 1, project: "" }
+    ]
+  })
 })

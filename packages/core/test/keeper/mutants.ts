@@ -199,10 +199,19 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a read is taken up whenever it ends",
     rule: 16,
-    file: "keeper/internal/singleFlight.ts",
-    text: "if (entry.writes === writes && entry.removals === 0 && !entry.forgotten) persistence.absorb(entry, found)",
-    replacement: "persistence.absorb(entry, found)",
+    file: "keeper/internal/persistence.ts",
+    text: "if (entry.writes === writes || looks === mostConflicts) return found",
+    replacement: "return found",
     falls: "a read of the storage that began before a logout"
+  },
+  {
+    name: "a read that was overtaken is given up",
+    rule: 16,
+    file: "keeper/internal/singleFlight.ts",
+    text: "      const found = yield* persistence.look(entry)\n      if (entry.removals === 0",
+    replacement:
+      "      const { writes } = entry\n      const found = yield* persistence.look(entry)\n      if (entry.writes === writes && entry.removals === 0",
+    falls: "a slow read that ends after an older one"
   },
   {
     name: "a refused token of any login",

@@ -100,7 +100,7 @@ export const make = (options: {
     })
 
   /** Reads the storage. `bought` is what the session in memory was bought with, where it is unsaved. */
-  const look = Effect.fnUntraced(function*(
+  const lookOnce = Effect.fnUntraced(function*(
     entry: Entry,
     bought: ReadonlyArray<Redacted.Redacted> = entry.unsaved?.bought ?? []
   ): Effect.fn.Return<Found, TokenStorageError> {
@@ -176,10 +176,13 @@ export const make = (options: {
    * Reads the storage, and once more where something was taken up meanwhile: callers read beside whoever changes the entry,
    * and a slow read can end with what is older than that. Where that never ends, what was found last counts.
    */
-  const lookSteadily = Effect.fnUntraced(function*(entry: Entry): Effect.fn.Return<Found, TokenStorageError> {
+  const look = Effect.fnUntraced(function*(
+    entry: Entry,
+    bought?: ReadonlyArray<Redacted.Redacted>
+  ): Effect.fn.Return<Found, TokenStorageError> {
     for (let looks = 1;; looks++) {
       const { writes } = entry
-      const found = yield* look(entry)
+      const found = yield* lookOnce(entry, bought)
       if (entry.writes === writes || looks === mostConflicts) return found
     }
   })
@@ -187,7 +190,7 @@ export const make = (options: {
   /** Memory as the storage has it, and the storage as memory has it where memory is ahead. */
   const reconcile = Effect.fnUntraced(function*(entry: Entry): Effect.fn.Return<void, TokenStorageError> {
     if (entry.session?.durable === false) return
-    absorb(entry, yield* lookSteadily(entry))
+    absorb(entry, yield* look(entry))
     if (entry.unsaved !== undefined) yield* save(entry)
   })
 

@@ -69,12 +69,11 @@ export const make = (options: {
     }
   }
 
-  /** Reads the storage. What was read is taken up only if the entry was not changed meanwhile. */
+  /** Reads the storage, and takes up what is there unless somebody signs out here, or did. */
   const read = Effect.fnUntraced(function*(entry: Entry): Effect.fn.Return<void, TokenStorageError> {
     do {
-      const { writes } = entry
       const found = yield* persistence.look(entry)
-      if (entry.writes === writes && entry.removals === 0 && !entry.forgotten) persistence.absorb(entry, found)
+      if (entry.removals === 0 && !entry.forgotten && !entry.detached) persistence.absorb(entry, found)
       look(entry)
     } while (entries.hasHeard(entry))
   })
