@@ -1,10 +1,11 @@
-/** The lines of docs/providers.md, typed as they stand there: at a provider of raw bytes that has their addresses. */
+/** The lines of docs/providers.md and docs/workloads.md, typed as they stand there, at servers that have their addresses. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted, Semaphore } from "effect"
 import * as fs from "node:fs"
+import { createServer, type Server } from "node:http"
 import * as path from "node:path"
 import { type Asked, seconds, serve, sign } from "../../iam/oidc/test/rawProvider.ts"
-import { browserOf, data, expire, home, provided } from "./authn.ts"
+import { browserOf, data, expire, home, main, provided } from "./authn.ts"
 import { blocks, words } from "./documents.ts"
 
 const secret = "s3cret of the client"
@@ -157,6 +158,104 @@ describe("the lines for providers", () => {
         }
       }))))
   }
+})
+
+describe("the lines for workloads", () => {
+  const { sh, ts } = Object.groupBy(blocks("workloads.md"), ({ language }) => language)
+
+  /** GitHub, which signs what it is asked for, and the API of the lines. */
+  const listening = (answer: (url: URL, authorization: string) => Promise<string>) =>
+    Effect.map(
+      Effect.acquireRelease(
+        Effect.promise(() =>
+          new Promise<Server>((resolve) => {
+            const server = createServer((request, response) => {
+              const url = new URL(request.url ?? "/", "http://x")
+              void answer(url, request.headers.authorization ?? "").then((text) => response.end(text))
+            })
+            server.listen(0, "127.0.0.1", () => resolve(server))
+          })
+        ),
+        (server) => Effect.sync(() => server.close())
+      ),
+      (server) => {
+        const address = server.address()
+        return `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}`
+      }
+    )
+
+  /** Types a block of a job, at an IAM that trusts GitHub: what the API saw. */
+  const typed = (text: string, how: (text: string, directory: string) => ReadonlyArray<string>) =>
+    provided((provider, own) =>
+      Effect.gen(function*() {
+        const shown: Array<string> = []
+        const github = yield* listening((url) =>
+          Effect.runPromise(
+            Effect.map(
+              provider.platform.sign({ aud: url.searchParams.get("audience") }),
+              (token) => JSON.stringify({ value: Redacted.value(token) })
+            )
+          )
+        )
+        const api = yield* listening(async (url, authorization) => {
+          shown.push(authorization)
+          return `the notes of ${url.pathname}`
+        })
+        const bin = path.join(own.directory, "bin")
+        fs.mkdirSync(bin)
+        fs.writeFileSync(path.join(bin, "authn"), `#!/bin/sh\nexec ${process.execPath} ${main} "$@"\n`, { mode: 0o755 })
+        const here = text.replaceAll("https://idp.example.com", provider.issuer)
+          .replaceAll("https://api.example.com", api)
+          .replaceAll(/(client-id |CLIENT_ID=|clientId: ")deploy/g, `$1${provider.publicClient.id}`)
+        const [program = "", ...args] = how(here, own.directory)
+        const ended = yield* own.spawn(args, {
+          instead: program,
+          env: {
+            PATH: `${bin}:${own.env["PATH"]}`,
+            // Nobody has chosen a place for sessions there.
+            AUTHN_STORAGE: undefined,
+            GITHUB_ACTIONS: "true",
+            ACTIONS_ID_TOKEN_REQUEST_URL: `${github}/token?api-version=2.0`,
+            ACTIONS_ID_TOKEN_REQUEST_TOKEN: "of the runner"
+          }
+        })
+        assert.strictEqual(ended.code, 0, ended.stderr)
+        assert.include(ended.stdout, "the notes of /notes", ended.stderr)
+        assert.strictEqual(shown.length, 1)
+        assert.match(shown[0] ?? "", /^Bearer \S+$/)
+        return ended
+      })
+    )
+
+  for (const [at, { text }] of (sh ?? []).entries()) {
+    it.live(`of the shell do what they say in a job of GitHub Actions: ${at + 1}`, () =>
+      Effect.map(typed(text, (text) => ["bash", "-ec", text]), ({ stderr }) => {
+        assert.include(stderr, "as a machine (workload: GitHub Actions)")
+      }))
+  }
+
+  it.live("of the program do what they say in a job of GitHub Actions", () =>
+    typed(ts?.[0]?.text ?? "", (text) => [process.execPath, "--input-type=module-typescript", "-e", text]))
+
+  it.live("of the program do what they say in a pod, with the layer for pods", () =>
+    provided((provider, own) =>
+      Effect.gen(function*() {
+        const file = path.join(own.directory, "token")
+        fs.writeFileSync(file, Redacted.value(yield* provider.platform.sign({})))
+        const block = ts?.find(({ section }) => section === "Kubernetes")?.text ?? ""
+        const program = `${block.replaceAll("/var/run/secrets/idp/token", file)}
+          import { AuthManager } from "@effect-authn/core"
+          import { Effect } from "effect"
+          const session = await Effect.runPromise(
+            Effect.flatMap(AuthManager.AuthManager, (auth) => auth.login(undefined, { store: false })).pipe(Effect.provide(layer))
+          )
+          console.log(session.strategy)`
+        const here = program.replaceAll("https://idp.example.com", provider.issuer)
+          .replace("clientId: \"deploy\"", `clientId: "${provider.publicClient.id}"`)
+        const ended = yield* own.spawn(["--input-type=module-typescript", "-e", here], { instead: process.execPath })
+        assert.include(ended.stdout, "workload: Kubernetes", ended.stderr)
+      })
+    ))
 })
 
 describe("what a program asks for", () => {
