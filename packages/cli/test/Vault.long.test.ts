@@ -1,12 +1,12 @@
 import { PostgresServer } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Schedule } from "effect"
+import { Effect, Layer, Redacted, Schedule } from "effect"
 import { execFile } from "node:child_process"
 import * as crypto from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { isThere, startSecretService } from "../../storage/keyring/test/secretService.ts"
-import { atTerminal, data, type Home, home, installedMain, login, simulated, stored } from "./authn.ts"
+import { atTerminal, data, type Home, home, installedMain, login, provided, simulated, stored } from "./authn.ts"
 import { send, start, table } from "./vault.ts"
 
 const exec = (program: string, args: ReadonlyArray<string>, env: Record<string, string> = {}) =>
@@ -423,6 +423,55 @@ describe("a machine that keeps nothing", () => {
         assert.strictEqual(away.code, 5)
         assert.include(away.stderr, "cannot be reached")
       })))
+
+  it.live("asks no platform for a vault, and says of a client's own session that nothing renews it there", () =>
+    provided((provider, there) =>
+      Effect.gen(function*() {
+        const { id, secret } = provider.secretClient
+        const providers = path.join(there.directory, "providers.toml")
+        fs.writeFileSync(providers, `[idp]\ndialect = "oidc"\nissuer = "${provider.issuer}"\nclient = "${id}"\n`)
+        const vault = yield* start(there, ["--providers", providers])
+        const job = yield* home
+        const file = path.join(job.directory, "identity")
+        fs.writeFileSync(file, Redacted.value(yield* provider.platform.sign({ sub: "canary" })))
+        const env = { AUTHN_VAULT_TOKEN: vault.token, AWS_WEB_IDENTITY_TOKEN_FILE: file }
+        const args = [
+          "login",
+          "--dialect",
+          "oidc",
+          "--issuer",
+          provider.issuer,
+          "--client-id",
+          id,
+          "--vault",
+          vault.url
+        ]
+
+        const machine = yield* job.run([...args, "--workload-audience", provider.issuer], { env })
+        assert.strictEqual(machine.code, 2)
+        assert.include(machine.stderr, "the platform that runs this is not asked")
+        assert.include(machine.stderr, "--client-secret-stdin")
+        assert.deepStrictEqual(yield* provider.proxy.ledger, [])
+
+        const resource = ["--resource", provider.resource, "--scope", "api:read"]
+        const client = yield* job.run([...args, ...resource, "--client-secret-stdin", "--json"], {
+          env: { ...env, AUTHN_WORKLOAD_AUDIENCE: provider.issuer },
+          input: `${Redacted.value(secret)}\n`
+        })
+        assert.strictEqual(client.code, 0, client.stderr)
+        assert.isUndefined(JSON.parse(client.stdout).tried)
+        // What the login was for is what the vault hands out.
+        const token = yield* job.run(["token", "--vault", vault.url], { env })
+        assert.strictEqual(token.code, 0, token.stderr)
+        const { aud } = JSON.parse(Buffer.from(token.stdout.split(".")[1] ?? "", "base64url").toString())
+        assert.strictEqual(aud, provider.resource)
+
+        const told = yield* job.run([...args, "--client-secret-stdin"], { env, input: `${Redacted.value(secret)}\n` })
+        assert.include(told.stderr, "The vault has nothing to renew it with.")
+        assert.notInclude(told.stderr, "renewed when it is due")
+        for (const { stderr } of [machine, client, told]) assert.notInclude(stderr, "canary")
+      })
+    ))
 
   it.live("ends a session at the IAM that the vault does not take", () =>
     simulated({}, (simulator, there) =>

@@ -101,7 +101,13 @@ export const command = Command.make("login", flags, (given) =>
     // A vault could not renew what a platform of this machine says.
     const mayBeMachine = settings.provider.workload !== undefined && remote === undefined
     if (settings.dialect === "oidc" && found.length === 0) {
-      const unused = [settings.audienceObjection, hasPerson || isKept ? undefined : told.objection]
+      const unused = [
+        settings.audienceObjection,
+        remote === undefined || settings.provider.workload === undefined
+          ? undefined
+          : "the platform that runs this is not asked, since a vault could not renew what it says",
+        hasPerson || isKept ? undefined : told.objection
+      ]
       for (const objection of unused) if (objection !== undefined) yield* Output.say(`authn: ${objection}`)
     }
     const lacks = hasPerson ? [] : Way.lacking(settings, given, metadata, found, hasSecret || mayBeMachine)
@@ -274,6 +280,8 @@ export const command = Command.make("login", flags, (given) =>
     const next = session.proofKey === undefined
       ? [`authn token${account},`, `authn exec${account} -- CMD,`, "authn status"].map(Output.whole).join(" ")
       : "authn status. Its tokens are bound to a key, for programs that use AuthHttpClient"
+    // The vault gets what the IAM gave, and neither the client's secret nor where it was.
+    const mayRenew = session.grant._tag !== "None" && (remote === undefined || session.grant._tag !== "Reissue")
     const name = way === "workload"
       ? ` as a machine (${Output.plain(session.strategy)})`
       : isNamed
@@ -287,8 +295,9 @@ export const command = Command.make("login", flags, (given) =>
         ? "  Nothing was stored."
         : `  The session is kept in the vault at ${remote.url}, as "${remote.account}".`,
       `  The token is valid ${Number.isFinite(left) ? `for ${TimeSpan.format(left)}` : "until it is revoked"}${
-        (isStored || remote !== undefined) && session.grant._tag !== "None" ? ", and renewed when it is due" : ""
+        (isStored || remote !== undefined) && mayRenew ? ", and renewed when it is due" : ""
       }.`,
+      ...(remote !== undefined && !mayRenew ? ["  The vault has nothing to renew it with."] : []),
       ...(remote !== undefined
         ? [`  Next: authn token --vault ${remote.url}${account}`]
         : !isStored
