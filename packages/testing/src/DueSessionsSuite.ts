@@ -41,6 +41,18 @@ const removeAll = Effect.gen(function*() {
   }
 })
 
+/** The program's clock, an hour before or behind that of the store. */
+const shifted = (hours: number) => <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.flatMap(Clock.Clock, (clock) => {
+    const millis = hours * Duration.toMillis("1 hour")
+    const currentTimeMillisUnsafe = () => clock.currentTimeMillisUnsafe() + millis
+    const other: Clock.Clock = Object.assign(Object.create(clock), {
+      currentTimeMillisUnsafe,
+      currentTimeMillis: Effect.sync(currentTimeMillisUnsafe)
+    })
+    return Effect.provideService(effect, Clock.Clock, other)
+  })
+
 /**
  * Registers the contract for a storage and its index of due sessions. The layer is built once, with a `DueAt` of the suite,
  * and is used by one test after the other, each of which begins by removing every session; time is real.
@@ -190,6 +202,33 @@ export const suite = <E>(
           yield* due.claim({ limit: 1, lease: long })
           assert.strictEqual((yield* due.backlog).due, 1)
         }))
+
+      for (const hours of [-1, 1]) {
+        it.effect(`times are those of the program's clock, also where that of the store is ${-hours} h ahead of it`, () =>
+          Effect.gen(function*() {
+            const due = yield* DueSessions.DueSessions
+            const claim = due.claim({ limit: 9, lease: Duration.seconds(1) })
+            yield* removeAll
+            const now = yield* Clock.currentTimeMillis
+            const soon = now + Duration.toMillis(long)
+            yield* put("due", now - 60_000)
+            const key = yield* put("later", soon)
+            const { due: count, oldest } = yield* due.backlog
+            const since = Option.getOrThrow(Option.map(oldest, DateTime.toEpochMillis))
+            assert.strictEqual(count, 1)
+            assert.isAtMost(Math.abs(since - (now - 60_000)), 30_000)
+            assert.deepStrictEqual(accounts(yield* claim), ["due"])
+            assert.deepStrictEqual(accounts(yield* claim), [])
+            yield* Effect.sleep("1100 millis")
+            assert.deepStrictEqual(accounts(yield* claim), ["due"])
+            yield* due.putOff(key, DateTime.makeUnsafe(now - 1000))
+            yield* due.putOff(keyOf("due"), DateTime.makeUnsafe(soon))
+            assert.deepStrictEqual(accounts(yield* claim), ["later"])
+            yield* Effect.sleep("1100 millis")
+            yield* put("later", soon + 1)
+            assert.deepStrictEqual(accounts(yield* claim), [])
+          }).pipe(shifted(hours)))
+      }
     })
   })
 }

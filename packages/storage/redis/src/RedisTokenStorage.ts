@@ -15,6 +15,7 @@ import {
   StorageUnavailable,
   TokenStorageError
 } from "@effect-authn/core/storage/TokenStorageError"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Aead from "effect/crypto/Aead"
 import * as Digest from "effect/crypto/Digest"
@@ -246,6 +247,7 @@ const make = Effect.fnUntraced(function*(options: Options | undefined) {
       Effect.gen(function*() {
         const place = yield* placeOf(key)
         const document = yield* codec.encode(next)
+        const now = yield* Clock.currentTimeMillis
         const [isWritten, generation, found] = yield* writing((connection) =>
           connection.eval(Scripts.put)(place, {
             expected,
@@ -253,6 +255,7 @@ const make = Effect.fnUntraced(function*(options: Options | undefined) {
             document,
             key: key.id,
             dueAt: Option.match(dueAt(next), { onNone: () => "+inf", onSome: String }),
+            now,
             channel
           })
         )
@@ -373,13 +376,17 @@ const make = Effect.fnUntraced(function*(options: Options | undefined) {
       }).pipe(Effect.mapError(failed("claim"))),
     putOff: (key, until) =>
       Effect.gen(function*() {
-        const { dues, id } = yield* placeOf(key)
-        yield* reading(redis.send("ZADD", dues, "XX", `${DateTime.toEpochMillis(until)}`, id))
+        const now = yield* Clock.currentTimeMillis
+        yield* reading(redis.eval(Scripts.putOff)(yield* placeOf(key), DateTime.toEpochMillis(until), now))
       }).pipe(Effect.mapError(failed("putOff"))),
     rule: dueAt,
-    backlog: Effect.forEach(allDues, (dues) => reading(redis.eval(Scripts.backlog)(dues)), {
-      concurrency: "unbounded"
-    }).pipe(
+    backlog: Effect.flatMap(
+      Clock.currentTimeMillis,
+      (now) =>
+        Effect.forEach(allDues, (dues) => reading(redis.eval(Scripts.backlog)(dues, now)), {
+          concurrency: "unbounded"
+        })
+    ).pipe(
       Effect.map((found) => {
         const firsts = found.flatMap(([, first]) => first === "" ? [] : [Number(first)])
         return {

@@ -17,6 +17,13 @@ const now = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)`
 
+// By how much the clock of Redis is ahead of the machine's own, where it is more than a command takes on its way: times that
+// a machine names are meant by its clock, and compared with that of Redis.
+const aheadOf = (argument: number) =>
+  `${now}
+local ahead = now - ARGV[${argument}]
+if math.abs(ahead) < 2000 then ahead = 0 end`
+
 /** Writes a document over the generation that is expected. The answer: whether, and what stood there instead. */
 export const put = Redis.script(
   (place: Place, write: {
@@ -25,6 +32,7 @@ export const put = Redis.script(
     readonly document: string
     readonly key: string
     readonly dueAt: string
+    readonly now: number
     readonly channel: string
   }) => [
     place.session,
@@ -36,7 +44,8 @@ export const put = Redis.script(
     write.key,
     write.dueAt,
     place.id,
-    write.channel
+    write.channel,
+    write.now
   ],
   {
     numberOfKeys: 3,
@@ -45,8 +54,9 @@ export const put = Redis.script(
     lua: `
 local found = redis.call('HMGET', KEYS[1], 'g', 'd')
 if (found[1] or '0') ~= ARGV[1] then return {0, found[1] or '0', found[2] or ''} end
+${aheadOf(8)}
 redis.call('PUBLISH', ARGV[7], ARGV[4])
-redis.call('ZADD', KEYS[2], ARGV[5], ARGV[6])
+redis.call('ZADD', KEYS[2], ARGV[5] == '+inf' and ARGV[5] or ARGV[5] + ahead, ARGV[6])
 redis.call('ZADD', KEYS[3], 0, ARGV[6])
 redis.call('HSET', KEYS[1], 'g', ARGV[2], 'd', ARGV[3], 'k', ARGV[4])
 return {1, ARGV[2], ''}`
@@ -216,13 +226,23 @@ return claimed`
   }
 ).withReturnType<ReadonlyArray<string>>()
 
-/** How many of a partition are due, and since when the first. */
-export const backlog = Redis.script(
-  (dues: string) => [dues],
+/** Makes a session due at another time, if there is one. */
+export const putOff = Redis.script(
+  (place: Pick<Place, "dues" | "id">, until: number, now: number) => [place.dues, place.id, until, now],
   {
     numberOfKeys: 1,
-    lua: `${now}
+    lua: `${aheadOf(3)}
+redis.call('ZADD', KEYS[1], 'XX', ARGV[2] + ahead, ARGV[1])`
+  }
+).withReturnType<null>()
+
+/** How many of a partition are due, and since when the first. */
+export const backlog = Redis.script(
+  (dues: string, now: number) => [dues, now],
+  {
+    numberOfKeys: 1,
+    lua: `${aheadOf(1)}
 local first = redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
-return {redis.call('ZCOUNT', KEYS[1], '-inf', now), first[2] or ''}`
+return {redis.call('ZCOUNT', KEYS[1], '-inf', now), first[2] and string.format('%.17g', first[2] - ahead) or ''}`
   }
 ).withReturnType<readonly [count: number, first: string]>()

@@ -121,6 +121,15 @@ export const nowOf = (dialect: Migrations.Dialect): string =>
     ? "(SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT))"
     : "(SELECT CAST(unixepoch('subsec') * 1000 AS BIGINT))"
 
+/**
+ * By how much the clock of the store is ahead of the machine's own, as an expression, where it is more than a statement takes
+ * on its way: times that a machine names are meant by its clock, and compared with that of the store.
+ */
+export const aheadOf = (now: string, parameter: number): string => {
+  const ahead = `(${now} - CAST($${parameter} AS BIGINT))`
+  return `(CASE WHEN abs(${ahead}) < 2000 THEN 0 ELSE ${ahead} END)`
+}
+
 /** Outside of the caller's transaction, so that its end takes nothing of the storage with it. */
 export const outside = (sql: SqlClient) => <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.updateContext(effect, (context: Context.Context<never>) => Context.omit(sql.transactionService)(context))

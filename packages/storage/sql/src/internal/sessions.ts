@@ -13,7 +13,7 @@ import * as PubSub from "effect/PubSub"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as Changes from "./changes.ts"
-import type { Database, Row } from "./database.ts"
+import * as Database from "./database.ts"
 import type { Names } from "./names.ts"
 
 /** A row that was moved aside keeps its place under a name that no session has. */
@@ -22,7 +22,7 @@ const isSession = "id NOT LIKE '%.%'"
 const pageLength = 500
 
 export interface Options {
-  readonly database: Database
+  readonly database: Database.Database
   readonly names: Names
   readonly description: string
   readonly changes: "notify" | "poll" | "none"
@@ -40,6 +40,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const failed = (method: string) => (reason: TokenStorageError["reason"]) =>
     new TokenStorageError({ storage: description, method, reason })
 
+  const ahead = (parameter: number) => Database.aheadOf(now, parameter)
   const placeOf = (key: SessionKey) => `the session of ${key.account} in table ${table}`
 
   // On PostgreSQL the hint goes out with the write, in the same statement. A payload has 8000 bytes at most.
@@ -53,7 +54,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const rowOf = (id: string) =>
     Effect.map(
       run(`SELECT CAST(generation AS TEXT) AS generation, document FROM ${table} WHERE id = $1`, [id]),
-      (rows): Row | undefined => rows[0]
+      (rows): Database.Row | undefined => rows[0]
     )
 
   const asideOf = (id: string) => `${id}.damaged-`
@@ -66,7 +67,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     )
 
   // A damaged document is moved aside under the name that it had when it was read, so that no newer one is.
-  const open = (id: string, key: SessionKey, row: Row) => {
+  const open = (id: string, key: SessionKey, row: Database.Row) => {
     const document = row["document"] ?? ""
     return codec.decode(document, placeOf(key)).pipe(
       // the column decides who may write, the document what is written: they are of one write
@@ -126,23 +127,24 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       const id = yield* names.ofSession(key)
       const document = yield* codec.encode(next)
       const due = Option.match(dueAt(next), { onNone: () => "", onSome: (at) => `${Math.trunc(at)}` })
-      const dueColumn = "CAST(NULLIF($5, '') AS BIGINT)"
+      const ours = `${yield* Clock.currentTimeMillis}`
+      const dueColumn = (parameter: number) => `CAST(NULLIF($5, '') AS BIGINT) + ${ahead(parameter)}`
       const written = expected === 0
         ? yield* run(
           hinted(
             `INSERT INTO ${table} (id, key, generation, document, due_at) ` +
-              `VALUES ($1, $2, CAST($3 AS BIGINT), $4, ${dueColumn}) ON CONFLICT (id) DO NOTHING`,
+              `VALUES ($1, $2, CAST($3 AS BIGINT), $4, ${dueColumn(6)}) ON CONFLICT (id) DO NOTHING`,
             channel
           ),
-          [id, key.id, `${next.generation}`, document, due]
+          [id, key.id, `${next.generation}`, document, due, ours]
         )
         : yield* run(
           hinted(
-            `UPDATE ${table} SET generation = CAST($3 AS BIGINT), document = $4, due_at = ${dueColumn} ` +
+            `UPDATE ${table} SET generation = CAST($3 AS BIGINT), document = $4, due_at = ${dueColumn(7)} ` +
               `WHERE id = $1 AND key = $2 AND generation = CAST($6 AS BIGINT)`,
             channel
           ),
-          [id, key.id, `${next.generation}`, document, due, `${expected}`]
+          [id, key.id, `${next.generation}`, document, due, `${expected}`, ours]
         )
       if (written.length === 0) yield* refused(key, id, expected, next)
       if (Session.isSignedOut(next)) yield* empty
@@ -213,20 +215,23 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     putOff: (key, until) =>
       Effect.gen(function*() {
         yield* run(
-          `UPDATE ${table} SET due_at = CAST($2 AS BIGINT) WHERE id = $1 RETURNING id`,
-          [yield* names.ofSession(key), `${DateTime.toEpochMillis(until)}`]
+          `UPDATE ${table} SET due_at = CAST($2 AS BIGINT) + ${ahead(3)} WHERE id = $1 RETURNING id`,
+          [yield* names.ofSession(key), `${DateTime.toEpochMillis(until)}`, `${yield* Clock.currentTimeMillis}`]
         )
       }).pipe(Effect.mapError(failed("putOff"))),
     rule: dueAt,
-    backlog: run(
-      `SELECT CAST(count(*) AS TEXT) AS due, CAST(min(due_at) AS TEXT) AS oldest FROM ${table} WHERE due_at <= ${now}`
-    ).pipe(
-      Effect.map(([row]) => ({
-        due: Number(row?.["due"] ?? 0),
-        oldest: Option.map(Option.fromNullishOr(row?.["oldest"]), (at) => DateTime.makeUnsafe(Number(at)))
-      })),
-      Effect.mapError(failed("backlog"))
-    )
+    backlog: Effect.flatMap(Clock.currentTimeMillis, (ours) =>
+      run(
+        `SELECT CAST(count(*) AS TEXT) AS due, CAST(min(due_at) - ${ahead(1)} AS TEXT) AS oldest FROM ${table} ` +
+          `WHERE due_at <= ${now}`,
+        [`${ours}`]
+      )).pipe(
+        Effect.map(([row]) => ({
+          due: Number(row?.["due"] ?? 0),
+          oldest: Option.map(Option.fromNullishOr(row?.["oldest"]), (at) => DateTime.makeUnsafe(Number(at)))
+        })),
+        Effect.mapError(failed("backlog"))
+      )
   })
 
   return { storage, dueSessions }
