@@ -189,8 +189,9 @@ describe("the lines for workloads", () => {
     provided((provider, own) =>
       Effect.gen(function*() {
         const shown: Array<string> = []
+        const context = yield* Effect.context()
         const github = yield* listening((url) =>
-          Effect.runPromise(
+          Effect.runPromiseWith(context)(
             Effect.map(
               provider.platform.sign({ aud: url.searchParams.get("audience") }),
               (token) => JSON.stringify({ value: Redacted.value(token) })

@@ -97,6 +97,7 @@ describe("a callback is refused, and no code is sent,", () => {
     "with two states": (asked) => `?code=c-secret&${state(asked)}&state=another`,
     "with two codes": (asked) => `?code=c-secret&code=d-secret&${state(asked)}`,
     "without a code": (asked) => `?${state(asked)}`,
+    "with an empty code": (asked) => `?code=&${state(asked)}`,
     "with another provider's iss": (asked) => `?code=c-secret&${state(asked)}&iss=https://other.example`,
     "with an iss that differs by a slash": (asked, { issuer }) => `?code=c-secret&${state(asked)}&iss=${issuer}/`,
     "with tokens in the address": (asked) => `?code=c-secret&id_token=x&${state(asked)}`,

@@ -11,8 +11,10 @@ import * as HttpClientError from "effect/http/HttpClientError"
 import type * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
+import { createPrivateKey, X509Certificate } from "node:crypto"
 import * as Tls from "node:tls"
 import * as UndiciClient from "./internal/undiciClient.ts"
 
@@ -74,10 +76,11 @@ const make = Effect.fnUntraced(function*(options: ClientCertificate, scope: Scop
       const key = Redacted.value(yield* read(options.key))
       const text = `${cert}\n${key}`
       if (made?.text === text) return made.client
+      const why = objection(cert, key)
+      if (why !== undefined) return yield* new Unusable({ message: why })
       yield* Effect.try({
         try: () => Tls.createSecureContext({ cert, key }),
-        catch: () =>
-          new Unusable({ message: "it and its key are no PEM, or not of each other: was one of them renewed alone?" })
+        catch: () => new Unusable({ message: "its chain is no PEM" })
       })
       const next = yield* Scope.fork(scope)
       const client = yield* Scope.provide(UndiciClient.make({ cert, key }), next)
@@ -89,6 +92,20 @@ const make = Effect.fnUntraced(function*(options: ClientCertificate, scope: Scop
 
   return HttpClient.make((request) => Effect.flatMap(current(request), (client) => client.execute(request)))
 })
+
+/** Why a certificate and a key are of no use together. TLS shows none, without a word, where their kinds differ. */
+const objection = (cert: string, key: string): string | undefined => {
+  const leaf = Result.try(() => new X509Certificate(cert))
+  if (Result.isFailure(leaf)) return "it is no certificate in PEM (-----BEGIN CERTIFICATE-----)"
+  if (/^(-----BEGIN ENCRYPTED PRIVATE KEY|Proc-Type:.*ENCRYPTED)/m.test(key)) {
+    return "its key is encrypted with a passphrase: decrypt it, with openssl pkcs8 -topk8 -nocrypt -in key.pem -out key.pkcs8.pem"
+  }
+  const own = Result.try(() => createPrivateKey(key))
+  if (Result.isFailure(own)) return "its key is no private key in PEM (-----BEGIN PRIVATE KEY-----)"
+  return leaf.success.checkPrivateKey(own.success)
+    ? undefined
+    : "it and its key are not of each other: was one of them renewed alone?"
+}
 
 /** The certificate and its key do not belong together, or are none. */
 class Unusable extends Data.TaggedError("Unusable")<{ readonly message: string }> {}

@@ -2,8 +2,9 @@
 import { IamHttp } from "@effect-authn/core"
 import { ClientCertificate, SecretFile } from "@effect-authn/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Redacted } from "effect"
+import { Effect, Layer, Redacted, Result } from "effect"
 import { HttpClientRequest } from "effect/http"
+import * as Crypto from "node:crypto"
 import * as Fs from "node:fs/promises"
 import { createServer } from "node:https"
 import { tmpdir } from "node:os"
@@ -94,4 +95,33 @@ describe("a client's certificate", () => {
       assert.strictEqual(reason._tag, "Misconfigured")
       assert.notInclude(message, "canary")
     }))
+
+  const rsa = Crypto.generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey
+  const sealed = (type: "pkcs1" | "pkcs8") =>
+    String(rsa.export({ type, format: "pem", cipher: "aes-256-cbc", passphrase: "canary" }))
+  const pairs: Record<string, readonly [cert: string, key: string, says: string]> = {
+    // With a key of another kind TLS would show no certificate at all, and say nothing.
+    "and a key of another kind": [one.cert, String(rsa.export({ type: "pkcs8", format: "pem" })), "not of each other"],
+    "and the key of another one": [one.cert, two.key, "not of each other"],
+    "that is empty": ["", one.key, "no certificate in PEM"],
+    "in the place of its key, and the other way round": [one.key, one.cert, "no certificate in PEM"],
+    "and a public key": [
+      one.cert,
+      String(Crypto.createPublicKey(one.key).export({ type: "spki", format: "pem" })),
+      "no private key in PEM"
+    ],
+    "and a key that is encrypted": [one.cert, sealed("pkcs8"), "decrypt it"],
+    "and a key that is encrypted in the old way": [one.cert, sealed("pkcs1"), "decrypt it"]
+  }
+  for (const [name, [cert, key, says]] of Object.entries(pairs)) {
+    it.live(`${name} is refused, and nothing is sent without it`, () =>
+      Effect.gen(function*() {
+        const layer = ClientCertificate.layerHttpClient({ certificate: Redacted.make(cert), key: Redacted.make(key) })
+        const asked = yield* Effect.result(Effect.provide(Effect.flatMap(serve, ask), layer))
+        assert(Result.isFailure(asked), `it was shown as ${JSON.stringify(asked)}`)
+        assert.strictEqual(asked.failure.reason._tag, "Misconfigured")
+        assert.include(asked.failure.message, says)
+        assert.notInclude(asked.failure.message, "canary")
+      }))
+  }
 })

@@ -137,7 +137,8 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
             ? IamHttp.error(call, refusal(cause))
             : refuse(Predicate.isError(cause) ? cause.message : "it cannot be read")
       })
-      if (parameters.getAll("code").length !== 1) return yield* refuse("it does not have one code")
+      const [code = "", ...others] = parameters.getAll("code")
+      if (code === "" || others.length > 0) return yield* refuse("it does not have one code")
       return parameters
     }
   )
