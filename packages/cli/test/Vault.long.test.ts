@@ -311,6 +311,9 @@ describe.runIf(PostgresServer.isThere)("machines that share a store", () => {
         const { env, machines, token } = yield* fleet(there, simulator.issuer, 3)
         const [one, two] = machines
         assert.strictEqual((yield* send(one!.url, "PUT", "/sessions", token, { ...key, ...answer })).status, 200)
+        // all tables are there, for a user who may make none
+        const postgres = yield* PostgresServer.PostgresServer
+        assert.strictEqual(yield* postgres.psql("SELECT count(*) FROM effect_authn_rates"), "0")
         const answers = yield* Effect.forEach(
           [...machines, ...machines],
           ({ url }) => send(url, "POST", "/token", token, { ...key, refused: sha256(answer.access_token) }),
@@ -332,7 +335,6 @@ describe.runIf(PostgresServer.isThere)("machines that share a store", () => {
           Effect.retry(Schedule.spaced("200 millis"))
         )
         // The database is gone: who is known and whose token is in memory is served, and all are as it is back.
-        const postgres = yield* PostgresServer.PostgresServer
         yield* postgres.crash
         yield* Effect.sleep("6 seconds")
         const held = yield* send(two!.url, "POST", "/token", token, key)

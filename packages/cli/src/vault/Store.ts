@@ -178,6 +178,8 @@ export const layer = (
     SqlTokenStorage.layer({ lease, changes: "none" }).pipe(
       Layer.provide(RestPolicy.layer({ lease, reuseGrace: (issuer) => Duration.seconds(reuseGrace.get(issuer) ?? 0) })),
       Layer.merge(SqlRateLimiterStore.layer()),
+      // With the other tables, so that their owner makes them all by starting it once. Who may not hears of it at a draw.
+      Layer.merge(Layer.effectDiscard(Effect.ignore(SqlRateLimiterStore.migrate()))),
       Layer.provide(store.client)
     )
   ).pipe(Layer.provide(key), naming(store))

@@ -6,6 +6,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import { SqlClient } from "effect/sql"
 import * as ChildProcess from "node:child_process"
@@ -270,6 +271,24 @@ it.live("tables of the version before are brought to this one, with what is in t
       yield* tokens.create({ name: "app", rights: ["token"] })
       assert.isTrue(Option.isSome(yield* (yield* TokenStorage.TokenStorage).get(key)))
     }).pipe(Effect.provide(Layer.fresh(on(filename))))
+  }))
+
+it.live("a service token that cannot be read hides no other one, and can be revoked", () =>
+  Effect.gen(function*() {
+    const filename = Path.join(yield* temporary, "s.sqlite")
+    yield* Effect.gen(function*() {
+      const tokens = yield* ServiceTokens.ServiceTokens
+      const sql = yield* SqlClient.SqlClient
+      const damaged = yield* tokens.create({ name: "damaged", rights: ["token"] })
+      yield* tokens.create({ name: "good", rights: ["token"] })
+      yield* sql`UPDATE effect_authn_service_tokens SET token = replace(token, '"token"', '"of-later"') WHERE name = 'damaged'`
+      assert.deepStrictEqual((yield* tokens.list).map(({ name }) => name), ["good"])
+      const { message } = yield* Effect.flip(tokens.find(damaged))
+      assert.include(message, "the service token \"damaged\" in table effect_authn_service_tokens cannot be read")
+      assert.notInclude(message, "sign in")
+      assert.isTrue(yield* tokens.revoke("damaged"))
+      assert.isTrue(Option.isNone(yield* tokens.find(damaged)))
+    }).pipe(Effect.provide([on(filename), Logger.layer([])]))
   }))
 
 it.live("pages come in the order of the SHA-256 of the keys, and none is missed or doubled", () =>

@@ -1,8 +1,9 @@
 /** The table of service tokens. */
 import * as ServiceTokens from "@effect-authn/core/storage/ServiceTokens"
-import { StorageCorrupt, TokenStorageError } from "@effect-authn/core/storage/TokenStorageError"
+import { StorageUnavailable, TokenStorageError } from "@effect-authn/core/storage/TokenStorageError"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Database, Row } from "./database.ts"
 
@@ -14,10 +15,23 @@ export const make = (options: { readonly database: Database; readonly descriptio
       new TokenStorageError({ storage: description, method, reason })
     )
 
+  // A token of a newer version may have what this one does not know.
   const read = (row: Row) =>
     Effect.mapError(
       decode(row["token"]),
-      () => new StorageCorrupt({ detail: `the service token "${row["name"]}" in table ${table} cannot be read` })
+      () =>
+        new StorageUnavailable({
+          detail:
+            `the service token "${row["name"]}" in table ${table} cannot be read: update this program, or revoke ` +
+            "that token and make another one",
+          written: "no"
+        })
+    )
+  // It does not hide the others.
+  const readOrWarn = (row: Row) =>
+    Effect.catch(
+      Effect.asSome(read(row)),
+      ({ message }) => Effect.as(Effect.logWarning(message), Option.none<ServiceTokens.ServiceToken>())
     )
 
   return ServiceTokens.make({
@@ -34,7 +48,11 @@ export const make = (options: { readonly database: Database; readonly descriptio
         Effect.flatMap(([row]) => row === undefined ? Effect.succeedNone : Effect.asSome(read(row))),
         failed("find")
       ),
-    list: run(`SELECT name, token FROM ${table}`).pipe(Effect.flatMap(Effect.forEach(read)), failed("list")),
+    list: run(`SELECT name, token FROM ${table}`).pipe(
+      Effect.flatMap(Effect.forEach(readOrWarn)),
+      Effect.map((found) => found.flatMap(Option.toArray)),
+      failed("list")
+    ),
     remove: (name) =>
       Effect.map(
         run(`DELETE FROM ${table} WHERE name = $1 RETURNING name`, [name]),
