@@ -94,6 +94,8 @@ describe("a workload", () => {
         env: { ...of(issuer), AWS_WEB_IDENTITY_TOKEN_FILE: yield* written(jwt({})) }
       })
       assert.strictEqual(none.code, 3)
+      const unasked = yield* run(["explain"], { env: of(issuer) })
+      assert.match(unasked.stdout, /workload identity +skipped +not asked, since no audience is set/)
       const env = { ...of(issuer), AUTHN_WORKLOAD_AUDIENCE: audience, AWS_WEB_IDENTITY_TOKEN_FILE: yield* written("") }
       const broken = yield* run(["token"], { env })
       assert.strictEqual(broken.code, 1)

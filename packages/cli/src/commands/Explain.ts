@@ -96,12 +96,16 @@ const storedStep = Effect.fnUntraced(function*(settings: Settings.Settings, isTa
 /** The platform that runs this program, where an audience is set for it. It is asked, and what it gives goes nowhere. */
 const workloadSteps = Effect.fnUntraced(function*(settings: Settings.Settings, isTaken: boolean) {
   const audience = settings.provider.workload?.audience
-  if (audience === undefined && settings.audienceObjection === undefined) return []
+  const isOther = settings.dialect !== "oidc" || Option.isSome(settings.account)
+  if (audience === undefined && settings.audienceObjection === undefined && isOther) return []
   const source = "workload identity"
   const skipped = (reason: string): Step => ({ source, verdict: "skipped", reason })
   if (isTaken) return [skipped("not looked at, since another source goes first")]
   if (Option.isSome(settings.account)) return [skipped("not looked at, since there is a login")]
-  if (audience === undefined) return [skipped(Output.plain(settings.audienceObjection ?? ""))]
+  if (audience === undefined) {
+    const none = "not asked, since no audience is set for it (AUTHN_WORKLOAD_AUDIENCE)"
+    return [skipped(Output.plain(settings.audienceObjection ?? none))]
+  }
   const asked = yield* Platform.ask(audience)
   if (Result.isSuccess(asked)) {
     const step: Step = { source, verdict: "used", reason: `${asked.success.source}, for ${audience}` }
