@@ -222,8 +222,10 @@ const make = Effect.fnUntraced(function*<E, R, R2>(options: Options<E, R, R2>) {
     if (Option.isNone(account)) return yield* Effect.fail(unknownUser)
     const type = request.headers["content-type"]?.toLowerCase()
     const isForm = type?.startsWith("application/x-www-form-urlencoded") === true
+    const hasBody = request.headers["transfer-encoding"] !== undefined ||
+      (request.headers["content-length"] ?? "0") !== "0"
     // a way back, or the wish for the same account, must not get lost
-    if (type !== undefined && !isForm) {
+    if (!isForm && (type !== undefined || hasBody)) {
       return yield* Effect.fail(
         page(
           415,
