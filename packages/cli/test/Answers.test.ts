@@ -78,6 +78,14 @@ describe("answers", () => {
             ["git.example.com:8443"],
             ["git.example.com.evil.example"],
             ["git.example.com@evil.example"],
+            ["evil.example@git.example.com"],
+            ["git.example.com/.evil.example"],
+            ["git.example.com\\.evil.example"],
+            ["git.example.com#.evil.example"],
+            ["git.example.com?.evil.example"],
+            ["git.exam\tple.com"],
+            ["git%2eexample.com"],
+            ["git\u200b.example.com"],
             [""],
             []
           ]
@@ -92,6 +100,11 @@ describe("answers", () => {
           assert.strictEqual(code, 2, host)
           assert.include(stderr, "is no host")
         }
+        const forged = yield* home.run(
+          ["credential", "git", "--host", "git.example.com", "--username", "a\nhost=evil.example", "get"],
+          { input: "protocol=https\nhost=git.example.com\n\n" }
+        )
+        assert.deepStrictEqual([forged.code, forged.stdout], [2, ""])
       })))
 
   it.live("no value that may be a secret is said again", () =>

@@ -32,6 +32,13 @@ describe("a credential helper of docker", () => {
             "registry.example.com:5000",
             "registry.example.com.evil.example",
             "registry.example.com@evil.example",
+            "evil.example@registry.example.com",
+            "registry.example.com\\.evil.example",
+            "registry.example.com#.evil.example",
+            "registry.example.com?.evil.example",
+            "regis\ttry.example.com",
+            "registry%2eexample.com",
+            "registry\u200b.example.com",
             "evil.example/registry.example.com",
             "example.com",
             "",
@@ -83,6 +90,10 @@ describe("a credential helper of docker", () => {
         ])
         for (const wrong of ["https://r.example/", "*.example", "a b", "r.example/team", "u@r.example", ""]) {
           assert.strictEqual((yield* home.run(["accounts", "host", "add", wrong])).code, 2, wrong)
+        }
+        for (const user of ["", "me:too", "me\nhost=evil.example", "\x1b[31mme"]) {
+          const refused = yield* home.run(["accounts", "host", "add", "s.example", "--username", user])
+          assert.strictEqual(refused.code, 2, user)
         }
         assert.strictEqual((yield* home.run(["accounts", "host", "remove", "nobody.example"])).code, 2)
         assert.strictEqual((yield* home.run(["accounts", "host", "remove", "r.example:5000"])).code, 0)

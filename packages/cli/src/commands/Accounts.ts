@@ -221,7 +221,7 @@ const addHost = Command.make("add", {
 }, ({ host, username }) =>
   Effect.gen(function*() {
     yield* Host.check(host)
-    if (username.trim() === "") return yield* usage("--username is empty")
+    yield* Host.checkUser(username)
     const account = yield* existing((yield* Settings.account).name)
     const other = (yield* Account.listed).find((one) =>
       one.account.name !== account.name && Host.isSame(one.host, Host.parse("https", host) ?? "")

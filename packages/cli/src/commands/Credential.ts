@@ -138,6 +138,7 @@ const git = Command.make("git", {
     // Git asks in words that may be new: a helper is to be silent then.
     if (given.operation !== "get" && given.operation !== "erase") return
     yield* Effect.forEach(given.host, Host.check, { discard: true })
+    yield* Host.checkUser(given.username)
     const asked = parse(yield* Input.paragraph("what git asks"))
     const [protocol = ""] = asked.get("protocol") ?? []
     const host = Host.parse(protocol, asked.get("host")?.at(-1) ?? "")
