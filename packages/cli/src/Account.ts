@@ -128,14 +128,20 @@ const decode = Schema.decodeUnknownEffect(Document)
  * Where accounts and sessions are.
  */
 export const directory: Effect.Effect<string, Failure> = UserDirectories.make().data("effect-authn").pipe(
-  Effect.mapError(() => failed("there is no place for accounts: set HOME, or XDG_DATA_HOME to a directory of yours"))
+  // One that is relative is wherever the command happens to start, such as in a repository of somebody else.
+  Effect.filterOrFail((place) => Path.isAbsolute(place)),
+  Effect.mapError(() =>
+    failed("there is no place for accounts: set HOME, or XDG_DATA_HOME, to a directory of yours (an absolute path)")
+  )
 )
+
+const isName = (name: string): boolean => /^[\w@+-][\w.@+-]{0,63}$/.test(name) && name !== "current"
 
 /**
  * Refuses what cannot be the name of an account, since it names a file.
  */
 export const checkName = (name: string): Effect.Effect<string, Failure> =>
-  /^[\w@+-][\w.@+-]{0,63}$/.test(name) && name !== "current"
+  isName(name)
     ? Effect.succeed(name)
     : Effect.fail(usage(`"${name}" cannot be the name of an account: use letters, digits and . _ @ + - (at most 64)`))
 
@@ -182,7 +188,7 @@ export const remove = Effect.fnUntraced(function*(name: string) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* below(`${name}.json`)
   yield* Effect.mapError(fs.remove(path, { force: true }), removal(path))
-  if (Option.contains(yield* current, name)) {
+  if (Option.contains(Option.flatten(yield* Effect.option(current)), name)) {
     const mark = yield* below("current")
     yield* Effect.mapError(fs.remove(mark, { force: true }), removal(mark))
   }
@@ -226,8 +232,13 @@ export const listed = Effect.gen(function*() {
  * The account that `authn accounts use`, or the first login, made current.
  */
 export const current = Effect.gen(function*() {
-  const text = Option.flatten(yield* Effect.option(Effect.flatMap(below("current"), PrivateFile.read)))
-  return Option.filter(Option.map(text, (name) => name.trim()), (name) => name !== "")
+  const path = yield* below("current")
+  // One that cannot be read names an account all the same: another one in its place would be a surprise.
+  const text = yield* Effect.mapError(PrivateFile.read(path), problem)
+  const name = Option.filter(Option.map(text, (name) => name.trim()), (name) => name !== "")
+  return Option.isNone(name) || isName(name.value)
+    ? name
+    : yield* failed(`${path} names no account: say which one it is with authn accounts use NAME`)
 })
 
 /**

@@ -18,7 +18,7 @@ import * as Path from "node:path"
 import * as Account from "./Account.ts"
 import * as Belonging from "./Belonging.ts"
 import * as EnvironmentToken from "./EnvironmentToken.ts"
-import { failed, Failure, usage } from "./Failure.ts"
+import { failed, Failure, ofSystem, usage } from "./Failure.ts"
 
 /**
  * `--account NAME`, at every command.
@@ -87,6 +87,7 @@ const variable = (name: Name): string => `AUTHN_${name.toUpperCase()}`
  * The user's file, whether or not there is one.
  */
 export const filePath: Effect.Effect<string, Failure> = UserDirectories.make().config("effect-authn").pipe(
+  Effect.filterOrFail((place) => Path.isAbsolute(place)),
   Effect.map((directory) => Path.join(directory, "config.toml")),
   Effect.mapError(() => failed("there is no place for the configuration: set HOME, or XDG_CONFIG_HOME"))
 )
@@ -103,7 +104,7 @@ const readFile = Effect.gen(function*() {
     ),
     Effect.andThen(fs.readFileString(path)),
     Effect.catchReason("PlatformError", "NotFound", () => Effect.succeed("")),
-    Effect.catchTag("PlatformError", ({ reason }) => Effect.fail(failed(`${path} cannot be read (${reason._tag})`)))
+    Effect.catchTag("PlatformError", (error) => Effect.fail(failed(`${path} cannot be read: ${ofSystem(error)}`)))
   )
   const parsed = Toml.parse(text)
   if (Result.isFailure(parsed)) return yield* usage(`${path} is not TOML: ${parsed.failure.message}`)
@@ -371,7 +372,7 @@ const unnamed = Effect.gen(function*() {
  * What a hint adds to a command that is for this account: nothing where that is the one which is meant anyway.
  */
 export const flagFor = Effect.fnUntraced(function*(name: string) {
-  return name === (yield* unnamed) ? "" : ` --account ${name}`
+  return name === (yield* Effect.orElseSucceed(unnamed, () => undefined)) ? "" : ` --account ${name}`
 })
 
 /**
@@ -380,14 +381,15 @@ export const flagFor = Effect.fnUntraced(function*(name: string) {
 export const account = Effect.gen(function*() {
   const flag = yield* AccountFlag
   const environment = yield* EnvironmentToken.setIn("AUTHN_ACCOUNT")
-  const used = yield* Account.current
-  const [name, source] = Option.isSome(flag)
+  const used = Effect.map(
+    Account.current,
+    Option.match({ onNone: () => ["default", "default"], onSome: (name) => [name, "authn accounts use"] })
+  )
+  const [name = "", source = ""] = Option.isSome(flag)
     ? [flag.value, "--account"]
     : Option.isSome(environment)
     ? [environment.value, "AUTHN_ACCOUNT"]
-    : Option.isSome(used)
-    ? [used.value, "authn accounts use"]
-    : ["default", "default"]
+    : yield* used
   return { name: yield* Account.checkName(name), source, isTold: Option.isSome(flag) }
 })
 
@@ -418,8 +420,12 @@ export const survey = Effect.fnUntraced(function*(flags?: Flags) {
       problems.push(problem)
       return Effect.succeed(instead)
     })
-  const { isTold, name, source: nameSource } = yield* account
-  const found = yield* Effect.result(Account.get(name))
+  const named = yield* Effect.result(account)
+  const { isTold, name, source: nameSource } = Result.getOrElse(
+    named,
+    () => ({ isTold: false, name: "default", source: "default" })
+  )
+  const found = Result.isSuccess(named) ? yield* Effect.result(Account.get(name)) : Result.fail(named.failure)
   const known = Option.flatten(Result.getSuccess(found))
   const told: Values = { ...(yield* fromEnvironment), ...fromFlags(flags ?? {}) }
   const file: Values = yield* or(readFile, {})
@@ -452,7 +458,7 @@ export const survey = Effect.fnUntraced(function*(flags?: Flags) {
   yield* or(agree(settings), undefined)
   // A token of the environment needs no account, and no home to have one in; who gives flags is about to write one.
   const isNeeded = flags !== undefined || Option.isNone(yield* EnvironmentToken.givenToken(settings))
-  if (Result.isFailure(found) && isNeeded) problems.unshift(found.failure)
+  if (Result.isFailure(found) && (isNeeded || found.failure.exitCode === 2)) problems.unshift(found.failure)
   return { problems, settings }
 })
 
@@ -506,7 +512,7 @@ const agree = Effect.fnUntraced(function*({ account, name, values }: Settings) {
  * Nobody signed in to that account; the others are named.
  */
 export const notSignedIn = Effect.fnUntraced(function*(name: string) {
-  const others = yield* Account.names
+  const others = (yield* Account.names).filter((other) => other !== name)
   const login = `authn login${yield* flagFor(name)}`
   const known = others.length === 0
     ? `Sign in with: ${login} --dialect DIALECT --issuer URL`

@@ -20,6 +20,43 @@ const doctor = (home: Home, env: Record<string, string | undefined> = {}) =>
 const rows = (text: string, check: string) => text.split("\n").filter((line) => line.includes(check)).join("\n")
 
 describe("what is damaged", () => {
+  it.live("the name of the current account leads to no other account", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        yield* login(home, simulator.issuer, "datalayer")
+        yield* login(home, simulator.issuer, "genomcore", ["--account", "work"])
+        yield* home.run(["accounts", "use", "work"])
+        const current = data(home, "accounts/current")
+        const breaks: ReadonlyArray<() => void> = [
+          () => fs.mkdirSync(current),
+          () => fs.writeFileSync(current, "work\0", { mode: 0o600 }),
+          () => fs.writeFileSync(current, "{".repeat(100_000), { mode: 0o600 }),
+          () => {
+            fs.writeFileSync(current, "default\n")
+            fs.chmodSync(current, 0o666)
+          }
+        ]
+        for (const one of breaks) {
+          fs.rmSync(current, { recursive: true })
+          one()
+          for (const args of [["token"], ["exec", "--", "true"], ["logout"], ["explain"]]) {
+            const { code, stderr, stdout } = yield* home.spawn(args)
+            assert.deepStrictEqual([code, stdout], [1, ""], args.join(" "))
+            assert.include(stderr, "accounts/current")
+            assert.isBelow(stderr.length, 1000)
+          }
+          assert.strictEqual((yield* home.spawn(["token", "--account", "work"])).code, 0)
+          assert.strictEqual((yield* home.spawn(["token"], { env: { AUTHN_ACCOUNT: "work" } })).code, 0)
+          const found = yield* doctor(home)
+          assert.include(found.bad, "accounts/current")
+          assert.isTrue(found.isWhole)
+        }
+        fs.writeFileSync(current, "work\0")
+        fs.chmodSync(current, 0o600)
+        assert.strictEqual((yield* home.run(["accounts", "use", "work"])).code, 0)
+        assert.strictEqual((yield* home.run(["token"])).code, 0)
+      })))
+
   for (const which of ["work", "default"]) {
     it.live(`the account "${which}" does not hide the others`, () =>
       simulated({}, (simulator, home) =>

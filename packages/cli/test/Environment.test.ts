@@ -35,6 +35,18 @@ describe("a token of the environment", () => {
       assert.deepStrictEqual([token.code, token.stdout], [0, "of-the-environment\n"], token.stderr)
     }).pipe(Effect.scoped))
 
+  it.live("and a home that is relative are not looked for where the command happens to start", () =>
+    Effect.gen(function*() {
+      const { run } = yield* home
+      for (const HOME of [".", "home", "~"]) {
+        for (const args of [["status"], ["token"], ["login", "--dialect", "oidc"], ["accounts"]]) {
+          const { code, stderr } = yield* run(args, { env: { HOME, XDG_DATA_HOME: undefined } })
+          assert.strictEqual(code, 1, `${HOME} ${args.join(" ")}`)
+          assert.include(stderr, "absolute")
+        }
+      }
+    }).pipe(Effect.scoped))
+
   it.live("is read as people paste it, or refused", () =>
     Effect.gen(function*() {
       const { run } = yield* home

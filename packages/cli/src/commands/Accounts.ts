@@ -194,7 +194,7 @@ const remove = Command.make(
       yield* checkAsked(asked)
       const outcome = yield* end(account, asked)
       yield* forgetSecret(account)
-      const isCurrent = Option.contains(yield* Account.current, name)
+      const isCurrent = Option.contains(Option.flatten(yield* Effect.option(Account.current)), name)
       yield* Account.remove(name)
       yield* Output.say(`"${name}" ${outcome}; the account is forgotten.`)
       const others = yield* Account.names

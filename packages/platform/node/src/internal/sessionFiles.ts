@@ -14,10 +14,13 @@ export const directory = (options?: {
   Effect.exit(
     options?.directory === undefined
       ? UserDirectories.make().data("effect-authn").pipe(
+        Effect.mapError(({ reason }) => reason.description ?? reason.message),
+        // One that is relative is wherever the program happens to start.
+        Effect.filterOrFail((place) => Path.isAbsolute(place), () => "the home of this user is no absolute path"),
         Effect.map((data) => Path.join(data, "sessions")),
-        Effect.mapError(({ reason }) =>
+        Effect.mapError((why) =>
           new PrivateFileError({
-            detail: `there is no directory for sessions: ${reason.description ?? reason.message}; ` +
+            detail: `there is no directory for sessions: ${why}; ` +
               "set it, or XDG_DATA_HOME, or the `directory` option"
           })
         )
