@@ -11,12 +11,11 @@ import * as Completions from "effect/cli/Completions"
 import * as Flag from "effect/cli/Flag"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
 import type { HelpDoc } from "effect/cli/HelpDoc"
-import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type * as Stdio from "effect/Stdio"
+import * as Stdio from "effect/Stdio"
 import * as Terminal from "effect/Terminal"
 import * as Accounts from "./commands/Accounts.ts"
 import * as Credential from "./commands/Credential.ts"
@@ -48,7 +47,19 @@ const completions = GlobalFlag.Action({
   run: (shell, { command }) =>
     Option.match(shell, {
       onNone: () => Effect.void,
-      onSome: (shell) => Console.log(Completion.script(shell, command))
+      // An action's type has no room for what it needs and how it fails.
+      onSome: (shell) =>
+        Effect.flatMap(
+          Effect.serviceOption(Stdio.Stdio),
+          Option.match({
+            onNone: () => Effect.void,
+            onSome: (stdio) =>
+              Output.raw(`${Completion.script(shell, command)}\n`).pipe(
+                Effect.provideService(Stdio.Stdio, stdio),
+                Effect.orDie
+              )
+          })
+        )
     })
 })
 

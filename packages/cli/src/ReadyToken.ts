@@ -29,8 +29,12 @@ const parse = (argv: ReadonlyArray<string>): Asked | undefined => {
   let account: string | undefined
   let header = false
   let minTtl = 0
+  const given = new Set<string>()
   for (let at = 1; at < argv.length; at++) {
-    const [flag, inline] = (argv[at] ?? "").split(/=(.*)/s)
+    const [flag = "", inline] = (argv[at] ?? "").split(/=(.*)/s)
+    // One that is given twice is a mistake.
+    if (given.has(flag)) return undefined
+    given.add(flag)
     if (flag === "--header" && inline === undefined) header = true
     else if (flag === "--account" || flag === "--min-ttl") {
       const value = inline ?? argv[++at] ?? ""

@@ -166,6 +166,23 @@ describe("flags and variables", () => {
         assert.strictEqual((yield* home.run(["token", "--header", "--project", "apollo"])).stdout, header)
       })))
 
+  it.live("a flag that is given twice is a mistake by the short way, too", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        yield* login(home, simulator.issuer, "datalayer")
+        for (
+          const twice of [
+            ["--account", "nobody", "--account", "default"],
+            ["--account=default", "--account", "default"],
+            ["--header", "--header"],
+            ["--min-ttl", "2d", "--min-ttl", "1m"]
+          ]
+        ) {
+          const { code, stdout } = yield* home.spawn(["token", ...twice])
+          assert.deepStrictEqual([code, stdout], [2, ""], twice.join(" "))
+        }
+      })))
+
   it.live("jwt verify takes a key, an audience and a tolerance", () =>
     Effect.gen(function*() {
       const { directory, run } = yield* home

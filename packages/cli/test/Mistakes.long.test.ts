@@ -235,7 +235,7 @@ describe("mistakes", () => {
     simulated({}, (simulator, home) =>
       Effect.gen(function*() {
         yield* login(home, simulator.issuer, "datalayer")
-        for (const args of [["token"], ["status"]]) {
+        for (const args of [["token"], ["status"], ["--completions", "bash"], ["--help"]]) {
           const full = fs.openSync("/dev/full", "w")
           const { code, stderr } = yield* home.spawn(args, { stdout: full })
           fs.closeSync(full)
