@@ -55,6 +55,10 @@ export const main = (): void => {
   process.removeAllListeners("warning").on("warning", ({ message, name }) => {
     if (name !== "ExperimentalWarning") process.stderr.write(`authn: ${message}\n`)
   })
+  // Who stops this program, such as a shell, sets the terminal anew, and it would show what is typed at a hidden prompt.
+  process.on("SIGCONT", () => {
+    if (process.stdin.isRaw) process.stdin.setRawMode(false).setRawMode(true)
+  })
   const signalled = Signals.listen(() => Program.state.isRunning)
   Effect.flatMap(Stdio.Stdio, ({ args }) => args).pipe(
     Effect.flatMap(Authn.run),

@@ -31,7 +31,11 @@ const typed = Effect.fnUntraced(function*(message: string, isShown: boolean) {
       const character = Option.getOrElse(input, () => "")
       if (key.name === "backspace") echo += erased(characters.pop() ?? "")
       else if (key.ctrl && key.name === "u") echo += characters.splice(0).map(erased).join("")
-      else if (!key.ctrl && !key.meta && character !== "" && !/\p{Cc}/u.test(character)) {
+      else if (key.ctrl && key.name === "w") {
+        const end = characters.findLastIndex((character) => /\S/.test(character)) + 1
+        const begin = characters.slice(0, end).findLastIndex((character) => /\s/.test(character)) + 1
+        echo += characters.splice(begin).map(erased).join("")
+      } else if (!key.ctrl && !key.meta && character !== "" && !/\p{Cc}/u.test(character)) {
         characters.push(character)
         echo += character
       }

@@ -200,6 +200,27 @@ describe("at a terminal", () => {
       assert.isBelow(shown.shown.length, 3 * name.length)
     }).pipe(Effect.scoped))
 
+  it.live("a program that was stopped at a secret shows none when it goes on", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        const args = ["login", "--dialect", "datalayer", "--issuer", simulator.issuer, "--handle", "ada"]
+        const { code, shown } = yield* atTerminal(home, args, [["Password of ada", { stopped: `${password}\r` }]])
+        assert.strictEqual(code, 0, shown)
+        assert.notInclude(shown, password)
+      })))
+
+  it.live("a word is taken back with Ctrl-W, and all of it with Ctrl-U", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        const args = ["login", "--dialect", "datalayer", "--issuer", simulator.issuer]
+        const { code, shown } = yield* atTerminal(home, args, [
+          ["Sign in with", "\r"],
+          ["Name", "ada grace \x17\x17\x17ada\r"],
+          ["Password of ada", `wrong 👩 \x15wrong\x17${password}\r`]
+        ])
+        assert.strictEqual(code, 0, shown)
+      })))
+
   it.live("asks in plain lines where TERM is dumb", () =>
     simulated({}, (simulator, home) =>
       Effect.gen(function*() {

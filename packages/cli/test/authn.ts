@@ -207,8 +207,14 @@ export const browserOf = (home: Home) => {
   return { env: { PATH: `${bin}:${home.env["PATH"] ?? ""}`, DISPLAY: ":0" }, opened: written(file, /(.+)\n/) }
 }
 
-/** What is typed when something is seen; or who else does something then, with what the pattern found. */
-type Step = readonly [sees: string, types: string | { readonly tell: string; readonly hear: string }]
+/**
+ * What is typed when something is seen, or by whom: by who else does something then with what the pattern found, or by a
+ * person who comes back to a program that was stopped.
+ */
+type Step = readonly [
+  sees: string,
+  types: string | { readonly tell: string; readonly hear: string } | { readonly stopped: string }
+]
 
 /** What a person sees who types these answers, and how it ended. */
 export const atTerminal = (
