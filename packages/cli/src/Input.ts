@@ -12,7 +12,7 @@ import * as Redacted from "effect/Redacted"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as Terminal from "effect/Terminal"
-import { failed, type Failure, usage } from "./Failure.ts"
+import { failed, type Failure, ofSystem, usage } from "./Failure.ts"
 import * as Output from "./Output.ts"
 
 /** The terminal, with everything that is shown on the standard error: the standard output is for data. */
@@ -102,8 +102,10 @@ export const file = Effect.fnUntraced(function*(path: string) {
   const fs = yield* FileSystem.FileSystem
   const input = Stream.mapError(
     fs.stream(path),
-    ({ reason }) =>
-      usage(`${path} cannot be read (${reason._tag === "NotFound" ? "there is no such file" : reason._tag})`)
+    (error) =>
+      usage(
+        `${path} cannot be read: ${error.reason._tag === "NotFound" ? "there is no such file" : ofSystem(error)}`
+      )
   )
   return yield* decoded(input, path, () => false)
 })

@@ -72,8 +72,13 @@ export const localTimes = (text: string): string =>
   })
 
 /** A text with paths below `home` and instants as people write them: `~` is their home, and the time is theirs. */
-export const short = (text: string, home: string): string =>
-  localTimes(home.length > 1 ? text.replaceAll(home, "~") : text)
+export const short = (text: string, home: string): string => {
+  const place = home.replace(/\/+$/, "")
+  // One that begins with the same letters is another directory, and so is one below another path.
+  const part = "[\\w.\\-\\x80-\\uffff]"
+  const whole = new RegExp(`(?<!${part}|/)${place.replace(/[^\w/]/g, "\\$&")}(?!${part})`, "g")
+  return localTimes(place === "" ? text : text.replace(whole, "~"))
+}
 
 /**
  * Rows of cells as a table no wider than `width`: columns are aligned, and what is too long for its column goes on below.

@@ -1,3 +1,4 @@
+import { BareServer } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Schedule } from "effect"
 import * as fs from "node:fs"
@@ -88,7 +89,8 @@ describe("the commands", () => {
         yield* login(home, simulator.issuer, "datalayer")
         yield* login(home, simulator.issuer, "genomcore", ["--account", "work"])
         const first = (yield* home.run(["token"])).stdout
-        const work = (yield* home.run(["token", "--account", "work"])).stdout
+        const { stderr, stdout: work } = yield* home.run(["token", "--account", "work"])
+        assert.match(work, isJwt, stderr)
         assert.notStrictEqual(first, work)
         assert.strictEqual((yield* home.run(["token"], { env: { AUTHN_ACCOUNT: "work" } })).stdout, work)
         yield* home.run(["accounts", "use", "work"])
@@ -283,6 +285,48 @@ $f; echo "\${COMPREPLY[@]}"`
         assert.include(refused.stderr, "signature does not match")
         assert.strictEqual((yield* home.run([...jwks, "--issuer", "https://other.example.com"], { input })).code, 1)
       })))
+
+  it.live("paths below the home begin with ~, and others are whole", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        const signedIn = (env: Record<string, string>) =>
+          Effect.map(login(home, simulator.issuer, "datalayer", [], env), ({ stderr }) => stderr)
+        assert.include(yield* signedIn({ HOME: `${home.directory}//` }), " in ~/.local/share/effect-authn/sessions.")
+        fs.mkdirSync(`${home.directory}/sub${home.directory}`, { recursive: true })
+        for (const other of [`${home.directory}-data`, `${home.directory}/sub${home.directory}`]) {
+          const shown = yield* signedIn({ XDG_DATA_HOME: other })
+          fs.rmSync(other, { recursive: true })
+          assert.include(shown, ` in ${other.replace(`${home.directory}/`, "~/")}/effect-authn/sessions.`)
+        }
+      })))
+
+  it.live("the doctor finds a provider's endpoints where a login does, and names what is wrong with them", () =>
+    Effect.gen(function*() {
+      const there = yield* home
+      const at = "/.well-known/oauth-authorization-server"
+      const server = yield* BareServer.serve(({ headers, path }) => {
+        const issuer = `http://${headers["host"]}`
+        return path === at
+          ? BareServer.json(200, {
+            issuer,
+            token_endpoint: `${issuer}/token`,
+            device_authorization_endpoint: `${issuer}/d`
+          })
+          : path === "/wrong/.well-known/openid-configuration"
+          ? BareServer.json(200, { issuer: `${issuer}/wrong`, token_endpoint: "javascript:1" })
+          : BareServer.json(404, {})
+      })
+      const discovery = (path: string) =>
+        Effect.map(
+          there.run(["doctor"], {
+            env: { AUTHN_DIALECT: "oidc", AUTHN_CLIENT_ID: "cli", AUTHN_ISSUER: `${server.origin}${path}` }
+          }),
+          ({ stdout }) => stdout.split("\n").find((line) => line.includes("discovery"))
+        )
+      assert.match((yield* discovery("")) ?? "", /✓ +discovery +authorization, device codes$/)
+      assert.match((yield* discovery("/wrong")) ?? "", /✗ +discovery .*token_endpoint that is not https/)
+      assert.match((yield* discovery("/none")) ?? "", /✗ +discovery .*no provider's metadata there/)
+    }).pipe(Effect.scoped))
 
   it.live("says what could be wrong, and where settings come from", () =>
     simulated({ clockSkew: "1 hour" }, (simulator, home) =>

@@ -147,6 +147,8 @@ describe.skipIf(process.platform === "win32")("files of the command", () => {
           [[...login, "--metadata", large], "", /longer than 1048576 bytes/],
           [[...verify, "--key", large], "token", /longer than 1048576 bytes/],
           [["vault", "--providers", large], "", /longer than 1048576 bytes/],
+          [[...login, "--metadata", there.directory], "", /cannot be read: .*directory.* \(EISDIR\)/],
+          [[...verify, "--key", `${large}/key`], "token", /cannot be read: not a directory \(ENOTDIR\)/],
           [["token", "--vault", "https://v.example", "--vault-token-file", large], "", /longer than 64 KiB/],
           [["token", "--vault", "https://v.example", "--vault-token-file", pipe], "", /is not a file/],
           [["token", "--vault", "https://v.example", "--vault-token-file", "/dev/zero"], "", /is not a file/]

@@ -259,6 +259,13 @@ describe("mistakes", () => {
         noTrace(refused.stderr)
         assert.deepStrictEqual(stored(home), before)
 
+        // a part of a document has secrets in it, and would be in the way
+        const document = path.join(home.directory, "exported")
+        const unwritten = yield* home.spawn(["export", "--output", document], { by: limited })
+        assert.strictEqual(unwritten.code, 1, unwritten.stderr)
+        assert.match(unwritten.stderr, /exported cannot be written: .* \(E[A-Z]+\)/)
+        assert.isFalse(fs.existsSync(document))
+
         const nowhere = yield* login(
           {
             ...home,

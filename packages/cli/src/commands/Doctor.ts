@@ -225,8 +225,22 @@ const proxy = Effect.gen(function*() {
     )
 })
 
-/** One request without a credential: whether the issuer answers, how its certificate does, and what time it has. */
-const issuer = Effect.fnUntraced(function*(dialect: Account.Dialect | undefined, address: string) {
+/** What a login would take for the endpoints of the provider. */
+const provider = Effect.fnUntraced(function*(
+  address: string,
+  call: IamHttp.Call,
+  told: Account.Provider["metadata"]
+) {
+  const { discover, given } = yield* Effect.promise(() => import("@effect-authn/iam-oidc/OidcMetadata"))
+  return yield* told === undefined ? discover(address, call) : given(address, told, call)
+})
+
+/** Requests without a credential: whether the issuer answers, how its certificate does, and what time it has. */
+const issuer = Effect.fnUntraced(function*(
+  dialect: Account.Dialect | undefined,
+  address: string,
+  told: Account.Provider["metadata"]
+) {
   const root = address.replace(/\/+$/, "")
   const path = dialect === "oidc"
     ? "/.well-known/openid-configuration"
@@ -238,7 +252,7 @@ const issuer = Effect.fnUntraced(function*(dialect: Account.Dialect | undefined,
   if (Result.isFailure(checked)) return [finding("issuer", "bad", checked.failure.reason.message)]
   const answer = yield* Effect.result(IamHttp.execute(HttpClientRequest.get(`${root}${path}`), call))
   if (Result.isFailure(answer)) return [finding("issuer", "bad", `${address}: ${answer.failure.reason.message}`)]
-  const { body, receivedAt, serverTime, shape, status } = answer.success
+  const { receivedAt, serverTime, shape } = answer.success
   const skew = Duration.toMillis(TokenSet.clockOffset(serverTime, receivedAt))
   const found = [
     finding(
@@ -263,28 +277,16 @@ const issuer = Effect.fnUntraced(function*(dialect: Account.Dialect | undefined,
       )
   ]
   if (dialect !== "oidc") return found
-  const named = Option.isSome(body) ? body.value["issuer"] : undefined
+  const metadata = yield* Effect.result(provider(address, call, told))
   found.push(
-    status !== 200 || Option.isNone(body)
-      ? finding(
-        "discovery",
-        "bad",
-        `${root}${path} is no provider's metadata (${shape}): is this the issuer, to the letter?`
-      )
-      : named === address
-      ? finding(
-        "discovery",
-        "good",
-        `authorization${"device_authorization_endpoint" in body.value ? ", device codes" : ""}${
-          "revocation_endpoint" in body.value ? ", revocation" : ""
-        }`
-      )
+    Result.isFailure(metadata)
+      ? finding("discovery", "bad", metadata.failure.reason.message)
       : finding(
         "discovery",
-        "bad",
-        `the provider calls itself "${
-          typeof named === "string" ? named : "nothing"
-        }": use that as the issuer, to the letter`
+        "good",
+        `${told === undefined ? "" : "what --metadata said at the login: "}authorization${
+          metadata.success.device_authorization_endpoint === undefined ? "" : ", device codes"
+        }${metadata.success.revocation_endpoint === undefined ? "" : ", revocation"}`
       )
   )
   return found
@@ -332,7 +334,7 @@ export const command = Command.make("doctor", {}, () =>
       yield* proxy,
       ...(address === undefined
         ? [finding("issuer", "note", "none is set: give AUTHN_ISSUER, or sign in")]
-        : yield* issuer(settings.dialect, address)),
+        : yield* issuer(settings.dialect, address, settings.provider.metadata)),
       ...(yield* browser(settings.callback))
     ].map(({ check, detail, verdict }) => ({ check, verdict, detail: short(detail) }))
     const isBad = found.some(({ verdict }) => verdict === "bad")

@@ -14,7 +14,7 @@ import * as Stdio from "effect/Stdio"
 import * as Struct from "effect/Struct"
 import * as Account from "../Account.ts"
 import * as AccountServices from "../AccountServices.ts"
-import { failed, usage } from "../Failure.ts"
+import { failed, ofSystem, usage } from "../Failure.ts"
 import * as Input from "../Input.ts"
 import * as LoginRecord from "../LoginRecord.ts"
 import * as Output from "../Output.ts"
@@ -60,8 +60,11 @@ export const exportCommand = Command.make("export", {
     yield* fs.writeFileString(output.value, `${text}\n`, { flag: "wx", mode: 0o600 }).pipe(
       Effect.catchReason("PlatformError", "AlreadyExists", () =>
         Effect.fail(usage(`${output.value} exists already, and is left as it is`))),
-      Effect.catchTag("PlatformError", ({ reason }) =>
-        Effect.fail(failed(`${output.value} cannot be written (${reason._tag})`)))
+      Effect.catchTag("PlatformError", (error) =>
+        // A part of it holds secrets, too, and would be in the way of the next try.
+        Effect.ignore(fs.remove(output.value, { force: true })).pipe(
+          Effect.andThen(failed(`${output.value} cannot be written: ${ofSystem(error)}`))
+        ))
     )
     yield* Output.say(`The session of "${settings.name}" is in ${output.value}. Whoever has that file is signed in.`)
   }).pipe(Effect.scoped)).pipe(Command.withDescription("Write the session as a document, with its secrets"))
