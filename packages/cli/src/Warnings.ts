@@ -8,6 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import type * as Stdio from "effect/Stdio"
+import { describe } from "./Failure.ts"
 import * as Output from "./Output.ts"
 
 const moment = "10 seconds"
@@ -27,8 +28,12 @@ const make = Effect.gen(function*() {
     for (const warning of warnings) yield* Output.say(`authn: ${warning}`)
   }, Effect.provideContext(stdio))
   const run = yield* FiberHandle.makeRuntime<never>()
-  const logger = Logger.make(({ message }) => {
-    held.add(Array.isArray(message) ? message.join(" ") : String(message))
+  const logger = Logger.make(({ cause, message }) => {
+    const words = Array.isArray(message) ? message.join(" ") : String(message)
+    // What a library goes on without is logged as its cause alone.
+    const warning = words === "" ? describe(cause).text ?? "" : words
+    if (warning === "") return
+    held.add(warning)
     run(Effect.delay(flush(), moment), { onlyIfMissing: true })
   })
   return { flush, logger }

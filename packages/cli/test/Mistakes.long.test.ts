@@ -259,6 +259,13 @@ describe("mistakes", () => {
         noTrace(refused.stderr)
         assert.deepStrictEqual(stored(home), before)
 
+        // what is gone on without has words, too
+        for (const args of [["whoami"], ["refresh"], ["accounts", "use", "default"]]) {
+          const { stderr } = yield* home.spawn(args, { by: limited })
+          assert.include(stderr, "EFBIG", args.join(" "))
+          assert.notMatch(stderr, /^authn: *$/m)
+        }
+
         // a part of a document has secrets in it, and would be in the way
         const document = path.join(home.directory, "exported")
         const unwritten = yield* home.spawn(["export", "--output", document], { by: limited })
