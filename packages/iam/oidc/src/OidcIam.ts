@@ -348,10 +348,11 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
       if (status !== 401) return "no"
       const wanted = headers["www-authenticate"] ?? ""
       if (bearer.proofKey === undefined) return "rejected"
-      if (bound !== undefined && /\buse_dpop_nonce\b/.test(wanted)) return "retry"
+      if (/\buse_dpop_nonce\b/.test(wanted)) return bound === undefined ? "no" : "retry"
       const time = Result.getSuccess(Headers.parseHttpDate(headers["date"] ?? ""))
-      const isOfTime = url !== null && /\binvalid_dpop_proof\b/.test(wanted)
-      return isOfTime && (yield* provider.keepTime(time, url)) ? "retry" : "rejected"
+      if (!/\binvalid_dpop_proof\b/.test(wanted)) return "rejected"
+      // It is the proof, and another token would be shown with the same.
+      return url !== null && (yield* provider.keepTime(time, url)) ? "retry" : "no"
     }),
 
     document: ExportDocument.make({ issuer })

@@ -267,6 +267,17 @@ describe("a nonce", () => {
       }).pipe(Effect.provide(program(server.issuer)))
     }))
 
+  it.live("that an API wants and does not tell renews nothing", () =>
+    Effect.gen(function*() {
+      const refusal = { status: 401, headers: { "www-authenticate": "DPoP error=\"use_dpop_nonce\"" } }
+      const server = yield* bound({ api: () => refusal })
+      assert.strictEqual(
+        yield* Effect.provide(Effect.andThen(login, call(server.issuer)), program(server.issuer)),
+        401
+      )
+      assert.deepStrictEqual(server.paths(), ["/token", "/api"])
+    }))
+
   it.live("that no proof can match ends after one more try", () =>
     Effect.gen(function*() {
       const never = (path: string): Script["routes"] => ({
@@ -326,6 +337,17 @@ describe("a clock that is another than ours", () => {
         assert.deepStrictEqual([count("/token"), count("/api")], [2, ahead === api ? 3 : 4])
       }))
   }
+
+  it.live("is not what an API means that refuses each proof: its answer is handed on, and nothing is renewed for it", () =>
+    Effect.gen(function*() {
+      const refusal = { status: 401, headers: { "www-authenticate": "DPoP error=\"invalid_dpop_proof\"" } }
+      const server = yield* bound({ api: () => refusal })
+      yield* Effect.gen(function*() {
+        yield* login
+        assert.deepStrictEqual([yield* call(server.issuer), yield* call(server.issuer)], [401, 401])
+      }).pipe(Effect.provide(program(server.issuer)))
+      assert.deepStrictEqual(server.paths(), ["/token", "/api", "/api"])
+    }))
 
   it.live("is not blamed for ever: a proof that is refused again is told of, and no client is", () =>
     Effect.gen(function*() {
