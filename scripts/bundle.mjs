@@ -54,6 +54,42 @@ const deferModules = {
 const ours = /\/packages\/(?!.*node_modules)/
 const later = /^@effect-authn\/|^\.|^effect\/(http|sql|encoding|persistence|cli\/Prompt)|^@effect\/platform-node|^jose$/
 
+// What a request needs of undici. Its index loads all that it has: `fetch`, WebSockets, mocks.
+const partsOfUndici = {
+  name: "parts-of-undici",
+  setup({ onLoad }) {
+    // What this repository and `@effect/platform-node` send by; of the other parts none is here.
+    onLoad({ filter: /\/undici\/index\.js$/ }, () => ({
+      contents: `
+Object.assign(require("./lib/dispatcher/dispatcher").prototype, require("./lib/api"))
+const part = (load) => ({ enumerable: true, get: load })
+Object.defineProperties(exports, {
+  Agent: part(() => require("./lib/dispatcher/agent")),
+  DecoratorHandler: part(() => require("./lib/handler/decorator-handler")),
+  Dispatcher: part(() => require("./lib/dispatcher/dispatcher")),
+  FormData: part(() => require("./lib/web/fetch/formdata").FormData),
+  Pool: part(() => require("./lib/dispatcher/pool")),
+  ProxyAgent: part(() => require("./lib/dispatcher/proxy-agent")),
+  Socks5ProxyAgent: part(() => require("./lib/dispatcher/socks5-proxy-agent")),
+  errors: part(() => require("./lib/core/errors"))
+})`
+    }))
+    // HTTP/2 is for connections that speak it.
+    onLoad({ filter: /\/undici\/lib\/dispatcher\/client\.js$/ }, ({ path: file }) => ({
+      contents: fs.readFileSync(file, "utf8").replace(
+        "= require('./client-h2.js')",
+        "= (...given) => require('./client-h2.js')(...given)"
+      )
+    }))
+    // Node's own client is not used.
+    onLoad({ filter: /\/platform-node\/dist\/internal\/http\.js$/ }, () => ({
+      contents: `
+export { default as http } from "node:http"
+export { default as https } from "node:https"`
+    }))
+  }
+}
+
 // What `import("./Process.ts")` is in the bundle.
 const rest = {
   name: "rest",
@@ -106,7 +142,7 @@ bundleResolve = (name) => pathToFileURL(require.resolve(name)).href
 ${lazySegmenter}`
   },
   define: { ...common.define, "import.meta.url": "bundleUrl", "import.meta.resolve": "bundleResolve" },
-  plugins: [deferBuiltins, deferModules]
+  plugins: [deferBuiltins, deferModules, partsOfUndici]
 }
 const commands = await build({ ...asCommonJs, entryPoints: ["src/Process.ts"] })
 const helpTexts = await build({ ...asCommonJs, entryPoints: ["src/HelpTexts.ts"] })
