@@ -2,7 +2,7 @@
 //
 // V8 reads a file to its end before it runs the first line of it, and of 2 MB that takes longer than `authn token` may.
 // So `authn.js` has only the short ways of `token`, `status` and `--help` (whose texts are in `help.json`), and loads the
-// rest when it needs it, through Node's compile cache.
+// rest when it needs it, with what V8 compiled of it before (`CompileCache`).
 //
 // Another file than `authn.js` may be named, for tests.
 import { execFileSync } from "node:child_process"
@@ -97,8 +97,10 @@ const rest = {
     onResolve({ filter: /\/Process\.ts$/ }, () => ({ path: "Process", namespace: "rest" }))
     onLoad({ filter: /.*/, namespace: "rest" }, () => ({
       contents: `
-const { createRequire } = process.getBuiltinModule("node:module")
-export const { main } = createRequire(import.meta.url)("./commands.cjs")`,
+import { load } from ${JSON.stringify(path.join(cli, "src/CompileCache.ts"))}
+const { argv: [, , ...argv], env, platform } = process
+export const { main } = load(import.meta.dirname + "/commands.cjs", argv, env, platform)`,
+      resolveDir: cli,
       loader: "js"
     }))
   }

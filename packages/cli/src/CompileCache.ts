@@ -1,10 +1,14 @@
 /**
- * What V8 compiled of the command, kept between its runs in the user's cache directory.
+ * What V8 compiled of the command, kept between its runs in the user's cache directory. Node's own compile cache is made
+ * before a file runs, so that it has no function that V8 compiles when it is called first, which are nearly all.
  */
+import { createHash, hash } from "node:crypto"
 import * as fs from "node:fs"
-import * as module from "node:module"
+import { createRequire } from "node:module"
 import * as path from "node:path"
 import { getuid } from "node:process"
+import { Script } from "node:vm"
+import * as ReadyToken from "./ReadyToken.ts"
 
 type Environment = { readonly [name: string]: string | undefined }
 
@@ -38,17 +42,84 @@ const make = (directory: string): void => {
   fs.mkdirSync(directory, { mode: 0o700 })
 }
 
-/**
- * Uses the cache, where there is a place for it that nobody else can write. Without one the command only starts slower.
- */
-export const enable = (environment: Environment, platform: string): void => {
+/** The directory, as long as nobody else can write there. */
+const made = (environment: Environment, platform: string): string | undefined => {
+  // Their engines are others.
+  if ("bun" in process.versions || "deno" in process.versions) return undefined
   const place = directory(environment, platform)
-  if (place === undefined) return
+  if (place === undefined) return undefined
   try {
     make(place)
-    // Other runtimes have no such cache.
-    if (isOurs(place)) module.enableCompileCache?.(place)
+    return isOurs(place) ? place : undefined
   } catch {
     // A disk that is full or read-only.
+    return undefined
   }
+}
+
+/** V8 runs whatever it is given, also of another source and half written. */
+const digest = (source: Uint8Array, compiled: Uint8Array): Buffer =>
+  createHash("sha256").update(source).update(compiled).digest()
+
+const digestBytes = 32
+
+const read = (place: string, source: Uint8Array): Buffer | undefined => {
+  try {
+    const kept = fs.readFileSync(place)
+    const compiled = kept.subarray(digestBytes)
+    return digest(source, compiled).equals(kept.subarray(0, digestBytes)) ? compiled : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const write = (place: string, source: Uint8Array, compiled: Uint8Array): void => {
+  const temporary = `${place}.${process.pid}`
+  try {
+    fs.writeFileSync(temporary, digest(source, compiled), { flag: "wx", mode: 0o600 })
+    fs.appendFileSync(temporary, compiled)
+    fs.renameSync(temporary, place)
+  } catch {
+    fs.rmSync(temporary, { force: true })
+  }
+}
+
+/**
+ * Loads a CommonJS file in ASCII as `require` does. The first run of each command that succeeds keeps the functions that it
+ * used, for the next one; so does the first that fails, for all that have nothing else. Without a place for them a command
+ * only starts slower.
+ */
+export const load = (
+  file: string,
+  argv: ReadonlyArray<string>,
+  environment: Environment,
+  platform: string
+): unknown => {
+  const require = createRequire(file)
+  const directory = made(environment, platform)
+  if (directory === undefined) return require(file)
+  const placeOf = (run: string) => {
+    const id = JSON.stringify([run, file, process.version, process.arch, process.execArgv, environment["NODE_OPTIONS"]])
+    return path.join(directory, hash("sha256", id).slice(0, 32))
+  }
+  // `authn token` by itself is here where no token lies ready.
+  const own = placeOf(ReadyToken.parse(argv) === undefined ? `authn ${argv[0]}` : "renewal")
+  const failed = placeOf("failure")
+  const source = fs.readFileSync(file)
+  const ownCompiled = read(own, source)
+  const compiled = ownCompiled ?? read(failed, source)
+  const script = new Script(
+    `(function (exports, require, module, __filename, __dirname) {${source.toString("latin1")}\n})`,
+    { filename: file, ...(compiled === undefined ? {} : { cachedData: compiled }) }
+  )
+  const module = { exports: {} }
+  script.runInThisContext()(module.exports, require, module, file, path.dirname(file))
+  const isTaken = compiled !== undefined && script.cachedDataRejected !== true
+  if (!isTaken || ownCompiled === undefined) {
+    process.on("exit", (code) => {
+      if (code === 0) write(own, source, script.createCachedData())
+      else if (!isTaken) write(failed, source, script.createCachedData())
+    })
+  }
+  return module.exports
 }

@@ -18,13 +18,15 @@ const deciding = [
 ]
 const datalayer = ["DATALAYER_API_KEY", "DATALAYER_ACCESS_TOKEN"]
 
-interface Asked {
+/** What is asked of `authn token`. */
+export interface Asked {
   readonly account: string | undefined
   readonly header: boolean
   readonly minTtl: number
 }
 
-const parse = (argv: ReadonlyArray<string>): Asked | undefined => {
+/** Reads the arguments of `authn token`; `undefined` where they are not simple. */
+export const parse = (argv: ReadonlyArray<string>): Asked | undefined => {
   if (argv[0] !== "token") return undefined
   let account: string | undefined
   let header = false

@@ -2,7 +2,6 @@
  * The `authn` command. A token that lies ready, the state of sessions in files and help are printed without loading anything;
  * everything else is in `Process`.
  */
-import * as CompileCache from "./CompileCache.ts"
 import * as ReadyHelp from "./ReadyHelp.ts"
 import * as ReadyStatus from "./ReadyStatus.ts"
 import * as ReadyToken from "./ReadyToken.ts"
@@ -36,7 +35,6 @@ const printText = (): boolean => {
 }
 
 if (!ReadyToken.print(argv) && !printText()) {
-  CompileCache.enable(env, platform)
   // No trace is shown by this command, and the first one counts the lines of all of it.
   Error.stackTraceLimit = 0
   void import("./Process.ts").then(({ main }) => main())
