@@ -112,7 +112,13 @@ export const make = Effect.fnUntraced(function*(options: {
           left = () => length - elapsed()
           return holder
         })
-      }).pipe(Effect.mapError(cannot))
+      }).pipe(
+        // One that may have been taken would keep everybody out until it is over. Nobody waits for its end.
+        Effect.tapError(({ written }) =>
+          written === "no" ? Effect.void : Effect.forkDetach(Effect.ignore(leases.release(lease)))
+        ),
+        Effect.mapError(cannot)
+      )
 
       const prolong = Effect.suspend(() => {
         const elapsed = stopwatch(clock)

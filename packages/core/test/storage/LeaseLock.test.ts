@@ -71,6 +71,35 @@ describe("a lock made of leases", () => {
       assert.isFalse(isHeld())
     }))
 
+  it.effect("a lease of which nobody knows whether it was taken is given back, and keeps nobody out", () =>
+    Effect.gen(function*() {
+      const { isHeld, leases, log } = makeStore()
+      const failing = (written: "no" | "maybe"): LeaseLock.Leases => ({
+        ...leases,
+        take: (wanted) =>
+          Effect.andThen(
+            written === "maybe" ? leases.take(wanted) : Effect.void,
+            new TokenStorageError.TokenStorageError({
+              storage: "a store",
+              method: "withLock",
+              reason: new TokenStorageError.StorageUnavailable({ detail: "no replica has it", written })
+            })
+          )
+      })
+      const unsure = yield* makeLock(failing("maybe"))
+      const error = yield* Effect.flip(Effect.void.pipe(unsure.withLock(key, "renew")))
+      assert.include(error.message, "no replica has it")
+      yield* Effect.yieldNow
+      assert.isFalse(isHeld())
+      assert.deepStrictEqual(log, ["take", "release"])
+      yield* Effect.void.pipe((yield* makeLock(leases)).withLock(key, "renew"))
+      const sure = yield* makeLock(failing("no"))
+      log.length = 0
+      yield* Effect.flip(Effect.void.pipe(sure.withLock(key, "renew")))
+      yield* Effect.yieldNow
+      assert.deepStrictEqual(log, [])
+    }))
+
   for (const purpose of ["login", "renew"] as const) {
     it.effect(`who waits to ${purpose} is told once, within a second, who has the lease`, () =>
       Effect.gen(function*() {

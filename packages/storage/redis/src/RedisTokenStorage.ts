@@ -85,6 +85,12 @@ const isOld = (version: string): boolean => {
 const make = Effect.fnUntraced(function*(options: Options | undefined) {
   const { partitions = 16, prefix = "effect-authn", replicas = 0 } = options ?? {}
   const lease = Duration.fromInputUnsafe(options?.lease ?? "45 seconds")
+  if (!(Number.isInteger(partitions) && partitions >= 1)) {
+    return yield* Effect.die(new Error(`RedisTokenStorage: partitions is a number from 1 (it is ${partitions})`))
+  }
+  if (!(Number.isInteger(replicas) && replicas >= 0)) {
+    return yield* Effect.die(new Error(`RedisTokenStorage: replicas is a number from 0 (it is ${replicas})`))
+  }
   const redis = yield* Redis.Redis
   const digest = yield* Digest.Digest
   const codec = yield* Codec

@@ -122,17 +122,32 @@ describe.runIf(RedisServer.isThere)("a Redis server", { timeout: 120_000 }, () =
         })
       // as new users of Redis 7 are made
       yield* server.cli("acl", "setuser", "default", "resetchannels")
-      yield* refused("and the channel")
+      yield* refused("and the channel &")
       yield* server.cli("acl", "setuser", "default", "allchannels")
       yield* storage.put(key, sessionOf(1), 0)
       yield* server.cli("acl", "setuser", "default", "resetchannels")
-      assert.include(reasonOf(yield* Effect.flip(storage.remove(key, 1))).words, "and the channel")
+      assert.include(reasonOf(yield* Effect.flip(storage.remove(key, 1))).words, "and the channel &")
       assert.strictEqual((yield* storage.keys).length, 1)
       yield* server.cli("acl", "setuser", "default", "allchannels")
       const dues = yield* server.cli("--scan", "--pattern", "*:dues")
       yield* storage.remove(key, 1)
       yield* server.cli("set", dues.trim(), "of another program")
       yield* refused("remove it, or take another prefix")
+
+      // what it says is enough
+      const [, rules = ""] = /need: (.*), the keys/.exec(
+        yield* Effect.gen(function*() {
+          yield* server.cli("acl", "setuser", "app", "on", ">pw", "+info", "+evalsha", "+script")
+          const app = yield* program(server.url().replace("redis://", "redis://app:pw@"))
+          return reasonOf(yield* Effect.flip(app.put(key, sessionOf(1), 0))).words
+        })
+      ) ?? []
+      yield* server.cli("del", dues.trim())
+      yield* server.cli("acl", "setuser", "app", ...rules.split(" "), "~{effect-authn*", "&effect-authn*")
+      const app = yield* program(server.url().replace("redis://", "redis://app:pw@"))
+      yield* app.put(key, sessionOf(1), 0)
+      assert.lengthOf(yield* app.keys, 1)
+      yield* app.remove(key, 1)
 
       const narrow = yield* RedisServer.make({ settings: { "rename-command": "EVALSHA \"\"" } })
       const onNarrow = yield* program(narrow.url())

@@ -11,7 +11,7 @@ import {
 import { RedisTokenStorage } from "@effect-authn/storage-redis"
 import { DueSessionsSuite, PendingLoginsSuite, RedisServer, TokenStorageSuite } from "@effect-authn/testing"
 import { NodeRedis } from "@effect/platform-node"
-import { assert, describe, layer } from "@effect/vitest"
+import { assert, describe, it, layer } from "@effect/vitest"
 import { Duration, Effect, Exit, Layer, Option, Redacted, Scope, Stream } from "effect"
 import * as Crypto from "node:crypto"
 import { afterAll } from "vitest"
@@ -42,6 +42,14 @@ describe.runIf(RedisServer.isThere)("RedisTokenStorage", () => {
   DueSessionsSuite.suite("Redis", storage())
   DueSessionsSuite.suite("Redis, one partition", storage({ partitions: 1 }))
   PendingLoginsSuite.suite("Redis", storage())
+
+  it.live("numbers that are none are told of, and lose no session in silence", () =>
+    Effect.gen(function*() {
+      for (const options of [{ partitions: 0 }, { partitions: 1.5 }, { replicas: -1 }, { replicas: Number.NaN }]) {
+        const exit = yield* Effect.exit(Effect.scoped(Layer.build(Layer.fresh(storage(options)))))
+        assert.match(String(exit), /RedisTokenStorage: (partitions|replicas) is a number from/)
+      }
+    }))
 
   layer(storage({ prefix: "bytes" }))((it) => {
     it.effect("no value shows a pending login, and with it the private key of the session to come", () =>

@@ -6,8 +6,8 @@ import type { RedisError } from "effect/persistence/Redis"
 const refusals: { readonly [code: string]: string | undefined } = {
   NOAUTH: "wants a password: give one to the Redis client",
   WRONGPASS: "refuses the user or the password",
-  NOPERM: "does not allow this user what sessions need: EVALSHA, SCRIPT, INFO, SUBSCRIBE, PUBLISH, " +
-    "and the keys and the channel that begin with the prefix (~ and &)",
+  NOPERM: "does not allow this user what sessions need: +@connection +@read +@write +@pubsub +@scripting -@dangerous " +
+    "+info +time +wait, the keys ~{PREFIX* and the channel &PREFIX*",
   READONLY: "is a replica, which nobody may write to: connect to the primary",
   OOM: "is full: give it more memory (maxmemory), and keep maxmemory-policy at noeviction",
   MISCONF: "cannot save to its disk, and takes no writes until it can",
