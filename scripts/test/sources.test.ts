@@ -114,9 +114,9 @@ describe("the folders", () => {
   // What stands to its left is what a folder may import from: design first, names second.
   const order: ReadonlyArray<readonly [room: RegExp, below: RegExp]> = [
     [/^(SecureUrl|Challenge|Variable)\.ts$/, /^$/],
-    [/^jwt\//, /^(SecureUrl|internal\/inTime)\.ts$/],
+    [/^jwt\//, /^(SecureUrl|internal\/(inTime|wholeBody))\.ts$/],
     [/^session\//, /^(SecureUrl\.ts$|jwt\/)/],
-    [/^(iam|storage)\//, /^((SecureUrl|Variable)\.ts$|internal\/inTime\.ts$|jwt\/|session\/)/],
+    [/^(iam|storage)\//, /^((SecureUrl|Variable)\.ts$|internal\/(inTime|wholeBody)\.ts$|jwt\/|session\/)/],
     [/^AuthError\.ts$/, /^(jwt|session|iam|storage)\//],
     [/^(keeper|login)\//, /^(SecureUrl\.ts$|AuthError\.ts$|(jwt|session|iam|storage)\/)/],
     [/^AuthManager\.ts$/, /^(SecureUrl\.ts$|AuthError\.ts$|(jwt|session|iam|storage|keeper|login)\/)/],

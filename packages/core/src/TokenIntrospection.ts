@@ -7,7 +7,6 @@
 import * as Cache from "effect/Cache"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Base64 from "effect/encoding/Base64"
@@ -23,7 +22,6 @@ import { type IamError, Malformed, Misconfigured } from "./iam/IamError.ts"
 import * as IamHttp from "./iam/IamHttp.ts"
 import * as Remembered from "./internal/remembered.ts"
 import * as JwtCodec from "./jwt/JwtCodec.ts"
-import * as TokenSet from "./session/TokenSet.ts"
 
 /**
  * A secret as it is, or an effect that gets it for each request, so that one that rotates is the one of now.
@@ -230,8 +228,8 @@ const unavailable = (millis: number) => new BearerAuth.KeysUnavailable({ retryAf
 const refuse = (why: string) => new BearerAuth.Unauthorized({ description: `the token cannot be used: ${why}` })
 
 // Some issuers tell milliseconds.
-const millisOf = (time: unknown, otherwise: number): number =>
-  Option.match(TokenSet.timeFrom(time), { onNone: () => otherwise, onSome: DateTime.toEpochMillis })
+const millisOf = (time: number | undefined, otherwise: number): number =>
+  time === undefined ? otherwise : JwtCodec.isNumericDate(time) ? time * 1000 : time
 
 const endOf = ({ claims: { exp } }: BearerAuth.Verified): number => millisOf(exp, Infinity)
 

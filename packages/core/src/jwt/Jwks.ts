@@ -4,7 +4,6 @@
  * @since 0.1.0
  */
 import * as Arr from "effect/Array"
-import * as ByteSize from "effect/ByteSize"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -19,6 +18,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as jose from "jose"
 import { inTime } from "../internal/inTime.ts"
+import { wholeBody } from "../internal/wholeBody.ts"
 import * as SecureUrl from "../SecureUrl.ts"
 import type { Jwk, KeySet } from "./JwtCodec.ts"
 import { JwtError, type JwtErrorReason } from "./JwtError.ts"
@@ -300,14 +300,7 @@ const lookUp = (url: string, redirects: number, options: FetchOptions | undefine
         return yield* unavailable(url, `it answers with status ${status}`)
       }
       if (status !== 200) return { status }
-      const bytes = yield* response.stream.pipe(
-        Stream.limitBytes<HttpClientError.HttpClientError | JwtError, never>(
-          mostBytes,
-          () => Stream.fail(unavailable(url, "its answer has more than 1 MiB"))
-        ),
-        Stream.mkUint8Array
-      )
-      const text = new TextDecoder().decode(bytes)
+      const text = yield* wholeBody(response.stream, () => unavailable(url, "its answer has more than 1 MiB"))
       return { status, text, document: Option.getOrUndefined(yield* Effect.option(decodeJson(text))) }
     })
   return follow(url, redirects).pipe(
@@ -323,8 +316,6 @@ const lookUp = (url: string, redirects: number, options: FetchOptions | undefine
 }
 
 const decodeJson = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Unknown))
-// A key set is far smaller; whoever sends more fills memory.
-const mostBytes = ByteSize.mebibytes(1)
 
 const nanos = (duration: Duration.Input): bigint => Duration.toNanosUnsafe(Duration.fromInputUnsafe(duration))
 const second = nanos("1 second")

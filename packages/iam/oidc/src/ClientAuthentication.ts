@@ -165,21 +165,12 @@ export const make = Effect.fnUntraced(function*(
         }],
         secrets: [token]
       })
-      const clean = Effect.flatMap(get(token), (token) => {
-        // The line break at the end of a file, for whoever reads it as it is.
-        const text = Redacted.value(token).trim()
-        return /^[\x21-\x7e]+$/.test(text)
-          ? Effect.succeed(Redacted.make(text, { label: "client_assertion" }))
-          : Effect.fail(IamHttp.error(
-            call,
-            new Misconfigured({
-              detail: `the assertion of this client ${
-                text === "" ? "is empty" : "has a character that no token has"
-              }: it was not sent`
-            })
-          ))
-      })
-      return { show: Effect.map(clean, shown) }
+      const sent = Effect.flatMap(get(token), (token) =>
+        External.sendable(
+          token,
+          (why) => IamHttp.error(call, new Misconfigured({ detail: `the client's assertion ${why}` }))
+        ))
+      return { show: Effect.map(sent, shown) }
     }
     default: {
       const { method } = authentication

@@ -1,5 +1,4 @@
 /** What an answer says: it is read to its end, up to a limit, and nothing of it is shown that was a secret. */
-import * as ByteSize from "effect/ByteSize"
 import * as DateTime from "effect/DateTime"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -11,7 +10,7 @@ import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import * as Stream from "effect/Stream"
+import { wholeBody } from "../../internal/wholeBody.ts"
 import { type IamError, Malformed, Unavailable } from "../IamError.ts"
 import { type Call, error } from "./call.ts"
 import { quote, safe } from "./quote.ts"
@@ -54,20 +53,14 @@ const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unkno
 // What was parsed is JSON: to look at each member once more would only limit its depth.
 const isParsedObject = (value: unknown): value is Schema.JsonObject => Predicate.isObject(value)
 
-// Tokens, key sets and metadata are far smaller; whoever sends more fills memory.
-const mostBytes = ByteSize.mebibytes(1)
-
 const textOf = (
   response: HttpClientResponse.HttpClientResponse,
   call: Call
 ): Effect.Effect<string, IamError | HttpClientError.HttpClientError> =>
-  response.stream.pipe(
-    Stream.limitBytes<IamError | HttpClientError.HttpClientError, never>(mostBytes, () =>
-      Stream.fail(error(call, new Malformed({ detail: `status ${response.status} with more than 1 MiB` })))),
-    Stream.mkUint8Array,
-    Effect.map((bytes) =>
-      new TextDecoder().decode(bytes)
-    ),
+  wholeBody(
+    response.stream,
+    () => error(call, new Malformed({ detail: `status ${response.status} with more than 1 MiB` }))
+  ).pipe(
     Effect.catchIf(
       (failure) => failure._tag === "HttpClientError" && failure.reason._tag === "EmptyBodyError",
       () => Effect.succeed("")

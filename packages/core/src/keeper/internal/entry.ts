@@ -405,18 +405,17 @@ export const make = (options: {
 
   /** Remembers sessions whose keys are of no use any more once the one in memory is written, or has given way. */
   const outlives = (entry: Entry, sessions: ReadonlyArray<Session.Session | undefined>): void => {
-    const bound = sessions.flatMap((one) => one?.proofKey === undefined ? [] : [one])
-    if (bound.length === 0) return
-    const trouble = inTrouble(entry)
-    const logins = new Set(trouble.outlived.map(Session.login))
-    trouble.outlived = [...trouble.outlived, ...bound.filter((one) => !logins.has(Session.login(one)))]
+    for (const one of sessions) {
+      if (one?.proofKey !== undefined) (inTrouble(entry).outlived ??= new Map()).set(Session.login(one), one)
+    }
   }
 
   /** Those sessions, once. */
-  const takeOutlived = (entry: Entry): ReadonlyArray<Session.Session> => {
-    const outlived = entry.trouble?.outlived ?? []
-    if (entry.trouble !== undefined) entry.trouble.outlived = []
-    return outlived
+  const takeOutlived = ({ trouble }: Entry): ReadonlyArray<Session.Session> => {
+    const outlived = trouble?.outlived
+    if (trouble === undefined || outlived === undefined) return []
+    trouble.outlived = undefined
+    return [...outlived.values()]
   }
 
   /** A put has an unknown outcome. */

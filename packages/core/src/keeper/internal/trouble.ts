@@ -62,8 +62,8 @@ export class Trouble {
   refused: TokenSet.TokenSet | undefined = undefined
   /** The logins that were signed out here while no document could be removed: none of them is taken up again. */
   leftLogins: ReadonlyArray<number> = []
-  /** The sessions that one in memory takes the place of once it is written: then their keys are forgotten. */
-  outlived: ReadonlyArray<Session.Session> = []
+  /** The sessions, by their logins, that one in memory takes the place of once it is written: then their keys are forgotten. */
+  outlived: Map<number, Session.Session> | undefined = undefined
   /** A put has an unknown outcome, and could still land. */
   hasUnknownPut = false
   /** Who changes the entry, or the storage under its key, excludes all others here; and how many want to. */
@@ -74,6 +74,6 @@ export class Trouble {
     return this.unsaved === undefined && this.flights === undefined && this.loading === undefined &&
       this.shared === undefined && this.failure === undefined && this.detail === undefined && this.users === 0 &&
       this.hasty === 0 && this.refused === undefined && this.intent === undefined && this.leftLogins.length === 0 &&
-      this.outlived.length === 0 && !this.hasUnknownPut
+      this.outlived === undefined && !this.hasUnknownPut
   }
 }

@@ -62,7 +62,7 @@ export const make = (provider: Provider): BrowserLogin["Service"] => {
     }
     const { request_uri: uri } = answer.body.value
     if (typeof uri !== "string" || uri === "") {
-      const detail = "the provider took what was pushed (RFC 9126), and its answer has no request_uri"
+      const detail = "the answer to the pushed request has no request_uri"
       return yield* IamHttp.error(call, new Malformed({ detail }))
     }
     return { client_id: clientId, request_uri: uri }

@@ -4,6 +4,7 @@ import * as IamHttp from "@effect-authn/core/iam/IamHttp"
 import * as WorkloadIdentity from "@effect-authn/core/login/WorkloadIdentity"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 
 const isIamError = Schema.is(IamError)
@@ -37,6 +38,17 @@ export const get = <A>(
         )
     })
   )
+}
+
+/** A token without the line break at the end of its file, where nothing else is in it that no token has. */
+export const sendable = (
+  got: Redacted.Redacted,
+  refuse: (why: string) => IamError
+): Effect.Effect<Redacted.Redacted, IamError> => {
+  const text = Redacted.value(got).trim()
+  return /^[\x21-\x7e]+$/.test(text)
+    ? Effect.succeed(Redacted.make(text, { label: "token" }))
+    : Effect.fail(refuse(text === "" ? "is empty" : "has a character that no token has: it was not sent"))
 }
 
 const asIamError = (error: Error, call: Call, what: string): IamError => {

@@ -37,12 +37,10 @@ const given = Effect.fnUntraced(function*(
   const got = Effect.isEffect(secret)
     ? yield* External.get(secret, call, { what, timeLimit: policy.timeLimit })
     : secret
-  const text = Redacted.value(got).trim()
-  if (!/^[\x21-\x7e]+$/.test(text)) {
-    const detail = text === "" ? "is empty" : "has a character that no token has: it was not sent"
-    return yield* IamHttp.error(call, new CredentialsRefused({ detail: `${what} ${detail}` }))
-  }
-  const token = Redacted.make(text, { label: "token" })
+  const token = yield* External.sendable(
+    got,
+    (why) => IamHttp.error(call, new CredentialsRefused({ detail: `${what} ${why}` }))
+  )
   const end = TokenSet.timeClaim(token, "exp")
   const now = yield* DateTime.now
   if (Option.isSome(end) && DateTime.isLessThanOrEqualTo(end.value, now)) {

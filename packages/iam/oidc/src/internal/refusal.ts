@@ -173,8 +173,8 @@ const reasonOf = (
       return refusedClient(said)
     case "proof":
       return new Misconfigured({
-        detail: `the provider refuses the proof of the key to which the tokens are bound (${said}): see that this ` +
-          "machine's clock is right, and that nothing on the way changes the address or takes the header DPoP-Nonce away"
+        detail: `the provider refuses the proof of the key (${said}): see whether this machine's clock is right, and ` +
+          "whether a proxy changes addresses or headers"
       })
     case "request":
       return new Misconfigured({
