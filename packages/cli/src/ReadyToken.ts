@@ -53,7 +53,8 @@ export const parse = (argv: ReadonlyArray<string>): Asked | undefined => {
 }
 
 /**
- * The text that `authn token` prints, or `undefined` when it takes more than reading files and the keychain to know.
+ * The text that `authn token` prints, or `undefined` when it takes more than reading files and the keychain to know. It
+ * throws where the keychain is late.
  */
 export const find = (
   argv: ReadonlyArray<string>,
@@ -87,7 +88,8 @@ export const find = (
     // One that is bound to a key is not handed out.
     if (tokenType.toLowerCase() === "dpop") return undefined
     return asked?.header === true ? `Authorization: ${tokenType} ${accessToken}` : accessToken
-  } catch {
+  } catch (error) {
+    if (error === ReadyKeychain.late) throw error
     return undefined
   }
 }
@@ -96,9 +98,16 @@ export const find = (
  * Prints the token of a fresh session, and tells whether it could.
  */
 export const print = (argv: ReadonlyArray<string>): boolean => {
-  // Effect's Clock is what this module is there not to load.
-  // oxlint-disable-next-line effecttsgo/global-date, effecttsgo/process-env
-  const text = find(argv, process.env, process.platform, Date.now())
+  let text: string | undefined
+  try {
+    // Effect's Clock is what this module is there not to load.
+    // oxlint-disable-next-line effecttsgo/global-date, effecttsgo/process-env
+    text = find(argv, process.env, process.platform, Date.now())
+  } catch {
+    fs.writeSync(2, `authn: ${ReadyKeychain.late.message}\n`)
+    process.exitCode = 1
+    return true
+  }
   if (text === undefined) return false
   // oxlint-disable-next-line effecttsgo/process-env
   for (const note of ReadySession.notes(process.env)) fs.writeSync(2, `authn: ${note}\n`)

@@ -265,7 +265,9 @@ describe("places for the session", () => {
           fs.writeFileSync(account, text)
 
           // A keychain that never answers: who ends the command meanwhile leaves nothing behind.
-          const silent = net.createServer(() => {})
+          let connections = 0
+          const asked = () => connections
+          const silent = net.createServer(() => connections++)
           const socket = path.join(home.directory, "silent")
           yield* Effect.promise(() => new Promise<void>((resolve) => silent.listen(socket, resolve)))
           const hanging = (signal?: ProcessOptions["signal"]) =>
@@ -276,9 +278,20 @@ describe("places for the session", () => {
             })
           const begin = Date.now()
           const waited = yield* hanging()
+          assert.strictEqual(asked(), 1)
           assert.deepStrictEqual([waited.code, waited.stdout], [1, ""], waited.stderr)
           assert.match(waited.stderr, /^authn: waiting for the keychain/)
           assert.isBelow(Date.now() - begin, 15_000)
+          // It may be asking a person for a password, who is asked once.
+          const silence = { ...auto, DBUS_SESSION_BUS_ADDRESS: `unix:path=${socket}` }
+          for (const args of [["token", "--json"], ["status"], ["explain"], ["doctor"]]) {
+            const before = asked()
+            const { stderr, stdout } = yield* ready.spawn(args, { atOnce: true, env: silence })
+            assert.strictEqual(asked() - before, 1, args.join(" "))
+            // A machine that is busy is told of beside it.
+            if (args[0] === "token") assert.include(stderr, waited.stderr)
+            else assert.include(stdout, "the keychain did not answer")
+          }
           const running = (text: string) =>
             fs.readdirSync("/proc").filter((pid) => {
               const file = `/proc/${pid}/cmdline`

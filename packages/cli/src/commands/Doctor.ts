@@ -53,17 +53,35 @@ const node = finding("Node", "good", `${version} on ${platform}`)
 const whyNot = ({ reason }: TokenStorageError): string =>
   reason._tag === "StorageUnavailable" && reason.tried?.[0] !== undefined ? reason.tried[0].reason : reason.message
 
+/** Tries a place, once for all that is looked for there: a keychain may be asking a person for a password. */
+const opener = Effect.gen(function*() {
+  const scope = yield* Effect.scope
+  const known = new Map<StoragePolicy.Place, Tried>()
+  return Effect.fnUntraced(function*(place: StoragePolicy.Place) {
+    const where = known.get(place)
+    if (where !== undefined) return where
+    const built = yield* Layer.buildWithScope(AccountServices.storage(place), scope)
+    const choice = yield* Effect.result(Context.get(built, StoragePolicy.StoragePolicy).choice)
+    const tried: Tried = { choice, storage: Context.get(built, TokenStorage) }
+    known.set(place, tried)
+    return tried
+  })
+})
+
+interface Tried {
+  readonly choice: Result.Result<{ readonly description: string }, TokenStorageError>
+  readonly storage: TokenStorage["Service"]
+}
+
+type Open = Effect.Success<typeof opener>
+
 /** Tries each place for sessions. One is enough, unless the policy wants another one. */
-const places = Effect.fnUntraced(function*(policy: StoragePolicy.Policy) {
+const places = Effect.fnUntraced(function*(policy: StoragePolicy.Policy, open: Open) {
   const found: Array<Finding> = []
   for (const place of ["keyring", "encrypted-file", "sqlite", "plain-file"] as const) {
     // trying it makes its file
     if (place === "sqlite" && policy !== place) continue
-    const { choice: choose } = Context.get(
-      yield* Layer.build(AccountServices.storage(place)),
-      StoragePolicy.StoragePolicy
-    )
-    const choice = yield* Effect.result(choose)
+    const { choice } = yield* open(place)
     found.push(
       Result.isSuccess(choice)
         ? finding(`storage: ${place}`, "good", choice.success.description)
@@ -80,7 +98,7 @@ const places = Effect.fnUntraced(function*(policy: StoragePolicy.Policy) {
     )
   }
   return found
-}, Effect.scoped)
+})
 
 /** The disk takes a file, and nobody else reads what is there. */
 const files = Effect.gen(function*() {
@@ -150,20 +168,25 @@ const accounts = Effect.gen(function*() {
 })
 
 /** The session of each account can be read, or is missing. */
-const sessions = Effect.gen(function*() {
+const sessions = Effect.fnUntraced(function*(open: Open) {
   const names = yield* Effect.orElseSucceed(Account.names, () => [])
   const found: Array<Finding> = []
   for (const name of names) {
     const account = Option.flatten(yield* Effect.option(Account.get(name)))
     if (Option.isNone(account) || account.value.place === "memory") continue
-    const storage = Context.get(yield* Layer.build(AccountServices.storage(account.value.place)), TokenStorage)
+    const { choice, storage } = yield* open(account.value.place)
+    const bad = (error: TokenStorageError) => found.push(finding(`session of ${name}`, "bad", whyNot(error)))
+    if (Result.isFailure(choice)) {
+      bad(choice.failure)
+      continue
+    }
     for (const key of AccountServices.sessionKeys(account.value)) {
       const read = yield* Effect.result(storage.get(key))
-      if (Result.isFailure(read)) found.push(finding(`session of ${name}`, "bad", whyNot(read.failure)))
+      if (Result.isFailure(read)) bad(read.failure)
     }
   }
   return found
-}).pipe(Effect.scoped)
+})
 
 const leftBehind = ({ account, kind, path }: LeftBehind.Leftover): Finding =>
   finding(
@@ -319,6 +342,7 @@ export const command = Command.make("doctor", {}, () =>
   Effect.gen(function*() {
     const { problems, settings } = yield* Settings.survey()
     const address = settings.values.issuer?.value
+    const open = yield* opener
     const data = [...(yield* files), ...(yield* accounts)]
     const short = yield* Output.short
     const left = yield* Effect.orElseSucceed(LeftBehind.find, () => [])
@@ -328,9 +352,9 @@ export const command = Command.make("doctor", {}, () =>
         !data.some((known) => known.detail === detail)
       ),
       ...data,
-      ...(yield* sessions).filter(({ detail }) => !data.some((known) => known.detail === detail)),
+      ...(yield* sessions(open)).filter(({ detail }) => !data.some((known) => known.detail === detail)),
       ...left.map(leftBehind),
-      ...(yield* places(settings.policy ?? "auto")),
+      ...(yield* places(settings.policy ?? "auto", open)),
       yield* proxy,
       ...(address === undefined
         ? [finding("issuer", "note", "none is set: give AUTHN_ISSUER, or sign in")]
@@ -349,4 +373,4 @@ export const command = Command.make("doctor", {}, () =>
       if (yield* Input.hasPerson) yield* offer(left)
     }
     if (isBad) return yield* failed("something is wrong: see the lines marked ✗")
-  })).pipe(Command.withDescription("Look for what could be wrong, and tell what to do"))
+  }).pipe(Effect.scoped)).pipe(Command.withDescription("Look for what could be wrong, and tell what to do"))

@@ -37,23 +37,24 @@ export const view = Effect.fnUntraced(function*(
   current: string
 ): Effect.fn.Return<StatusView.View> {
   const storage = Context.get(where, TokenStorage)
-  const found = yield* storage.get(SessionKey.SessionKey.make({
-    issuer: account.issuer,
-    clientId: account.client,
-    account: account.name
-  })).pipe(
-    Effect.flatMap(
-      Option.match({
-        onNone: () => Effect.succeedNone,
-        onSome: (session) => Effect.asSome(Effect.orDie(encode(session)))
-      })
-    ),
-    Effect.result
-  )
-  const description = yield* Context.get(where, StoragePolicy).choice.pipe(
-    Effect.map((choice) => choice.description),
-    Effect.orElseSucceed(() => storage.description)
-  )
+  const choice = yield* Effect.result(Context.get(where, StoragePolicy).choice)
+  // Where there is no place, nothing is asked twice: a keychain may be asking a person for a password.
+  const found = Result.isFailure(choice)
+    ? Result.fail(choice.failure)
+    : yield* storage.get(SessionKey.SessionKey.make({
+      issuer: account.issuer,
+      clientId: account.client,
+      account: account.name
+    })).pipe(
+      Effect.flatMap(
+        Option.match({
+          onNone: () => Effect.succeedNone,
+          onSome: (session) => Effect.asSome(Effect.orDie(encode(session)))
+        })
+      ),
+      Effect.result
+    )
+  const description = Result.isFailure(choice) ? storage.description : choice.success.description
   const about = { isCurrent: account.name === current, storage: description }
   return Result.isFailure(found)
     ? StatusView.unreadable(account, { ...about, detail: found.failure.message })
