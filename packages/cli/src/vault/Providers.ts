@@ -35,10 +35,13 @@ export interface Table {
   readonly reuseGrace: ReadonlyMap<string, number>
 }
 
+// A blank at its end would be a part of the name, which nobody sees.
+const Name = Schema.NonEmptyString.check(Schema.isTrimmed())
+
 const fields = {
   dialect: Account.Dialect,
-  issuer: Schema.NonEmptyString,
-  client: Schema.optionalKey(Schema.NonEmptyString),
+  issuer: Name,
+  client: Schema.optionalKey(Name),
   scopes: Schema.optionalKey(Schema.Union([Schema.String, Schema.Array(Schema.String)])),
   client_secret_file: Schema.optionalKey(Schema.NonEmptyString),
   reuse_grace: Schema.optionalKey(Schema.String),
@@ -96,7 +99,7 @@ const entryOf = Effect.fnUntraced(function*(path: string, name: string, value: u
   for (const key of Object.keys(value)) {
     if (Object.hasOwn(fields, key)) continue
     return yield* usage(
-      /secret|password|token/.test(key)
+      /secret|password|token$/.test(key)
         ? `${place}: a secret never stands in this table: write it to a file, and its name as client_secret_file`
         : `${place}: there is no "${key}", but ${Object.keys(fields).join(", ")}`
     )
