@@ -226,9 +226,12 @@ describe("mistakes", () => {
       const proxy = yield* refusingProxy
       const env = { AUTHN_DIALECT: "datalayer", AUTHN_ISSUER: "https://iam.example.com", AUTHN_TOKEN: "opaque" }
       const bare = proxy.address.replace("http://", "")
-      const ended = yield* there.spawn(["whoami"], { env: { ...env, AUTHN_ACCOUNT: "other", https_proxy: bare } })
-      assert.strictEqual(ended.code, 5, ended.stderr)
-      assert.deepStrictEqual([...new Set(proxy.asked)], ["iam.example.com:443"])
+      for (const https_proxy of [bare, `${bare}/proxy.pac`, `${proxy.address}?a=b#c`]) {
+        const before = proxy.asked.length
+        const ended = yield* there.spawn(["whoami"], { env: { ...env, AUTHN_ACCOUNT: "other", https_proxy } })
+        assert.strictEqual(ended.code, 5, ended.stderr)
+        assert.deepStrictEqual([...new Set(proxy.asked.slice(before))], ["iam.example.com:443"], https_proxy)
+      }
     }).pipe(Effect.scoped))
 
   it.live("a reader that goes away, a full disk and a missing home are told, not thrown", () =>

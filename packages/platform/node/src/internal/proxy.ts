@@ -21,12 +21,11 @@ interface Setting {
 // `socks5h` asks for what is always done: the proxy resolves the names.
 const schemes = new Set(["http:", "https:", "socks5:", "socks5h:", "socks:"])
 
-/** The address of a proxy, as curl reads it: one without a scheme is http. */
+/** The address of a proxy, as curl reads it: one without a scheme is http, and what stands behind the port says nothing. */
 const addressOf = (value: string): Option.Option<URL> => {
   const url = URL.parse(/^[a-z][a-z\d+.-]*:\/\//i.test(value) ? value : `http://${value}`)
-  return url !== null && schemes.has(url.protocol) && url.hostname !== "" && isWhole(url)
-    ? Option.some(url)
-    : Option.none()
+  if (url === null || !schemes.has(url.protocol) || url.hostname === "" || !isWhole(url)) return Option.none()
+  return Option.some(Object.assign(url, { pathname: "", search: "", hash: "" }))
 }
 
 /** A "/", "?" or "#" in a password ends the host; a "%" that encodes nothing cannot be decoded. */
