@@ -34,6 +34,7 @@ import * as Mcp from "./mcp/Mcp.ts"
 import * as Output from "./Output.ts"
 import * as Settings from "./Settings.ts"
 import * as Simulator from "./Simulator.ts"
+import * as Text from "./Text.ts"
 import * as Vault from "./vault/Vault.ts"
 import * as Warnings from "./Warnings.ts"
 import * as Whereabouts from "./Whereabouts.ts"
@@ -188,7 +189,8 @@ export const run = (args: ReadonlyArray<string>) =>
     Effect.fnUntraced(function*(exit) {
       const { isUnknown, signInTo, text } = Exit.isSuccess(exit) ? {} : Failure.describe(exit.cause)
       yield* Warnings.Warnings.use(({ flush }) => flush(text))
-      if (text !== undefined && text !== "") yield* Output.say(`authn: ${text}`)
+      // What failed is said in the words of others, too.
+      if (text !== undefined && text !== "") yield* Output.say(`authn: ${Text.unstyled(text)}`)
       if (isUnknown === true) {
         yield* Output.say(...(yield* Effect.orElseSucceed(Whereabouts.withoutAccount, () => [])))
       }

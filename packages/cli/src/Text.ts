@@ -31,6 +31,9 @@ const escaped = (characters: string): string =>
     (_, at) => `\\u${characters.charCodeAt(at).toString(16).padStart(4, "0")}`
   ).join("")
 
+/** Lines in which nothing has a style. */
+export const unstyled = (text: string): string => text.replaceAll("\x1b", " ")
+
 /** Data as JSON. What a terminal would act on is written as `\\u…`, which says the same to whoever parses it. */
 export const json = (value: Schema.Json): string =>
   `${JSON.stringify(value, null, 2).split("\n").map((line) => line.replace(run, escaped)).join("\n")}\n`

@@ -10,6 +10,7 @@ import * as References from "effect/References"
 import type * as Stdio from "effect/Stdio"
 import { describe } from "./Failure.ts"
 import * as Output from "./Output.ts"
+import * as Text from "./Text.ts"
 
 const moment = "10 seconds"
 
@@ -25,7 +26,7 @@ const make = Effect.gen(function*() {
     const [said] = failure?.split("\n") ?? []
     const warnings = [...held].filter((warning) => said === undefined || !warning.includes(said))
     held.clear()
-    for (const warning of warnings) yield* Output.say(`authn: ${warning}`)
+    for (const warning of warnings) yield* Output.say(`authn: ${Text.unstyled(warning)}`)
   }, Effect.provideContext(stdio))
   const run = yield* FiberHandle.makeRuntime<never>()
   const logger = Logger.make(({ cause, message }) => {

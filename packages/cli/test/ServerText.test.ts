@@ -17,6 +17,26 @@ const inert = (text: string) => {
 }
 
 describe("text of servers", () => {
+  it.live("in a document and in variables is shown without a style, too", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        yield* login(home, simulator.issuer, "datalayer")
+        const document = JSON.parse((yield* home.run(["export"])).stdout)
+        const red = "\x1b[31mred"
+        const written = { ...document, dialect: "oidc", client: red, scopes: red, provider: { audience: red } }
+        const args = ["--account", "copy"]
+        const imported = yield* home.run(["import", ...args], { input: JSON.stringify(written) })
+        assert.strictEqual(imported.code, 0, imported.stderr)
+        for (const one of [["config"], ["status"], ["accounts"], ["explain"], ["doctor"], ["refresh"], ["whoami"]]) {
+          const { stderr, stdout } = yield* home.run([...one, ...args])
+          inert(stdout + stderr)
+        }
+        for (const name of ["AUTHN_ACCOUNT", "AUTHN_STORAGE", "AUTHN_DIALECT", "AUTHN_CALLBACK_PORT", "AUTHN_ISSUER"]) {
+          const { stderr, stdout } = yield* home.run(["token"], { env: { [name]: red } })
+          assert.include(inert(stdout + stderr), "red", name)
+        }
+      })))
+
   it.live("in a token is shown in its own row, and data keep all of it", () =>
     Effect.gen(function*() {
       const { run } = yield* home

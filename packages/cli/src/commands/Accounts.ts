@@ -162,7 +162,7 @@ const list = Effect.gen(function*() {
       name === current ? "*" : " ",
       name === current ? bold(name) : name,
       account?.dialect ?? red("cannot be read"),
-      account?.issuer ?? short(problem ?? "")
+      Output.plain(account?.issuer ?? short(problem ?? ""))
     ]),
     yield* Output.columns
   ))
@@ -259,7 +259,7 @@ const listHosts = Effect.gen(function*() {
   }
   if (listed.length === 0) return yield* Output.say("No registry may have a token: authn accounts host add HOST")
   yield* Output.out(...Output.table(
-    listed.map(({ account, host, username }) => [host, username, account.name]),
+    listed.map(({ account, host, username }) => [host, username, account.name].map(Output.plain)),
     yield* Output.columns
   ))
 })

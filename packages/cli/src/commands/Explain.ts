@@ -186,7 +186,7 @@ export const config = Command.make("config", {}, () =>
       ["account", settings.name, settings.nameSource],
       ...Settings.names.map((name) => {
         const { source, value } = settings.values[name] ?? { source: "not set", value: undefined }
-        return [name, value === undefined ? undefined : SecureUrl.shown(value), source] as const
+        return [name, value === undefined ? undefined : Output.plain(SecureUrl.shown(value)), source] as const
       }),
       ...(settings.provider.metadata === undefined
         ? []
