@@ -74,6 +74,21 @@ describe("a credential helper of docker", () => {
         assert.include(out.stdout, "authn login")
       })))
 
+  it.live("hosts that are added at once are all listed", () =>
+    simulated({}, (iam, home) =>
+      Effect.gen(function*() {
+        yield* login(home, iam.issuer, "datalayer")
+        const hosts = ["a", "b", "c", "d"].map((name) => `${name}.example`)
+        const add = (host: string) => home.spawn(["accounts", "host", "add", host], { atOnce: true })
+        const added = yield* Effect.forEach(hosts, add, { concurrency: "unbounded" })
+        assert.deepStrictEqual(added.map(({ code }) => code), [0, 0, 0, 0])
+        const listed: ReadonlyArray<{ host: string }> = JSON.parse(
+          (yield* home.run(["accounts", "host", "--json"])).stdout
+        )
+        assert.sameMembers(listed.map(({ host }) => host), hosts)
+        assert.deepStrictEqual(JSON.parse((yield* home.run(["accounts", "names", "--json"])).stdout), ["default"])
+      })))
+
   it.live("a login keeps the hosts of its account, and two accounts do not share one", () =>
     simulated({}, (iam, home) =>
       Effect.gen(function*() {

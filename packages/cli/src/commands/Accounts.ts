@@ -3,18 +3,23 @@
  */
 import { AuthManager } from "@effect-authn/core/AuthManager"
 import * as SecureUrl from "@effect-authn/core/SecureUrl"
+import { SessionKey } from "@effect-authn/core/session/SessionKey"
+import { SessionLock } from "@effect-authn/core/storage/SessionLock"
 import { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
+import * as FileSessionLock from "@effect-authn/platform-node/FileSessionLock"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Path from "node:path"
 import * as Account from "../Account.ts"
 import * as AccountServices from "../AccountServices.ts"
 import * as EnvironmentToken from "../EnvironmentToken.ts"
-import { failed, usage } from "../Failure.ts"
+import { failed, type Failure, usage } from "../Failure.ts"
 import * as Host from "../Host.ts"
 import * as LeftBehind from "../LeftBehind.ts"
 import * as Output from "../Output.ts"
@@ -211,6 +216,19 @@ const hostArgument = Argument.String("host").pipe(
   Argument.withDescription("The registry, with its port if it has one: registry.example.com:5000")
 )
 
+/** One command at a time, since what an account lists is read, changed and written. */
+const alone = <A, R>(effect: Effect.Effect<A, Failure, R>) =>
+  Effect.gen(function*() {
+    yield* existing((yield* Settings.account).name)
+    const directory = Path.join(yield* Account.directory, "accounts")
+    const key = SessionKey.make({ issuer: "authn:accounts", clientId: "authn", account: "hosts" })
+    const locks = yield* Layer.build(FileSessionLock.layer({ directory }))
+    return yield* Context.get(locks, SessionLock).withLock(key, "renew")(effect)
+  }).pipe(
+    Effect.scoped,
+    Effect.catchTag("SessionLockError", ({ message }) => Effect.fail(failed(message)))
+  )
+
 const addHost = Command.make("add", {
   host: hostArgument,
   username: Flag.String("username").pipe(
@@ -239,7 +257,7 @@ const addHost = Command.make("add", {
       "Docker asks for it when ~/.docker/config.json says:",
       `  { "credHelpers": { "${host}": "authn" } }`
     )
-  })).pipe(Command.withDescription("Let a container registry have the account's token"))
+  }).pipe(alone)).pipe(Command.withDescription("Let a container registry have the account's token"))
 
 const removeHost = Command.make("remove", { host: hostArgument }, ({ host }) =>
   Effect.gen(function*() {
@@ -250,7 +268,7 @@ const removeHost = Command.make("remove", { host: hostArgument }, ({ host }) =>
     }
     yield* Account.put(Account.withHosts(account, hosts))
     yield* Output.say(`${host} gets no token any more.`)
-  })).pipe(Command.withDescription("Keep the token from a container registry"))
+  }).pipe(alone)).pipe(Command.withDescription("Keep the token from a container registry"))
 
 const listHosts = Effect.gen(function*() {
   const listed = yield* Account.listed
