@@ -135,7 +135,7 @@ export const directory: Effect.Effect<string, Failure> = UserDirectories.make().
   )
 )
 
-const isName = (name: string): boolean => /^[\w@+-][\w.@+-]{0,63}$/.test(name) && name !== "current"
+const isName = (name: string): boolean => /^[\w@+][\w.@+-]{0,63}$/.test(name) && name !== "current"
 
 /**
  * Refuses what cannot be the name of an account, since it names a file.
@@ -143,7 +143,11 @@ const isName = (name: string): boolean => /^[\w@+-][\w.@+-]{0,63}$/.test(name) &
 export const checkName = (name: string): Effect.Effect<string, Failure> =>
   isName(name)
     ? Effect.succeed(name)
-    : Effect.fail(usage(`"${name}" cannot be the name of an account: use letters, digits and . _ @ + - (at most 64)`))
+    : Effect.fail(
+      usage(
+        `"${name}" cannot be the name of an account: use letters, digits and . _ @ + - (at most 64, and no . or - in front)`
+      )
+    )
 
 const problem = ({ detail }: PrivateFile.PrivateFileError): Failure => failed(detail)
 

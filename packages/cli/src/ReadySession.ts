@@ -87,7 +87,7 @@ const unsealed = (text: string, keys: () => string): string => {
 const isInstant = (at: unknown): boolean => Number.isInteger(at) && Math.abs(Number(at)) <= 8.64e15
 
 /** Whether an account can have that name: what `Account.checkName` lets pass. */
-export const isName = (name: string): boolean => /^[\w@+-][\w.@+-]{0,63}$/.test(name) && name !== "current"
+export const isName = (name: string): boolean => /^[\w@+][\w.@+-]{0,63}$/.test(name) && name !== "current"
 
 /** The account that is meant by who names none; it may not be there. */
 export const current = (data: string): string => {

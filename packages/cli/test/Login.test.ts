@@ -29,6 +29,7 @@ describe("what login is told", () => {
     "an empty organization": [["--organization", ""], /--organization is empty/],
     "an empty name": [["--handle", ""], /--handle is empty/],
     "an empty account": [["--account", ""], /"" cannot be the name of an account/],
+    "an account whose name looks like a flag": [["--account=-work"], /"-work" cannot be the name of an account/],
     "a provider's provider": [["--provider", "github"], /--parameter kc_idp_hint=github/],
     "an address without a scheme": [["--issuer", "localhost:8080"], /https/],
     "an address that is a script": [["--issuer", "javascript:1"], /https/]
