@@ -33,6 +33,7 @@ import * as Option from "effect/Option"
 import type { Path } from "effect/Path"
 import * as Answers from "./internal/answers.ts"
 import * as Callers from "./internal/callers.ts"
+import * as InTime from "./internal/inTime.ts"
 import * as PutIn from "./internal/putIn.ts"
 import * as Vault from "./Vault.ts"
 import * as Api from "./VaultApi.ts"
@@ -111,6 +112,7 @@ const make = <R>(options: Options<R>) =>
     const digest = yield* Digest.Digest
     const services = yield* Effect.context<R>()
     const patience = Duration.fromInputUnsafe(options.patience ?? "8 seconds")
+    const within = InTime.within(patience)
     const audit = (event: HandedOut) => Effect.provideContext((options.audit ?? log)(event), services)
     const { authorized, callerOf, mayDo, verifier } = Callers.make({
       serviceTokens: yield* ServiceTokens.ServiceTokens,
@@ -119,17 +121,14 @@ const make = <R>(options: Options<R>) =>
         : "verifier" in bearer
         ? bearer.verifier
         : yield* BearerAuth.jwt(bearer),
+      within,
       allow: (ask) => bearer === undefined ? Effect.succeed(false) : Effect.provideContext(bearer.allow(ask), services)
     })
     const healthNow = yield* Effect.cachedWithTTL(vault.health, "1 second")
 
-    const inTime = Effect.timeoutOrElse({
-      duration: patience,
-      orElse: () =>
-        Effect.fail(
-          Answers.unavailable(`no answer within ${Duration.format(patience)}; what was begun goes on: ask again`)
-        )
-    })
+    const inTime = within(() =>
+      Answers.unavailable(`no answer within ${Duration.format(patience)}; what was begun goes on: ask again`)
+    )
 
     const handedOut = Effect.fnUntraced(function*(asked: typeof Api.TokenRequest.Type) {
       const key = PutIn.keyOf(asked)
@@ -251,9 +250,10 @@ const make = <R>(options: Options<R>) =>
       handlers.handle("health", () =>
         Effect.gen(function*() {
           const { due, oldest, open } = yield* Effect.mapError(
-            Effect.timeout(healthNow, patience),
-            () =>
-              "unavailable" as const
+            within(() =>
+              undefined
+            )(healthNow),
+            () => "unavailable" as const
           )
           const caller = yield* Effect.option(callerOf)
           const isTold = Option.isSome(caller) && (yield* mayDo(caller.value, "sessions:read"))
@@ -263,8 +263,7 @@ const make = <R>(options: Options<R>) =>
     const auth = BearerAuth.layerFor(Api.VaultAuth, Api.Caller, {
       realm: Callers.realm,
       verifier,
-      identify: ({ claims }) =>
-        Effect.succeed(claims)
+      identify: ({ claims }) => Effect.succeed(claims)
     })
 
     const api = HttpApiBuilder.layer(Api.VaultApi).pipe(
@@ -340,7 +339,7 @@ const guarded = HttpRouter.middleware((answer) =>
         HttpServerResponse.setHeader(explained(response), "cache-control", "no-store")
       )
     ),
-    Effect.provideService(answer, HttpIncomingMessage.MaxBodySize, mostBytes)
+    InTime.counted(Effect.provideService(answer, HttpIncomingMessage.MaxBodySize, mostBytes))
   )
 ).layer
 

@@ -110,6 +110,36 @@ describe("POST /token", () => {
       assert.strictEqual(yield* iam.count("renew"), 1)
     }))
 
+  it.live("waits no longer for a store whose line is cut, so that nothing can be interrupted", () =>
+    Effect.gen(function*() {
+      let ended = 0
+      const mute = Effect.ensuring(
+        Effect.uninterruptible(Effect.sleep("5 seconds")),
+        Effect.sync(() => {
+          ended += 1
+        })
+      )
+      const cut = () => Effect.andThen(mute, Effect.die("too late"))
+      const { all, answerOf, issued, send } = yield* world({ patience: "50 millis" }, undefined, {
+        bearer: cut,
+        put: cut,
+        revoke: cut,
+        page: cut,
+        health: cut()
+      })
+      const body = answerOf("ada", yield* issued)
+      const answers = yield* Effect.all([
+        send("POST", "/token", { token: all, body: asked("ada") }),
+        send("PUT", "/sessions", { token: all, body }),
+        send("DELETE", `/sessions?${new URLSearchParams(asked("ada"))}`, { token: all }),
+        send("GET", "/sessions", { token: all }),
+        send("GET", "/health", { token: all })
+      ], { concurrency: "unbounded" })
+      assert.deepStrictEqual(answers.map(({ status }) => status), [503, 503, 503, 503, 503])
+      assert.deepStrictEqual(answers.slice(0, 4).map(({ header }) => header("retry-after")), ["1", "1", "1", "1"])
+      assert.strictEqual(ended, 0)
+    }))
+
   it.live("what cannot be read is refused with what is wrong, and none of what was sent", () =>
     Effect.gen(function*() {
       const { all, send } = yield* world()

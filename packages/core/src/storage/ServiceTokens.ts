@@ -11,6 +11,7 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -187,10 +188,13 @@ export const make = Effect.fnUntraced(function*(
       if (held !== undefined && isYoung(held.askedAt, knownFor)) return Option.some(held.token)
       // Whoever is known does not wait for a store that is silent.
       const asked = yield* Effect.result(
-        held === undefined ? store.find(id) : Effect.timeoutOrElse(store.find(id), {
-          duration: patience,
-          orElse: () => Effect.undefined
-        })
+        held === undefined
+          ? store.find(id)
+          // nor for the end of a question that cannot be interrupted
+          : Effect.flatMap(
+            Effect.forkDetach(store.find(id), { startImmediately: true }),
+            (asking) => Effect.timeoutOrElse(Fiber.join(asking), { duration: patience, orElse: () => Effect.undefined })
+          )
       )
       if (held !== undefined && (Result.isFailure(asked) || asked.success === undefined)) {
         known.set(id, { ...held, askedAt: now })

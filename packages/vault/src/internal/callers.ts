@@ -7,6 +7,7 @@ import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Api from "../VaultApi.ts"
+import type * as InTime from "./inTime.ts"
 
 /** The name of what is protected, in challenges. */
 export const realm = "vault"
@@ -32,15 +33,18 @@ export const make = (options: {
   readonly serviceTokens: ServiceTokens.ServiceTokens["Service"]
   readonly others: BearerAuth.TokenVerifier | undefined
   readonly allow: (ask: Api.Ask) => Effect.Effect<boolean>
+  readonly within: ReturnType<typeof InTime.within>
 }) => {
-  const { others, serviceTokens } = options
+  const { others, serviceTokens, within } = options
   /** Service tokens and the program's own pass one door. */
   const verifier: BearerAuth.TokenVerifier<Api.Identity> = {
     verify: (token) => {
       if (ServiceTokens.isServiceToken(Redacted.value(token))) {
         return Effect.flatMap(
           Effect.catch(
-            serviceTokens.find(token),
+            within(() => ({ message: "the store of the service tokens did not answer in time" }))(
+              serviceTokens.find(token)
+            ),
             ({ message }) => Effect.andThen(Effect.logError(message), Effect.fail(new BearerAuth.KeysUnavailable({})))
           ),
           Option.match({
