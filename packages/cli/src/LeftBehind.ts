@@ -4,7 +4,10 @@
 import { AuthManager } from "@effect-authn/core/AuthManager"
 import * as SessionKeeper from "@effect-authn/core/keeper/SessionKeeper"
 import type * as SessionKey from "@effect-authn/core/session/SessionKey"
+import { SessionLock } from "@effect-authn/core/storage/SessionLock"
 import { TokenStorage } from "@effect-authn/core/storage/TokenStorage"
+import { TokenStorageError } from "@effect-authn/core/storage/TokenStorageError"
+import * as FileSessionLock from "@effect-authn/platform-node/FileSessionLock"
 import * as FileTokenStorage from "@effect-authn/platform-node/FileTokenStorage"
 import * as PrivateFile from "@effect-authn/platform-node/PrivateFile"
 import * as Context from "effect/Context"
@@ -12,6 +15,7 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import * as Path from "node:path"
 import * as Account from "./Account.ts"
 import * as AccountServices from "./AccountServices.ts"
@@ -41,6 +45,44 @@ export const filesOf = Effect.fnUntraced(function*(account: Account.Account) {
     Effect.mapError(({ detail }) => failed(detail))
   )
 })
+
+/** Whether a failure is for want of a key, which may be lost for ever. */
+const isWithoutKey = (error: unknown): error is TokenStorageError =>
+  isStorageError(error) && (error.reason._tag === "StorageKeyUnavailable" ||
+    error.reason._tag === "StorageKeyMismatch" ||
+    (error.reason._tag === "StorageUnavailable" && error.reason.tried !== undefined))
+
+const isStorageError = Schema.is(TokenStorageError)
+
+/**
+ * Removes what is stored under keys of an account by `removal`; where that fails for want of an encryption key and the IAM
+ * is not to be told anyway, unread. Tells whether it was unread.
+ */
+export const removing = <A, E, R>(
+  account: Account.Account,
+  keys: ReadonlyArray<SessionKey.SessionKey>,
+  { local }: Asked,
+  removal: Effect.Effect<A, E, R>
+) =>
+  Effect.catchIf(
+    removal,
+    (error) => local && account.place !== "sqlite" && isWithoutKey(error),
+    () =>
+      Effect.gen(function*() {
+        for (const key of keys) {
+          const file = yield* fileOf(account.place, key)
+          if (Option.isNone(file)) continue
+          const locks = yield* Layer.build(FileSessionLock.layer({ directory: Path.dirname(file.value) }))
+          yield* Effect.andThen(PrivateFile.removeAsides(file.value), PrivateFile.remove(file.value)).pipe(
+            Context.get(locks, SessionLock).withLock(key, "renew"),
+            Effect.mapError(({ message }) => failed(message))
+          )
+        }
+        return unread
+      }).pipe(Effect.scoped)
+  )
+
+const unread = "is forgotten here, unread, since its key is not there; its tokens work until the IAM ends them"
 
 /** The file that has all sessions of the place `sqlite`. */
 const database = Effect.map(Account.directory, (data) => Path.join(data, "sqlite", "sessions.sqlite"))

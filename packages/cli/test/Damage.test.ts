@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Redacted } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { data, type Home, home, login, simulated, stored } from "./authn.ts"
+import { data, type Home, home, login, provided, simulated, stored } from "./authn.ts"
 
 interface Finding {
   readonly check: string
@@ -20,6 +20,36 @@ const doctor = (home: Home, env: Record<string, string | undefined> = {}) =>
 const rows = (text: string, check: string) => text.split("\n").filter((line) => line.includes(check)).join("\n")
 
 describe("what is damaged", () => {
+  it.live("a session whose key is lost is forgotten where that is asked for, and an account with it", () =>
+    provided((provider, home) =>
+      Effect.gen(function*() {
+        const { id, secret } = provider.secretClient
+        const args = ["login", "--dialect", "oidc", "--issuer", provider.issuer, "--client-id", id]
+        const key = (byte: number) => ({ AUTHN_KEY: Buffer.alloc(32, byte).toString("base64") })
+        const files = () => fs.readdirSync(data(home, "encrypted")).filter((name) => name.endsWith(".json"))
+        for (const env of [{}, key(2)]) {
+          const signedIn = yield* home.run(
+            [...args, "--storage", "encrypted-file", "--client-secret-stdin"],
+            { env: key(1), input: Redacted.value(secret) }
+          )
+          assert.strictEqual(signedIn.code, 0, signedIn.stderr)
+          assert.lengthOf(files(), 2)
+          for (const kept of [["logout"], ["accounts", "remove", "default"]]) {
+            assert.strictEqual((yield* home.run(kept, { env })).code, 1)
+          }
+          assert.lengthOf(files(), 2)
+          const out = yield* home.run(["logout", "--local"], { env })
+          assert.strictEqual(out.code, 0, out.stderr)
+          assert.include(out.stderr, "unread")
+          assert.lengthOf(files(), 1)
+          const removed = yield* home.run(["accounts", "remove", "default", "--local"], { env })
+          assert.strictEqual(removed.code, 0, removed.stderr)
+          assert.deepStrictEqual(files(), [])
+          assert.strictEqual((yield* home.run(["accounts", "names"])).stdout, "")
+        }
+      })
+    ))
+
   it.live("the name of the current account leads to no other account", () =>
     simulated({}, (simulator, home) =>
       Effect.gen(function*() {

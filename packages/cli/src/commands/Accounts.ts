@@ -28,8 +28,8 @@ import * as Settings from "../Settings.ts"
 const checkAsked = ({ local, revoke }: LeftBehind.Asked) =>
   local && revoke ? usage("--local does not tell the IAM, and --revoke does: give one of them") : Effect.void
 
-/** Ends the session of an account, and tells how. A copy leaves the original alone, unless its end is asked for. */
-const end = Effect.fnUntraced(function*(account: Account.Account, { local, revoke }: LeftBehind.Asked) {
+/** Ends a session that can be read. A copy leaves the original alone, unless its end is asked for. */
+const ended = Effect.fnUntraced(function*(account: Account.Account, { local, revoke }: LeftBehind.Asked) {
   const services = yield* AccountServices.open(account, AccountServices.storage(account.place))
   const auth = Context.get(services, AuthManager)
   const session = yield* auth.session
@@ -65,6 +65,10 @@ const end = Effect.fnUntraced(function*(account: Account.Account, { local, revok
     ? "is signed out, and the IAM ended the session"
     : `is signed out here: ${revocation.reason}`) + along
 }, Effect.scoped)
+
+/** Ends the session of an account, and tells how; without its key it can only be forgotten. */
+const end = (account: Account.Account, asked: LeftBehind.Asked) =>
+  LeftBehind.removing(account, AccountServices.sessionKeys(account).slice(0, 1), asked, ended(account, asked))
 
 const forgetSecret = Effect.fnUntraced(function*(account: Account.Account) {
   if (account.dialect !== "oidc") return
@@ -198,7 +202,7 @@ const remove = Command.make(
       const account = yield* existing(name)
       yield* checkAsked(asked)
       const outcome = yield* end(account, asked)
-      yield* forgetSecret(account)
+      yield* LeftBehind.removing(account, AccountServices.sessionKeys(account).slice(1), asked, forgetSecret(account))
       const isCurrent = Option.contains(Option.flatten(yield* Effect.option(Account.current)), name)
       yield* Account.remove(name)
       yield* Output.say(`"${name}" ${outcome}; the account is forgotten.`)
