@@ -261,6 +261,16 @@ export const judge = (played: {
       if (newest !== 0 && storedRefresh(seq) !== newest) unclean.add(family)
     }
   }
+  // what a program has told the IAM of is not told again by what it was bought with
+  for (const { program, refresh, seq, who } of revoked) {
+    const family = familyOfRefresh.get(refresh)
+    const isOlder = revoked.some((one) =>
+      one.program === program && one.seq < seq && one.refresh > refresh && familyOfRefresh.get(one.refresh) === family
+    )
+    if (family !== undefined && isOlder && !has("Import") && !log.inMemory.has(who)) {
+      broken.add("the IAM was told to revoke an older token of a login after a newer one")
+    }
+  }
   /** Of each family the newest token that the IAM was told of. */
   const newestRevoked = new Map<number, (typeof revoked)[number]>()
   for (const revocation of revoked) {
@@ -326,10 +336,17 @@ export const judge = (played: {
     isUnharmed && stored !== undefined && Option.isSome(stored.intent) && !has("Disk", "Put", "Restart", "Freeze") &&
     !presentations.some((one) => one.refresh === World.refreshOf(stored) && one.mayHaveActed && one.isLost)
   ) broken.add("an intent stands though nothing was spent")
+  const lastWrittenAt = writes.at(-1)?.at ?? 0
+  /** A hint that comes in the millisecond in which its hearer turns deaf, or hears again, may be lost. */
+  const hasHeardOfAll = (who: Who) => {
+    const ears = world.ears.filter((one) => one.who === who && one.at <= lastWrittenAt)
+    return ears.findLast(({ at }) => at < lastWrittenAt)?.isDeaf !== true &&
+      !ears.some(({ at, isDeaf }) => isDeaf && at === lastWrittenAt)
+  }
   for (const { isServed, session, who } of atRest) {
     const isOfStored = session !== undefined && stored !== undefined && Session.login(session) === Session.login(stored)
     if (isUnharmed && isOfStored && !isServed) broken.add("at rest, a session that was not lost gives no token")
-    const isApart = has("Hints", "HoldLock", "Freeze", "Disk", "Put") || log.inMemory.has(who) ||
+    const isApart = !hasHeardOfAll(who) || has("HoldLock", "Freeze", "Disk", "Put") || log.inMemory.has(who) ||
       log.changes.some(({ kind, ok }) => kind === "logout" && !ok)
     const signedOut = stored === undefined || Session.isSignedOut(stored)
     if (!isApart && (signedOut ? session !== undefined : session?.generation !== stored?.generation)) {

@@ -87,6 +87,14 @@ const phrases = {
     { _tag: "Disk", how: "fine" },
     { _tag: "Login", who, person, revokePrevious: true }
   ],
+  /** A sibling's logout beside an answer that its program could not store. */
+  LogoutBesideUnsaved: ({ other, who }) => [
+    { _tag: "Disk", how: "brim" },
+    { _tag: "Refresh", who, project: "" },
+    { _tag: "Pass", time: 1 },
+    { _tag: "Disk", how: "fine" },
+    { _tag: "Logout", who: other }
+  ],
   /** A login that could not be stored, and whose grant is refused for good. */
   DeadLogin: ({ person, who }) => [
     { _tag: "Disk", how: "full" },
@@ -120,6 +128,14 @@ const phrases = {
   RenewalUnderWay: ({ who }) => [{ _tag: "Latency", time: 300 }, { _tag: "Refresh", who, project: "" }],
   /** A logout that cannot have the lock. */
   HeldLogout: ({ who }) => [{ _tag: "HoldLock", time: 40_000 }, { _tag: "Logout", who }],
+  /** A login that cannot be stored either, over a session that could not be signed out. */
+  LoginOverLeft: ({ person, who }) => [
+    { _tag: "Disk", how: "full" },
+    { _tag: "Logout", who },
+    { _tag: "Login", who, person },
+    { _tag: "Pass", time: 400 },
+    { _tag: "Disk", how: "fine" }
+  ],
   /** A program alone with an IAM that does not want to be asked. */
   LeftAlone: ({ other, who }) => [
     { _tag: "Restart", who: other, how: "end" },
@@ -137,10 +153,34 @@ const phrases = {
     { _tag: "Call", who, project: "" },
     { _tag: "Reads", who, delay: 0 }
   ],
+  /** A logout while its hearer takes up, slowly, what it had not heard of before. */
+  OvertakenRead: ({ other, who }) => [
+    { _tag: "Call", who, project: "" },
+    { _tag: "Hints", who, lost: true },
+    { _tag: "Refresh", who: other, project: "" },
+    { _tag: "Pass", time: 1 },
+    { _tag: "Hints", who, lost: false },
+    { _tag: "Reads", who, delay: 2_000 },
+    { _tag: "Refresh", who, project: "" },
+    { _tag: "Pass", time: 400 },
+    { _tag: "Logout", who: other },
+    { _tag: "Pass", time: 3_000 },
+    { _tag: "Reads", who, delay: 0 }
+  ],
   /** A login by a program that has seen nothing of the one before, of which the other one does not hear. */
   UnheardLogin: ({ person, other, who }) => [
     { _tag: "Call", who: other, project: "" },
     { _tag: "Hints", who: other, lost: true },
+    { _tag: "Logout", who },
+    { _tag: "Restart", who, how: "end" },
+    { _tag: "Login", who, person }
+  ],
+  /** A write that is under way while one signs out and another in, all in one millisecond. */
+  OneMillisecond: ({ person, other, who }) => [
+    { _tag: "Login", who, person },
+    { _tag: "Call", who: other, project: "" },
+    { _tag: "Put", who: other, how: "slow" },
+    { _tag: "Whoami", who: other, delay: 0 },
     { _tag: "Logout", who },
     { _tag: "Restart", who, how: "end" },
     { _tag: "Login", who, person }

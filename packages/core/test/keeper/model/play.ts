@@ -183,7 +183,7 @@ export const play = Effect.fnUntraced(function*({ moves, setting }: History, fau
         world.knobs.reads[move.who] = move.delay
         return
       case "Hints":
-        world.knobs.deaf[move.who] = move.lost
+        world.setHints(move.who, move.lost)
         return
       case "HoldLock":
         return yield* world.holdLock(key.id, move.time)

@@ -118,8 +118,11 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
 
   let sequence = 0
   const presentations: Array<Presentation> = []
-  const revoked: Array<{ readonly who: Who; readonly seq: number; readonly refresh: number }> = []
+  const revoked: Array<{ readonly who: Who; readonly program: Away; readonly seq: number; readonly refresh: number }> =
+    []
   const writes: Array<Write> = []
+  /** When a program heard of the others' writes, and when it did not. */
+  const ears: Array<{ readonly who: Who; readonly at: number; readonly isDeaf: boolean }> = []
   /** When the disk took everything, and when it did not. */
   const disks: Array<{ readonly at: number; readonly isFine: boolean }> = []
   /** Of each login, by the number that the IAM gives it, the program that it was made for. */
@@ -143,6 +146,11 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
   const setDisk = (how: Named<"Disk">["how"]): void => {
     knobs.disk = how
     disks.push({ at: now(), isFine: how === "fine" })
+  }
+
+  const setHints = (who: Who, isLost: boolean): void => {
+    knobs.deaf[who] = isLost
+    ears.push({ who, at: now(), isDeaf: isLost })
   }
 
   // -------------------------------------------------------------------------------------------------------------------
@@ -256,7 +264,7 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
         }),
       revoke: (session) =>
         Effect.suspend(() => {
-          revoked.push({ who, seq: ++sequence, refresh: refreshOf(session) ?? 0 })
+          revoked.push({ who, program: away, seq: ++sequence, refresh: refreshOf(session) ?? 0 })
           return atIam(iam.revoke(session))
         })
     })
@@ -462,7 +470,7 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
       for (const who of [0, 1] as const) {
         knobs.puts[who].length = 0
         knobs.reads[who] = 0
-        knobs.deaf[who] = false
+        setHints(who, false)
       }
       yield* scripted.set({ latency: Duration.zero })
       for (const program of programs) yield* thaw(program)
@@ -474,6 +482,8 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
     presentations,
     revoked,
     writes,
+    ears,
+    setHints,
     disks,
     setDisk,
     madeBy,
