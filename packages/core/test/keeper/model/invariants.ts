@@ -261,15 +261,16 @@ export const judge = (played: {
       if (newest !== 0 && storedRefresh(seq) !== newest) unclean.add(family)
     }
   }
-  // what a program has told the IAM of is not told again by what it was bought with
-  for (const { program, refresh, seq, who } of revoked) {
-    const family = familyOfRefresh.get(refresh)
-    const isOlder = revoked.some((one) =>
-      one.program === program && one.seq < seq && one.refresh > refresh && familyOfRefresh.get(one.refresh) === family
+  // of one login the newest token is the last that one change tells the IAM of
+  for (const { began, ended, who } of log.changes) {
+    if (ended === Number.POSITIVE_INFINITY || has("Import") || log.inMemory.has(who)) continue
+    const told = revoked.filter((one) => one.who === who && one.seq > began && one.seq < ended)
+    const isOlder = told.some(({ refresh, seq }) =>
+      told.some((one) =>
+        one.seq < seq && one.refresh > refresh && familyOfRefresh.get(one.refresh) === familyOfRefresh.get(refresh)
+      )
     )
-    if (family !== undefined && isOlder && !has("Import") && !log.inMemory.has(who)) {
-      broken.add("the IAM was told to revoke an older token of a login after a newer one")
-    }
+    if (isOlder) broken.add("the IAM was told to revoke an older token of a login after a newer one")
   }
   /** Of each family the newest token that the IAM was told of. */
   const newestRevoked = new Map<number, (typeof revoked)[number]>()

@@ -126,6 +126,14 @@ const phrases = {
     { _tag: "Pass", time: 400 }
   ],
   RenewalUnderWay: ({ who }) => [{ _tag: "Latency", time: 300 }, { _tag: "Refresh", who, project: "" }],
+  /** A login for this program only, during a renewal of the session that is stored. */
+  LoginInMemoryUnderWay: ({ person, who }) => [
+    { _tag: "Latency", time: 300 },
+    { _tag: "Refresh", who, project: "" },
+    { _tag: "Latency", time: 0 },
+    { _tag: "LoginInMemory", who, person },
+    { _tag: "Pass", time: 400 }
+  ],
   /** A logout that cannot have the lock. */
   HeldLogout: ({ who }) => [{ _tag: "HoldLock", time: 40_000 }, { _tag: "Logout", who }],
   /** A login that cannot be stored either, over a session that could not be signed out. */

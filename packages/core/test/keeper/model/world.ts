@@ -118,8 +118,7 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
 
   let sequence = 0
   const presentations: Array<Presentation> = []
-  const revoked: Array<{ readonly who: Who; readonly program: Away; readonly seq: number; readonly refresh: number }> =
-    []
+  const revoked: Array<{ readonly who: Who; readonly seq: number; readonly refresh: number }> = []
   const writes: Array<Write> = []
   /** When a program heard of the others' writes, and when it did not. */
   const ears: Array<{ readonly who: Who; readonly at: number; readonly isDeaf: boolean }> = []
@@ -264,7 +263,7 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
         }),
       revoke: (session) =>
         Effect.suspend(() => {
-          revoked.push({ who, program: away, seq: ++sequence, refresh: refreshOf(session) ?? 0 })
+          revoked.push({ who, seq: ++sequence, refresh: refreshOf(session) ?? 0 })
           return atIam(iam.revoke(session))
         })
     })
@@ -322,11 +321,11 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
             case "unknown":
               return lost
             case "hangs":
-              return pass(3_600_000)
+              return Effect.never
             case "late":
               return Effect.andThen(
                 Effect.forkDetach(Effect.andThen(pass(15_000), Effect.ignore(operation))),
-                pass(3_600_000)
+                Effect.never
               )
           }
         }).pipe(Effect.ensuring(gate(away))),
