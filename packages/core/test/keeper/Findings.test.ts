@@ -498,6 +498,26 @@ describe("a slow read that ends after an older one was taken up", () => {
     }))
 })
 
+describe("somebody signs in while a logout that had no lock tells the IAM", () => {
+  it.effect("and stays signed in", () =>
+    Effect.gen(function*() {
+      const house = yield* makeHouse()
+      const one = yield* house.start()
+      yield* one.auth.login(as("ada"))
+      yield* soon(house.lock.withLock(one.auth.key, "renew")(Effect.sleep("35 seconds")))
+      const leaving = yield* soon(Effect.flip(one.auth.logout))
+      yield* house.iam.set({ latency: Duration.seconds(20) })
+      yield* TestClock.adjust("31 seconds")
+      yield* house.iam.set({ latency: Duration.zero })
+      const signingIn = yield* soon(one.auth.login(as("bob")))
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual((yield* Fiber.join(leaving))._tag, "SessionLockError")
+      yield* Fiber.join(signingIn)
+      assert.strictEqual(userOf(yield* one.auth.session), "bob")
+      assert.strictEqual(house.ledger.ownerOf((yield* one.auth.token).accessToken), "bob")
+    }))
+})
+
 describe("an API refuses the token of somebody who is no longer signed in", () => {
   it.effect("and the request is not repeated as somebody else", () =>
     Effect.gen(function*() {

@@ -128,6 +128,15 @@ export const mutants: ReadonlyArray<Mutant> = [
     falls: "somebody signs out where the storage cannot be changed"
   },
   {
+    name: "who cannot have the lock ends who came later",
+    rule: 20,
+    file: "keeper/internal/change.ts",
+    text: "    entries.leftBehind(entry, found?.session)\n    const revocation = yield* revokeAll(sessions, isAsked)",
+    replacement:
+      "    const revocation = yield* revokeAll(sessions, isAsked)\n    entries.leftBehind(entry, found?.session)",
+    falls: "somebody signs in while a logout that had no lock"
+  },
+  {
     name: "unsaved answers wait a minute",
     rule: 17,
     file: "session/RefreshPolicy.ts",

@@ -314,9 +314,12 @@ export const make = (options: {
   const removeWithout = Effect.fnUntraced(function*(entry: Entry, isAsked: boolean, error: SessionLockError) {
     const looked = yield* Effect.result(persistence.look(entry))
     const found = Result.isSuccess(looked) ? looked.success : undefined
-    const revocation = yield* revokeAll(ending(entry, found), isAsked)
-    yield* persistence.abandon(entry)
+    const sessions = ending(entry, found)
+    const abandoned = persistence.abandon(entry)
+    // Before the IAM is told: who signs in meanwhile, and is written when the lock is free, stays signed in.
     entries.leftBehind(entry, found?.session)
+    const revocation = yield* revokeAll(sessions, isAsked)
+    yield* abandoned
     return yield* new SessionLockError({
       key: error.key,
       purpose: error.purpose,
