@@ -261,9 +261,13 @@ export const judge = (played: {
       if (newest !== 0 && storedRefresh(seq) !== newest) unclean.add(family)
     }
   }
-  // of one login the newest token is the last that one change tells the IAM of
-  for (const { began, ended, who } of log.changes) {
-    if (ended === Number.POSITIVE_INFINITY || has("Import") || log.inMemory.has(who)) continue
+  // who signs in over an answer that could not be stored tells the IAM of that, and not of what it was bought with
+  for (const change of log.changes) {
+    const { began, ended, revokesPrevious, who } = change
+    const isAlone = !log.changes.some((one) =>
+      one !== change && one.who === who && one.began < ended && one.ended > began
+    )
+    if (!revokesPrevious || !isAlone || has("Import") || log.inMemory.has(who)) continue
     const told = revoked.filter((one) => one.who === who && one.seq > began && one.seq < ended)
     const isOlder = told.some(({ refresh, seq }) =>
       told.some((one) =>

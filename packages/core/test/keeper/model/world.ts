@@ -269,23 +269,26 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
     })
   }
 
-  const landed = (next: Session.Session | undefined) => {
-    const isMark = next === undefined || Session.isSignedOut(next)
-    writes.push({
-      seq: ++sequence,
-      at: now(),
-      login: isMark ? undefined : Session.login(next),
-      refresh: isMark ? undefined : refreshOf(next)
+  /** Notes what is being written before anybody hears of it: who hears goes on at once. */
+  const noted = <A, E>(next: Session.Session | undefined, operation: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.suspend(() => {
+      const isMark = next === undefined || Session.isSignedOut(next)
+      const write: Write = {
+        seq: ++sequence,
+        at: now(),
+        login: isMark ? undefined : Session.login(next),
+        refresh: isMark ? undefined : refreshOf(next)
+      }
+      writes.push(write)
+      return Effect.onError(operation, () => Effect.sync(() => writes.splice(writes.indexOf(write), 1)))
     })
-  }
 
   const generationOf = (key: Parameters<typeof storage.get>[0]) =>
     Effect.map(storage.get(key), Option.match({ onNone: () => 0, onSome: ({ generation }) => generation }))
 
   const put: typeof storage.put = (key, next, expected) =>
     (faults.compareAndSet === "always" ? generationOf(key) : Effect.succeed(expected)).pipe(
-      Effect.flatMap((generation) => storage.put(key, next, generation)),
-      Effect.tap(() => Effect.sync(() => landed(next)))
+      Effect.flatMap((generation) => noted(next, storage.put(key, next, generation)))
     )
 
   const storageOf = (who: Who, away: Away) => {
@@ -330,10 +333,7 @@ export const make = Effect.fnUntraced(function*(setting: Setting, faults: Faults
           }
         }).pipe(Effect.ensuring(gate(away))),
       remove: (key, expected) =>
-        written(
-          "remove",
-          Effect.tap(storage.remove(key, expected), () => Effect.sync(() => landed(undefined)))
-        ).pipe(Effect.ensuring(gate(away))),
+        written("remove", noted(undefined, storage.remove(key, expected))).pipe(Effect.ensuring(gate(away))),
       changes: Stream.filter(storage.changes, () => !knobs.deaf[who])
     })
   }
