@@ -210,7 +210,8 @@ export const names = Effect.gen(function*() {
     Effect.catchTag("PlatformError", (error) => Effect.fail(PrivateFile.fromPlatform(path)(error))),
     Effect.mapError(problem)
   )
-  return files.filter((file) => file.endsWith(".json")).map((file) => file.slice(0, -5)).sort()
+  // What cannot be the name of an account is none: a shell that completes names would take some for commands.
+  return files.filter((file) => file.endsWith(".json")).map((file) => file.slice(0, -5)).filter(isName).sort()
 })
 
 /**

@@ -50,6 +50,22 @@ describe("what is damaged", () => {
       })
     ))
 
+  it.live("what cannot be the name of an account is listed as none", () =>
+    simulated({}, (simulator, home) =>
+      Effect.gen(function*() {
+        yield* login(home, simulator.issuer, "datalayer")
+        const document = fs.readFileSync(data(home, "accounts/default.json"))
+        for (const name of ["$(touch oops)", "a b", "", "-x", "..", "\x1b[31mred", "a\nb", "current"]) {
+          fs.writeFileSync(data(home, `accounts/${name}.json`), document, { mode: 0o600 })
+        }
+        assert.strictEqual((yield* home.run(["accounts", "names"])).stdout, "default\n")
+        for (const args of [["accounts"], ["status"], ["token", "--account", "nobody"], ["logout", "--all"]]) {
+          const { stderr, stdout } = yield* home.run(args)
+          assert.include(stdout + stderr, "default")
+          assert.notMatch(stdout + stderr, /oops|red|a b|"current"/)
+        }
+      })))
+
   it.live("the name of the current account leads to no other account", () =>
     simulated({}, (simulator, home) =>
       Effect.gen(function*() {
