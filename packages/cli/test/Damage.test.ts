@@ -62,7 +62,7 @@ describe("what is damaged", () => {
         for (const args of [["accounts"], ["status"], ["token", "--account", "nobody"], ["logout", "--all"]]) {
           const { stderr, stdout } = yield* home.run(args)
           assert.include(stdout + stderr, "default")
-          assert.notMatch(stdout + stderr, /oops|red|a b|"current"/)
+          assert.notMatch(stdout + stderr, /oops|31mred|a b|"current"/)
         }
       })))
 
