@@ -74,9 +74,9 @@ describe("while a hundred renewals wait for the IAM", { concurrent: false }, () 
       const line = yield* TcpFaultProxy.make
       const server = yield* RedisServer.make()
       if (replicas > 0) {
-        const replica = yield* RedisServer.make({ settings: { replicaof: `127.0.0.1 ${server.port}` } })
-        yield* Effect.repeat(replica.cli("info", "replication"), {
-          until: (said) => said.includes("master_link_status:up")
+        yield* RedisServer.make({ settings: { replicaof: `127.0.0.1 ${server.port}` } })
+        yield* Effect.repeat(server.cli("info", "replication"), {
+          until: (said) => said.includes("state=online")
         })
       }
       yield* line.forwardTo(server)
