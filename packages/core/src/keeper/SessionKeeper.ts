@@ -23,12 +23,12 @@ import type { SessionState } from "../session/SessionState.ts"
 import { Holder, SessionLock } from "../storage/SessionLock.ts"
 import { TokenStorage } from "../storage/TokenStorage.ts"
 import { BackgroundSleep } from "./BackgroundSleep.ts"
-import * as Attempt from "./internal/attempt.ts"
 import * as Caller from "./internal/caller.ts"
 import * as Change from "./internal/change.ts"
 import * as Entry from "./internal/entry.ts"
 import * as Kept from "./internal/keptSession.ts"
 import * as Persistence from "./internal/persistence.ts"
+import * as Renewal from "./internal/renewal.ts"
 import * as Revocations from "./internal/revocation.ts"
 import * as Scheduler from "./internal/scheduler.ts"
 import * as SingleFlight from "./internal/singleFlight.ts"
@@ -98,11 +98,11 @@ export const make = Effect.gen(function*() {
   const revoke = revocations.once
   const dropKey = ProofKeys.dropper(proofKeys)
   const persistence = Persistence.make({ storage, digest, entries, revoke, dropKey, fork })
-  const { attempt } = Attempt.make({ iam, policy, random, entries, persistence, revoke, holder, lease })
+  const { renew } = Renewal.make({ iam, policy, random, entries, persistence, revoke, holder, lease })
   const flights = SingleFlight.make({
     entries,
     persistence,
-    attempt,
+    renew,
     changes: storage.changes,
     lock,
     policy,

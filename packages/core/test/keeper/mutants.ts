@@ -63,7 +63,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "sent without an intent",
     rule: 19,
-    file: "keeper/internal/attempt.ts",
+    file: "keeper/internal/renewal.ts",
     text: "if (!persistence.isConflict(asked.failure)) return yield* asked.failure",
     replacement:
       "if (!persistence.isConflict(asked.failure)) return yield* present(entry, target, session, session, verdict.licence)",
@@ -291,7 +291,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a refusal leaves its intent where a sibling wrote",
     rule: 19,
-    file: "keeper/internal/attempt.ts",
+    file: "keeper/internal/renewal.ts",
     text: "if (Result.isSuccess(written) || !persistence.isConflict(written.failure)) return\n",
     replacement: "if (written !== undefined) return\n",
     falls: "a sibling amends the document between the intent and a refusal"
@@ -307,7 +307,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a login that could not be stored dies as an answer",
     rule: 15,
-    file: "keeper/internal/attempt.ts",
+    file: "keeper/internal/renewal.ts",
     text: "kind: unsaved?.kind ?? \"answer\",\n        bought: [...unsaved",
     replacement: "kind: \"answer\",\n        bought: [...unsaved",
     falls: "a login that could not be stored"

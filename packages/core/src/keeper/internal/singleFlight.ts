@@ -18,10 +18,10 @@ import { type SessionLock, SessionLockError } from "../../storage/SessionLock.ts
 import type { TokenStorage } from "../../storage/TokenStorage.ts"
 import type { TokenStorageError } from "../../storage/TokenStorageError.ts"
 import * as RenewalMetrics from "../RenewalMetrics.ts"
-import type { Attempt } from "./attempt.ts"
 import type { Target } from "./decision.ts"
 import type { Entries, Entry } from "./entry.ts"
 import type { Persistence } from "./persistence.ts"
+import type { Renewal } from "./renewal.ts"
 import type { Flight } from "./trouble.ts"
 
 export type SingleFlight = ReturnType<typeof make>
@@ -30,14 +30,14 @@ export type SingleFlight = ReturnType<typeof make>
 export const make = (options: {
   readonly entries: Entries
   readonly persistence: Persistence
-  readonly attempt: Attempt["attempt"]
+  readonly renew: Renewal["renew"]
   readonly changes: TokenStorage["Service"]["changes"]
   readonly lock: SessionLock["Service"]
   readonly policy: RefreshPolicy
   readonly scope: Scope.Scope
   readonly fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
 }) => {
-  const { attempt, changes, entries, fork, lock, persistence, policy, scope } = options
+  const { changes, entries, fork, lock, persistence, policy, renew, scope } = options
 
   /** Runs in the keeper's scope and context, whoever asked and whether or not they stay. */
   const launch = <A, E>(effect: Effect.Effect<A, E>, done: (exit: Exit.Exit<A, E>) => void): Fiber.Fiber<A, E> => {
@@ -205,7 +205,7 @@ export const make = (options: {
     if (isDurable) watch()
     const flown = exclusively(entry, isDurable)(Effect.suspend(() => {
       flight.hasBegun = true
-      return attempt(entry, typeof aim === "function" ? (session) => target = aim(session) : () => aim)
+      return renew(entry, typeof aim === "function" ? (session) => target = aim(session) : () => aim)
     })).pipe(
       Effect.tap((session) => Effect.sync(() => session === undefined ? undefined : entries.renewed(entry))),
       Effect.tapError((error) => {

@@ -23,7 +23,7 @@ import type { Entries, Entry } from "./entry.ts"
 import type { Persistence } from "./persistence.ts"
 import type { Revoke } from "./revocation.ts"
 
-export type Attempt = ReturnType<typeof make>
+export type Renewal = ReturnType<typeof make>
 
 // How often one renewal looks again because somebody wrote between its look and its intent.
 const mostLooks = 16
@@ -90,7 +90,7 @@ export const make = (options: {
    * From the decision until the answer is durable; nothing where another login stands than the target's. `aim` says what a
    * session is renewed for as it is under the lock, or that it needs no renewal.
    */
-  const attempt = Effect.fnUntraced(function*(
+  const renew = Effect.fnUntraced(function*(
     entry: Entry,
     aim: (session: Session.Session) => Decision.Target | undefined
   ): Effect.fn.Return<Session.Session | undefined, AuthError> {
@@ -299,5 +299,5 @@ export const make = (options: {
     return yield* unavailable("no", "other programs kept changing the stored session")
   })
 
-  return { attempt }
+  return { renew }
 }
