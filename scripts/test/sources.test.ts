@@ -171,7 +171,7 @@ describe("the keeper", () => {
   const isClient = (path: string) => path === "packages/vault/src/internal/issuer.ts"
 
   // What has methods of these names and is no storage: a kept session, a vault, logins that are pending, records and files.
-  const isOther = new Set(["kept", "vault", "pendingLogins", "Account", "fs"])
+  const isOther = new Set(["kept", "vault", "pendingLogins", "Account", "PrivateFile", "fs"])
 
   it("alone calls IamClient.renew", () => {
     const renewals = sources.flatMap(({ code, path }) =>
