@@ -183,15 +183,13 @@ const phrases = {
     { _tag: "Restart", who, how: "end" },
     { _tag: "Login", who, person }
   ],
-  /** A write that is under way while one signs out and another in, all in one millisecond. */
-  OneMillisecond: ({ person, other, who }) => [
+  /** A logout of a login that could not be stored, on a disk that is still full. */
+  LogoutOfUnsaved: ({ person, who }) => [
+    { _tag: "Disk", how: "full" },
     { _tag: "Login", who, person },
-    { _tag: "Call", who: other, project: "" },
-    { _tag: "Put", who: other, how: "slow" },
-    { _tag: "Whoami", who: other, delay: 0 },
     { _tag: "Logout", who },
-    { _tag: "Restart", who, how: "end" },
-    { _tag: "Login", who, person }
+    { _tag: "Call", who, project: "" },
+    { _tag: "Disk", how: "fine" }
   ],
   /** A login while the clock was ahead. */
   LoginAhead: ({ person, who }) => [
