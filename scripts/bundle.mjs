@@ -75,12 +75,12 @@ Object.defineProperties(exports, {
 })`
     }))
     // HTTP/2 is for connections that speak it.
-    onLoad({ filter: /\/undici\/lib\/dispatcher\/client\.js$/ }, ({ path: file }) => ({
-      contents: fs.readFileSync(file, "utf8").replace(
-        "= require('./client-h2.js')",
-        "= (...given) => require('./client-h2.js')(...given)"
-      )
-    }))
+    onLoad({ filter: /\/undici\/lib\/dispatcher\/client\.js$/ }, ({ path: file }) => {
+      const text = fs.readFileSync(file, "utf8")
+      const loading = "= require('./client-h2.js')"
+      if (!text.includes(loading)) throw new Error(`${file} loads HTTP/2 in other words`)
+      return { contents: text.replace(loading, "= (...given) => require('./client-h2.js')(...given)") }
+    })
     // Node's own client is not used.
     onLoad({ filter: /\/platform-node\/dist\/internal\/http\.js$/ }, () => ({
       contents: `

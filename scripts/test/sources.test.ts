@@ -199,11 +199,8 @@ describe("the keeper", () => {
 
 describe("time, chance, the environment and the console", () => {
   // A program's entry point is where the outside is; what starts a program hands it on. All else gets it as a service.
-  const isEntryPoint = (path: string) =>
-    /^packages\/(testing\/src\/bin\/|cli\/src\/(main|ReadyToken|ReadyKeychain|Program)\.ts$)|internal\/identityCommand\.ts$/
-      .test(
-        path
-      )
+  const entryPoints = /^packages\/(testing\/src\/bin\/|cli\/src\/(main|ReadyToken|ReadyKeychain|Program)\.ts$)/
+  const isEntryPoint = (path: string) => entryPoints.test(path) || path.endsWith("internal/identityCommand.ts")
 
   it("come from services, apart from the entry points of programs", () => {
     // A date of a moment that is given tells no time.

@@ -11,6 +11,7 @@ import type * as PlatformError from "effect/PlatformError"
 import * as Schema from "effect/Schema"
 import * as Struct from "effect/Struct"
 import * as Path from "node:path"
+import { isName } from "./AccountName.ts"
 import { failed, type Failure, usage } from "./Failure.ts"
 
 /**
@@ -134,8 +135,6 @@ export const directory: Effect.Effect<string, Failure> = UserDirectories.make().
     failed("there is no place for accounts: set HOME, or XDG_DATA_HOME, to a directory of yours (an absolute path)")
   )
 )
-
-const isName = (name: string): boolean => /^[\w@+][\w.@+-]{0,63}$/.test(name) && name !== "current"
 
 /**
  * Refuses what cannot be the name of an account, since it names a file.

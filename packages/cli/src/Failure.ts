@@ -4,10 +4,8 @@
 import * as IamError from "@effect-authn/core/iam/IamError"
 import { SessionKey } from "@effect-authn/core/session/SessionKey"
 import * as Cause from "effect/Cause"
-import type * as PlatformError from "effect/PlatformError"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
-import * as Util from "node:util"
 
 /**
  * The exit codes, which do not change: 0 is success, 1 failure, 2 a mistake in what was typed or configured, 3 not signed
@@ -38,14 +36,6 @@ export class ChildEnded extends Schema.TaggedError<ChildEnded>("@effect-authn/cl
 export const usage = (detail: string): Failure => new Failure({ exitCode: 2, detail })
 
 export const failed = (detail: string): Failure => new Failure({ exitCode: 1, detail })
-
-const isErrno = Schema.is(Schema.Struct({ errno: Schema.Int, code: Schema.String }))
-
-/**
- * Why a file could not be read or written, in the words of the operating system.
- */
-export const ofSystem = ({ reason }: PlatformError.PlatformError): string =>
-  isErrno(reason.cause) ? `${Util.getSystemErrorMessage(reason.cause.errno)} (${reason.cause.code})` : reason._tag
 
 /**
  * What to say of the reason why a command ended, and its exit code, which is `interrupted` where nothing else ended it;

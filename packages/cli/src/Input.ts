@@ -2,6 +2,7 @@
  * What people and pipes say: prompts on a terminal, secrets on the standard input.
  */
 import * as TokenSet from "@effect-authn/core/session/TokenSet"
+import * as PrivateFile from "@effect-authn/platform-node/PrivateFile"
 import * as Prompt from "effect/cli/Prompt"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
@@ -12,7 +13,7 @@ import * as Redacted from "effect/Redacted"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as Terminal from "effect/Terminal"
-import { failed, type Failure, ofSystem, usage } from "./Failure.ts"
+import { failed, type Failure, usage } from "./Failure.ts"
 import * as Output from "./Output.ts"
 
 /** The terminal, with everything that is shown on the standard error: the standard output is for data. */
@@ -104,7 +105,9 @@ export const file = Effect.fnUntraced(function*(path: string) {
     fs.stream(path),
     (error) =>
       usage(
-        `${path} cannot be read: ${error.reason._tag === "NotFound" ? "there is no such file" : ofSystem(error)}`
+        `${path} cannot be read: ${
+          error.reason._tag === "NotFound" ? "there is no such file" : PrivateFile.reasonOf(error)
+        }`
       )
   )
   return yield* decoded(input, path, () => false)

@@ -8,6 +8,7 @@ import * as Crypto from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import type { Account } from "./Account.ts"
+import { isName } from "./AccountName.ts"
 import type * as StatusView from "./StatusView.ts"
 
 /** The variables of the process. */
@@ -85,9 +86,6 @@ const unsealed = (text: string, keys: () => string): string => {
 }
 
 const isInstant = (at: unknown): boolean => Number.isInteger(at) && Math.abs(Number(at)) <= 8.64e15
-
-/** Whether an account can have that name: what `Account.checkName` lets pass. */
-export const isName = (name: string): boolean => /^[\w@+][\w.@+-]{0,63}$/.test(name) && name !== "current"
 
 /** The account that is meant by who names none; it may not be there. */
 export const current = (data: string): string => {

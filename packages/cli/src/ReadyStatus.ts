@@ -3,6 +3,7 @@
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
+import { isName } from "./AccountName.ts"
 import * as ReadySession from "./ReadySession.ts"
 import * as StatusView from "./StatusView.ts"
 import * as Text from "./Text.ts"
@@ -30,7 +31,7 @@ export const find = (
     const accounts = path.join(data, "accounts")
     if (!isGone(path.join(config, "config.toml"))) return undefined
     if (![data, accounts].every((place) => ReadySession.isOwn(place, "directory"))) return undefined
-    if (!ReadySession.isName(environment["AUTHN_ACCOUNT"] || "default")) return undefined
+    if (!isName(environment["AUTHN_ACCOUNT"] || "default")) return undefined
     const current = isGone(path.join(accounts, "current")) ? "default" : ReadySession.current(data)
     const found = fs.readdirSync(accounts).filter((file) => file.endsWith(".json")).sort()
     return found.length === 0 ? undefined : found.map((file) => {

@@ -4,6 +4,7 @@
 import * as SecureUrl from "@effect-authn/core/SecureUrl"
 import * as StoragePolicy from "@effect-authn/core/storage/StoragePolicy"
 import * as Variable from "@effect-authn/core/Variable"
+import * as PrivateFile from "@effect-authn/platform-node/PrivateFile"
 import * as ByteSize from "effect/ByteSize"
 import * as Flag from "effect/cli/Flag"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
@@ -18,7 +19,7 @@ import * as Path from "node:path"
 import * as Account from "./Account.ts"
 import * as Belonging from "./Belonging.ts"
 import * as EnvironmentToken from "./EnvironmentToken.ts"
-import { failed, Failure, ofSystem, usage } from "./Failure.ts"
+import { failed, Failure, usage } from "./Failure.ts"
 
 /**
  * `--account NAME`, at every command.
@@ -104,7 +105,10 @@ const readFile = Effect.gen(function*() {
     ),
     Effect.andThen(fs.readFileString(path)),
     Effect.catchReason("PlatformError", "NotFound", () => Effect.succeed("")),
-    Effect.catchTag("PlatformError", (error) => Effect.fail(failed(`${path} cannot be read: ${ofSystem(error)}`)))
+    Effect.catchTag(
+      "PlatformError",
+      (error) => Effect.fail(failed(`${path} cannot be read: ${PrivateFile.reasonOf(error)}`))
+    )
   )
   const parsed = Toml.parse(text)
   if (Result.isFailure(parsed)) return yield* usage(`${path} is not TOML: ${parsed.failure.message}`)

@@ -33,7 +33,7 @@ import * as Option from "effect/Option"
 import type { Path } from "effect/Path"
 import * as Answers from "./internal/answers.ts"
 import * as Callers from "./internal/callers.ts"
-import * as InTime from "./internal/inTime.ts"
+import * as Patience from "./internal/patience.ts"
 import * as PutIn from "./internal/putIn.ts"
 import * as Vault from "./Vault.ts"
 import * as Api from "./VaultApi.ts"
@@ -112,7 +112,7 @@ const make = <R>(options: Options<R>) =>
     const digest = yield* Digest.Digest
     const services = yield* Effect.context<R>()
     const patience = Duration.fromInputUnsafe(options.patience ?? "8 seconds")
-    const within = InTime.within(patience)
+    const within = Patience.within(patience)
     const audit = (event: HandedOut) => Effect.provideContext((options.audit ?? log)(event), services)
     const { authorized, callerOf, mayDo, verifier } = Callers.make({
       serviceTokens: yield* ServiceTokens.ServiceTokens,
@@ -339,7 +339,7 @@ const guarded = HttpRouter.middleware((answer) =>
         HttpServerResponse.setHeader(explained(response), "cache-control", "no-store")
       )
     ),
-    InTime.counted(Effect.provideService(answer, HttpIncomingMessage.MaxBodySize, mostBytes))
+    Patience.counted(Effect.provideService(answer, HttpIncomingMessage.MaxBodySize, mostBytes))
   )
 ).layer
 

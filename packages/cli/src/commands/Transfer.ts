@@ -3,6 +3,7 @@
  */
 import { AuthManager } from "@effect-authn/core/AuthManager"
 import * as StoragePolicy from "@effect-authn/core/storage/StoragePolicy"
+import * as PrivateFile from "@effect-authn/platform-node/PrivateFile"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Context from "effect/Context"
@@ -14,7 +15,7 @@ import * as Stdio from "effect/Stdio"
 import * as Struct from "effect/Struct"
 import * as Account from "../Account.ts"
 import * as AccountServices from "../AccountServices.ts"
-import { failed, ofSystem, usage } from "../Failure.ts"
+import { failed, usage } from "../Failure.ts"
 import * as Input from "../Input.ts"
 import * as LoginRecord from "../LoginRecord.ts"
 import * as Output from "../Output.ts"
@@ -63,7 +64,7 @@ export const exportCommand = Command.make("export", {
       Effect.catchTag("PlatformError", (error) =>
         // A part of it holds secrets, too, and would be in the way of the next try.
         Effect.ignore(fs.remove(output.value, { force: true })).pipe(
-          Effect.andThen(failed(`${output.value} cannot be written: ${ofSystem(error)}`))
+          Effect.andThen(failed(`${output.value} cannot be written: ${PrivateFile.reasonOf(error)}`))
         ))
     )
     yield* Output.say(`The session of "${settings.name}" is in ${output.value}. Whoever has that file is signed in.`)

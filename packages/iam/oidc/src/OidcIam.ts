@@ -349,9 +349,9 @@ export const make = Effect.fnUntraced(function*(options: OidcOptions.OidcOptions
       const wanted = headers["www-authenticate"] ?? ""
       if (bearer.proofKey === undefined) return "rejected"
       if (/\buse_dpop_nonce\b/.test(wanted)) return bound === undefined ? "no" : "retry"
-      const time = Result.getSuccess(Headers.parseHttpDate(headers["date"] ?? ""))
       if (!/\binvalid_dpop_proof\b/.test(wanted)) return "rejected"
       // It is the proof, and another token would be shown with the same.
+      const time = Result.getSuccess(Headers.parseHttpDate(headers["date"] ?? ""))
       return url !== null && (yield* provider.keepTime(time, url)) ? "retry" : "no"
     }),
 

@@ -56,12 +56,22 @@ const advice: Record<string, string> = {
  * @category errors
  * @since 0.1.0
  */
-export const fromPlatform = (place: string) => ({ reason }: PlatformError.PlatformError): PrivateFileError => {
-  const { cause } = reason
-  if (!isErrno(cause)) return new PrivateFileError({ detail: `${place}: ${reason.message}; ${elsewhere}` })
-  const what = `${Util.getSystemErrorMessage(cause.errno)} (${cause.code})`
-  return new PrivateFileError({ detail: `${place}: ${what}; ${advice[cause.code] ?? elsewhere}` })
+export const fromPlatform = (place: string) => (error: PlatformError.PlatformError): PrivateFileError => {
+  const { cause } = error.reason
+  const remedy = isErrno(cause) ? advice[cause.code] ?? elsewhere : elsewhere
+  return new PrivateFileError({ detail: `${place}: ${reasonOf(error)}; ${remedy}` })
 }
+
+/**
+ * Why something could not be done with a file, in the words of the operating system where it has some.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const reasonOf = ({ reason }: PlatformError.PlatformError): string =>
+  isErrno(reason.cause)
+    ? `${Util.getSystemErrorMessage(reason.cause.errno)} (${reason.cause.code})`
+    : reason.message
 
 const isErrno = Schema.is(Schema.Struct({ errno: Schema.Int, code: Schema.String }))
 

@@ -7,7 +7,7 @@ import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Api from "../VaultApi.ts"
-import type * as InTime from "./inTime.ts"
+import type * as Patience from "./patience.ts"
 
 /** The name of what is protected, in challenges. */
 export const realm = "vault"
@@ -33,7 +33,7 @@ export const make = (options: {
   readonly serviceTokens: ServiceTokens.ServiceTokens["Service"]
   readonly others: BearerAuth.TokenVerifier | undefined
   readonly allow: (ask: Api.Ask) => Effect.Effect<boolean>
-  readonly within: ReturnType<typeof InTime.within>
+  readonly within: ReturnType<typeof Patience.within>
 }) => {
   const { others, serviceTokens, within } = options
   /** Service tokens and the program's own pass one door. */

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 
 /** When the request came in that is being answered, in milliseconds of the steady clock. */
-const CameIn = Context.Reference<number | undefined>("@effect-authn/vault/internal/inTime/CameIn", {
+const CameIn = Context.Reference<number | undefined>("@effect-authn/vault/internal/patience/CameIn", {
   defaultValue: () => undefined
 })
 
