@@ -228,8 +228,11 @@ describe("TokenIntrospection", () => {
         assert.strictEqual(yield* told("opaque"), "ada", name)
       }
       const { does, told } = yield* setup()
-      yield* does(Effect.never)
+      // before it asks it makes a digest, which takes real time
+      const asked = yield* Deferred.make<void>()
+      yield* does(Effect.andThen(Deferred.succeed(asked, undefined), Effect.never))
       const late = yield* Effect.forkChild(told("opaque"), { startImmediately: true })
+      yield* Deferred.await(asked)
       yield* TestClock.adjust("5 seconds")
       assert.strictEqual(yield* Fiber.join(late), 1)
     }))
