@@ -11,9 +11,10 @@ import * as Option from "effect/Option"
 import type * as TokenSet from "../session/TokenSet.ts"
 
 /**
- * How renewals ended, by the attribute `outcome`: `renewed`, or the tag of the failure or of its reason. What a sibling
- * had renewed counts as `renewed` too; the IAM's own count is in its ledger. In a vault every metric of renewals has the
- * attribute `issuer` besides.
+ * How renewals ended, by the attribute `outcome`: `renewed`, `superseded` by another login, or the tag of the failure or
+ * of its reason. What a sibling had renewed counts as `renewed` too where that was found under the lock; one that waited
+ * for the lock and was served by a sibling meanwhile is not counted. In a vault every metric of renewals has the attribute
+ * `issuer` besides.
  *
  * @category metrics
  * @since 0.1.0
@@ -103,10 +104,11 @@ export const measured =
     Effect.suspend(() => {
       const began = nowMillis()
       return Effect.onExit(renewal, (exit) => {
+        if (Exit.hasInterrupts(exit)) return Effect.void
         const at = nowMillis()
         const outcome = Exit.isSuccess(exit)
           ? exit.value === undefined ? "superseded" : "renewed"
-          : Option.match(Exit.findErrorOption(exit), { onNone: () => "interrupted", onSome: outcomeOf })
+          : Option.match(Exit.findErrorOption(exit), { onNone: () => "defect", onSome: outcomeOf })
         return Effect.andThen(
           Effect.annotateCurrentSpan({ outcome }),
           Effect.all([

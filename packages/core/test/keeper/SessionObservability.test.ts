@@ -2,7 +2,7 @@
 import { AuthManager, IamError, RenewalMetrics, type SessionState } from "@effect-authn/core"
 import { ScriptedIam } from "@effect-authn/testing"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Metric, Stream, Tracer } from "effect"
+import { Duration, Effect, Exit, Fiber, Metric, Stream, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import * as fixtures from "../fixtures.ts"
 
@@ -47,6 +47,24 @@ describe("metrics", () => {
       yield* manager.login(passwordLogin)
       yield* TestClock.setTime(Duration.toMillis("2 hours"))
       yield* Effect.all(Array.from({ length: 1000 }, () => manager.token), { concurrency: "unbounded", discard: true })
+      assert.strictEqual(yield* count("renewed"), 1)
+    }).pipe(Effect.provide(setup()), measured))
+
+  it.effect("who waits for the lock, and is served by a sibling meanwhile, has not renewed", () =>
+    Effect.gen(function*() {
+      const manager = yield* auth
+      const other = yield* fixtures.sibling
+      yield* manager.login(passwordLogin)
+      yield* other.token
+      const iam = yield* ScriptedIam.ScriptedIam
+      yield* iam.set({ latency: Duration.seconds(2) })
+      yield* TestClock.adjust("2 hours")
+      const asked = yield* Effect.forkChild(Effect.all([other.token, manager.token], { concurrency: "unbounded" }))
+      yield* TestClock.adjust("2 seconds")
+      const [theirs, ours] = yield* Fiber.join(asked)
+      assert.strictEqual(fixtures.raw(ours), fixtures.raw(theirs))
+      const outcomes = (yield* Metric.snapshot).filter(({ id }) => id === "effect_authn_renewals")
+      assert.deepStrictEqual(outcomes.map(({ attributes }) => attributes?.["outcome"]), ["renewed"])
       assert.strictEqual(yield* count("renewed"), 1)
     }).pipe(Effect.provide(setup()), measured))
 
