@@ -52,7 +52,7 @@ export const make = (options: {
       if (session === undefined || Session.login(session) !== target.login) return true
       const tokens = Option.getOrUndefined(Session.tokenFor(session, target.selection))
       return tokens !== undefined && !Option.exists(target.seen, (seen) => TokenSet.isSame(seen, tokens)) &&
-        Decision.isFresh(policy, tokens, entries.now()) && TokenSet.isValid(tokens, entries.now())
+        Decision.isFresh(policy, tokens, entries.now()) && isValid(tokens)
     })
 
   const targetOf = (
@@ -129,6 +129,8 @@ export const make = (options: {
     }
   })
 
+  const isValid = (tokens: TokenSet.TokenSet): boolean => TokenSet.isValid(tokens, entries.now())
+
   /** What of a session may be handed out now: nothing that has expired. */
   const handedOut = (
     session: Session.Session | undefined,
@@ -137,7 +139,7 @@ export const make = (options: {
     session === undefined
       ? undefined
       : Option.getOrUndefined(
-        Option.filter(Session.tokenFor(session, selection), (tokens) => TokenSet.isValid(tokens, entries.now()))
+        Option.filter(Session.tokenFor(session, selection), isValid)
       )
 
   /** Lets those who come later wait for the same renewal without a further look, for as long as nothing changes. */
@@ -162,15 +164,15 @@ export const make = (options: {
       ? entry.ready
       : entries.sharedBy(entry) ?? onceRead(entry) ?? obtain(entry, undefined)
 
-  /** What those wait for who come while the session is read for the first time: one look, when it has been read. */
+  /** What those wait for who come while the session is read for the first time: one look at it, for all of them. */
   const onceRead = (entry: Entry): Effect.Effect<TokenSet.TokenSet, AuthError> | undefined => {
-    const reading = entry.loaded ? undefined : entry.trouble?.loading
-    return reading === undefined ? undefined : Effect.andThen(
-      Deferred.await(reading),
-      Effect.suspend(() =>
-        entries.nowMillis() <= entry.readyUntil ? entry.ready : entries.sharedBy(entry) ?? obtain(entry, undefined)
-      )
-    )
+    const trouble = entry.loaded ? undefined : entry.trouble
+    if (trouble?.loading === undefined) return undefined
+    const known = trouble.firstLook
+    if (known !== undefined) return known
+    const looked = flights.begin(obtain(entry, undefined))
+    const tokens = Effect.filterOrElse(Deferred.await(looked), isValid, () => obtain(entry, undefined))
+    return entries.looksFirst(entry, tokens)
   }
 
   /** A token and its login as one value: never the token of one login with the number of another. */
@@ -213,8 +215,7 @@ export const make = (options: {
   /** What a session is to be renewed for now: nothing where its current token is fresh, or the last one that there is. */
   const due = (isDue: (session: Session.Session) => boolean) => (session: Session.Session) => {
     const tokens = Option.getOrUndefined(Session.currentToken(session))
-    const isValid = tokens !== undefined && TokenSet.isValid(tokens, entries.now())
-    const isEnough = isValid && (!Session.canRenew(session, entries.now()) ||
+    const isEnough = tokens !== undefined && isValid(tokens) && (!Session.canRenew(session, entries.now()) ||
       (Decision.isFresh(policy, tokens, entries.now()) && !isDue(session)))
     return isEnough ? undefined : targetOf(session, session.current, "freshen")
   }

@@ -455,6 +455,12 @@ export const make = (options: {
     inTrouble(entry).loading = loading
   }
 
+  /** Lets those who come during the first read wait for one look at what it finds. */
+  const looksFirst = (
+    entry: Entry,
+    tokens: Effect.Effect<TokenSet.TokenSet, AuthError>
+  ): Effect.Effect<TokenSet.TokenSet, AuthError> => inTrouble(entry).firstLook = tokens
+
   /** A sibling wrote; whether the storage is being read, so that it has to be read again. */
   const heard = (entry: Entry): boolean => {
     if (entry.trouble?.loading === undefined) return false
@@ -474,6 +480,7 @@ export const make = (options: {
     const { trouble } = entry
     if (trouble === undefined) return
     trouble.loading = undefined
+    trouble.firstLook = undefined
     if (trouble.isOver) entry.trouble = undefined
   }
 
@@ -599,6 +606,7 @@ export const make = (options: {
     removed,
     damaged,
     beganLoading,
+    looksFirst,
     heard,
     hasHeard,
     loaded,

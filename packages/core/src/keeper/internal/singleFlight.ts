@@ -118,15 +118,18 @@ export const make = (options: {
         : Effect.uninterruptible(effect)
     )
 
-  /** Work that belongs to the keeper: it goes on when who asked for it goes away. */
-  const own = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-    Effect.suspend(() => {
-      const done = Deferred.makeUnsafe<A, E>()
-      launch(effect, (exit) => {
-        Deferred.doneUnsafe(done, exit)
-      })
-      return Deferred.await(done)
+  /** Begins work that belongs to the keeper: it goes on when who asked for it goes away. */
+  const begin = <A, E>(effect: Effect.Effect<A, E>): Deferred.Deferred<A, E> => {
+    const done = Deferred.makeUnsafe<A, E>()
+    launch(effect, (exit) => {
+      Deferred.doneUnsafe(done, exit)
     })
+    return done
+  }
+
+  /** The same, and waits for it. */
+  const own = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.suspend(() => Deferred.await(begin(effect)))
 
   /** Changes an entry, and the storage under its key where something durable is touched. */
   const change = <A, E>(
@@ -244,5 +247,5 @@ export const make = (options: {
     ).pipe(Effect.timeoutOption(policy.timeLimit), Effect.asVoid)
   )
 
-  return { start, load, own, change, changeInTime, giveWayAll, join, saveAll }
+  return { start, load, begin, own, change, changeInTime, giveWayAll, join, saveAll }
 }

@@ -42,6 +42,8 @@ export class Trouble {
   unsaved: Unsaved | undefined = undefined
   flights: Map<string, Flight> | undefined = undefined
   loading: Deferred.Deferred<void, TokenStorageError> | undefined = undefined
+  /** What those wait for who come while the session is read for the first time. */
+  firstLook: Effect.Effect<TokenSet.TokenSet, AuthError> | undefined = undefined
   /** A sibling wrote while the storage was read: what is read may be of before. */
   hasHeard = false
   /** What callers wait for while there is no valid token, and the epoch millisecond since when it is so. */
