@@ -34,7 +34,7 @@ describe.skipIf(process.platform === "win32")("a logout that cannot clean up", (
         fs.rmSync(data(home, "sessions/locks"), { recursive: true })
         fs.writeFileSync(data(home, "sessions/locks"), "")
       }],
-      ["the lock of renewals is a link", /a link is in the way of a lock/, (home: Home) => {
+      ["the lock of renewals is a link", /a link is in the way of a file/, (home: Home) => {
         const lock = named(data(home, "sessions/locks"), /\.renew\.lock$/)
         fs.rmSync(lock)
         fs.symlinkSync("/dev/null", lock)

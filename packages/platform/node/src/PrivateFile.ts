@@ -186,6 +186,38 @@ const kinds: Record<string, string> = {
 // more than any system follows
 const mostLinks = 40
 
+/** What is said of something that is no file, and neither a link. */
+const checkKind = (place: string, { type }: FileSystem.File.Info): Effect.Effect<void, PrivateFileError> =>
+  type === "File"
+    ? Effect.void
+    : refuse(`${place}: ${kinds[type] ?? "something else"} is in the way of a file; move it away`)
+
+/** A file that is where it seems to be: its kind, its owner and its mode as `locate` has them. */
+const checkFile = (place: string, info: FileSystem.File.Info): Effect.Effect<void, PrivateFileError> =>
+  Effect.andThen(checkKind(place, info), Effect.andThen(checkOwner(place, info), checkMode(place, info)))
+
+/** Where a file really is, and what is there. */
+const look = Effect.fnUntraced(function*(path: string) {
+  const fs = yield* FileSystem.FileSystem
+  let place = path
+  for (let links = 0; links < mostLinks; links++) {
+    const directory = Path.dirname(place)
+    yield* checkDirectory(directory)
+    const info = yield* Effect.mapError(found(fs.lstat(place)), fromPlatform(place))
+    if (Option.isNone(info)) return { place, info }
+    if (info.value.type !== "SymbolicLink") {
+      yield* checkFile(place, info.value)
+      return { place, info }
+    }
+    yield* checkOwner(place, info.value)
+    const target = yield* Effect.all([fs.realPath(directory), fs.readLink(place)]).pipe(
+      Effect.mapError(fromPlatform(place))
+    )
+    place = Path.resolve(...target)
+  }
+  return yield* refuse(`${path}: links that lead to each other; remove them`)
+})
+
 /**
  * Where a file really is: links of this user are followed, also to where nothing is yet. It refuses what is no file, what
  * belongs to somebody else, and what lies where others can write; each link on the way as well.
@@ -193,29 +225,24 @@ const mostLinks = 40
  * @category combinators
  * @since 0.1.0
  */
-export const locate = Effect.fnUntraced(function*(path: string) {
+export const locate = (path: string): Effect.Effect<string, PrivateFileError, FileSystem.FileSystem> =>
+  Effect.map(look(path), ({ place }) => place)
+
+/**
+ * What is known of a file that nobody's link may lead to, nothing where there is none. It refuses a link, and what `locate`
+ * refuses.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const inspect = Effect.fnUntraced(function*(path: string) {
   const fs = yield* FileSystem.FileSystem
-  let place = path
-  for (let links = 0; links < mostLinks; links++) {
-    const directory = Path.dirname(place)
-    yield* checkDirectory(directory)
-    const looked = yield* Effect.mapError(found(fs.lstat(place)), fromPlatform(place))
-    if (Option.isNone(looked)) return place
-    const info = looked.value
-    if (info.type !== "File" && info.type !== "SymbolicLink") {
-      return yield* refuse(`${place}: ${kinds[info.type] ?? "something else"} is in the way of a file; move it away`)
-    }
-    yield* checkOwner(place, info)
-    if (info.type === "File") {
-      yield* checkMode(place, info)
-      return place
-    }
-    const target = yield* Effect.all([fs.realPath(directory), fs.readLink(place)]).pipe(
-      Effect.mapError(fromPlatform(place))
-    )
-    place = Path.resolve(...target)
-  }
-  return yield* refuse(`${path}: links that lead to each other; remove them`)
+  yield* checkDirectory(Path.dirname(path))
+  const info = yield* Effect.mapError(found(fs.lstat(path)), fromPlatform(path))
+  if (Option.isNone(info)) return info
+  if (info.value.type === "SymbolicLink") return yield* refuse(`${path}: a link is in the way of a file; remove it`)
+  yield* checkFile(path, info.value)
+  return info
 })
 
 /**
@@ -234,19 +261,16 @@ export const mostBytes = 16 * 1024 * 1024
  */
 export const read = Effect.fnUntraced(function*(path: string) {
   const fs = yield* FileSystem.FileSystem
-  const place = yield* locate(path)
-  return yield* Effect.gen(function*() {
-    const info = yield* found(fs.stat(place))
-    if (Option.isNone(info)) return Option.none<string>()
-    if (ByteSize.isGreaterThan(info.value.size, ByteSize.bytes(mostBytes))) {
-      return yield* refuse(
-        `${place}: larger than ${
-          mostBytes / 1024 / 1024
-        } MiB (${info.value.size} bytes), which nothing here writes; move it away`
-      )
-    }
-    return yield* found(patiently(fs.readFileString(place)))
-  }).pipe(Effect.catchTag("PlatformError", (error) => Effect.fail(fromPlatform(place)(error))))
+  const { info, place } = yield* look(path)
+  if (Option.isNone(info)) return Option.none<string>()
+  if (ByteSize.isGreaterThan(info.value.size, ByteSize.bytes(mostBytes))) {
+    return yield* refuse(
+      `${place}: larger than ${
+        mostBytes / 1024 / 1024
+      } MiB (${info.value.size} bytes), which nothing here writes; move it away`
+    )
+  }
+  return yield* Effect.mapError(found(patiently(fs.readFileString(place))), fromPlatform(place))
 })
 
 // A virus scanner or an indexer on Windows holds a new file for a moment; elsewhere "permission denied" is a verdict.

@@ -227,8 +227,8 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("PrivateFile", (it) =
           Fs.rmSync(file)
           Fs.symlinkSync(victim, file)
         }
-        assert.match(yield* messageOf(use(directory, lock)), /a link is in the way of a lock; remove it/)
-        assert.match(yield* messageOf(use(directory, put(2, 1))), /a link is in the way of a lock; remove it/)
+        assert.match(yield* messageOf(use(directory, lock)), /a link is in the way of a file; remove it/)
+        assert.match(yield* messageOf(use(directory, put(2, 1))), /a link is in the way of a file; remove it/)
         assert.deepStrictEqual([Fs.readFileSync(victim, "utf8"), modeOf(victim)], ["precious", "644"])
       })
   )

@@ -41,35 +41,33 @@ export const make = Effect.fnUntraced(function*(directory: Exit.Exit<string, Pri
   // in front of the kernel's lock, so that each process has one poller per lock
   const turns = yield* RcMap.make({ lookup: (_path: string) => Semaphore.make(1) })
 
-  const prepare = (path: string) => {
+  /** Looks at the file of a lock, which SQLite would open whatever it is; whether it is there. */
+  const isThere = Effect.fnUntraced(function*(path: string) {
     const locks = Path.dirname(path)
-    return Effect.forEach([Path.dirname(locks), locks], PrivateFile.makeDirectory, { discard: true }).pipe(
-      Effect.andThen(Effect.mapError(fs.access(locks, { writable: true }), PrivateFile.fromPlatform(locks))),
-      // SQLite opens whatever is there, and its mode is set: a link would hand that on to another file.
-      Effect.andThen(Effect.filterOrFail(
-        Effect.option(fs.readLink(path)),
-        Option.isNone,
-        () => new PrivateFile.PrivateFileError({ detail: `${path}: a link is in the way of a lock; remove it` })
-      )),
-      Effect.andThen(PrivateFile.locate(path)),
-      Effect.provideService(FileSystem.FileSystem, fs)
-    )
-  }
+    yield* PrivateFile.checkDirectory(Path.dirname(locks))
+    const info = yield* PrivateFile.inspect(path)
+    if (Option.isSome(info)) return true
+    for (const made of [Path.dirname(locks), locks]) yield* PrivateFile.makeDirectory(made)
+    yield* Effect.mapError(fs.access(locks, { writable: true }), PrivateFile.fromPlatform(locks))
+    return false
+  }, Effect.provideService(FileSystem.FileSystem, fs))
 
   const take = Effect.fnUntraced(function*(path: string) {
     const turn = yield* RcMap.get(turns, path)
     yield* turn.takeScoped(1)
-    yield* prepare(path)
-    const { DatabaseSync } = yield* sqlite
     // On a file that it may only read, SQLite would "begin exclusive" without excluding anybody.
     const writable = Effect.mapError(fs.access(path, { writable: true }), PrivateFile.fromPlatform(path))
-    if (yield* Effect.orElseSucceed(fs.exists(path), () => true)) yield* writable
+    const isOld = yield* isThere(path)
+    if (isOld) yield* writable
+    const { DatabaseSync } = yield* sqlite
     const connection = yield* Effect.acquireRelease(
       attempt(path, () => new DatabaseSync(path)),
       (connection) => Effect.sync(() => connection.close())
     )
-    yield* writable
-    yield* Effect.ignore(fs.chmod(path, 0o600))
+    if (!isOld) {
+      yield* writable
+      yield* Effect.ignore(fs.chmod(path, 0o600))
+    }
     // without a journal in memory, SQLite puts one beside the file
     yield* attempt(path, () => connection.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE")).pipe(
       Effect.retry({ while: (error) => error._tag === "LockBusy", schedule: naps })
