@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Os from "node:os"
@@ -42,6 +43,9 @@ const Holder = Schema.fromJsonString(Schema.Struct({
 }))
 const encodeHolder = Schema.encodeEffect(Holder)
 const decodeHolder = Schema.decodeEffect(Holder)
+
+// its holder has it for a request at least, and whom its answer serves does not need the lock
+const tries = Schedule.spaced("40 millis")
 
 /**
  * Makes the lock, with no file touched before its first use.
@@ -100,7 +104,7 @@ export const make = Effect.fnUntraced(function*(options?: Options) {
       Effect.ignore,
       Effect.forkChild
     )
-    return yield* Effect.ensuring(locks.acquire(name, patience), Fiber.interrupt(telling))
+    return yield* Effect.ensuring(locks.acquire(name, patience, tries), Fiber.interrupt(telling))
   })
 
   const enter = (key: SessionKey, purpose: SessionLock.Purpose) =>

@@ -24,6 +24,7 @@ import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -38,6 +39,7 @@ const ending = ".json"
 
 // a writer has it for milliseconds, unless its disk is very slow or it was stopped
 const patience = Duration.seconds(30)
+const tries = Schedule.min([Schedule.exponential("2 millis", 1.5), Schedule.spaced("25 millis")])
 
 type Failure = PrivateFile.PrivateFileError | KernelLock.LockBusy | TokenStorageError["reason"]
 
@@ -81,7 +83,7 @@ export const make = Effect.fnUntraced(function*(options?: FileSessionLock.Option
 
   const exclusively = (key: SessionKey) => <A, E>(effect: Effect.Effect<A, E, FileSystem.FileSystem>) =>
     Effect.scopedWith((scope) =>
-      locks.acquire(`${SessionFiles.nameOf(key)}.storage`, patience).pipe(
+      locks.acquire(`${SessionFiles.nameOf(key)}.storage`, patience, tries).pipe(
         Scope.provide(scope),
         Effect.andThen(Effect.uninterruptible(effect)),
         Effect.provideService(FileSystem.FileSystem, fs)

@@ -21,10 +21,11 @@ export class LockBusy extends Data.TaggedError("LockBusy")<{ readonly path: stri
 export interface KernelLocks {
   /** The path of the file of a lock. */
   readonly pathOf: (name: string) => Effect.Effect<string, PrivateFile.PrivateFileError>
-  /** Takes the lock of that name until the scope closes, and gives the path of its file. */
+  /** Takes the lock of that name until the scope closes, and gives the path of its file. A held one is tried by `tries`. */
   readonly acquire: (
     name: string,
-    patience: Duration.Duration
+    patience: Duration.Duration,
+    tries: Schedule.Schedule<unknown>
   ) => Effect.Effect<string, LockBusy | PrivateFile.PrivateFileError, Scope.Scope>
 }
 
@@ -52,7 +53,7 @@ export const make = Effect.fnUntraced(function*(directory: Exit.Exit<string, Pri
     return false
   }, Effect.provideService(FileSystem.FileSystem, fs))
 
-  const take = Effect.fnUntraced(function*(path: string) {
+  const take = Effect.fnUntraced(function*(path: string, tries: Schedule.Schedule<unknown>) {
     const turn = yield* RcMap.get(turns, path)
     yield* turn.takeScoped(1)
     // On a file that it may only read, SQLite would "begin exclusive" without excluding anybody.
@@ -70,7 +71,7 @@ export const make = Effect.fnUntraced(function*(directory: Exit.Exit<string, Pri
     }
     // without a journal in memory, SQLite puts one beside the file
     yield* attempt(path, () => connection.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE")).pipe(
-      Effect.retry({ while: (error) => error._tag === "LockBusy", schedule: naps })
+      Effect.retry({ while: (error) => error._tag === "LockBusy", schedule: tries })
     )
     return path
   })
@@ -79,17 +80,15 @@ export const make = Effect.fnUntraced(function*(directory: Exit.Exit<string, Pri
 
   const locks: KernelLocks = {
     pathOf,
-    acquire: (name, patience) =>
+    acquire: (name, patience, tries) =>
       Effect.flatMap(pathOf(name), (path) =>
-        Effect.timeoutOrElse(take(path), {
+        Effect.timeoutOrElse(take(path, tries), {
           duration: patience,
           orElse: () => Effect.fail(new LockBusy({ path }))
         }))
   }
   return locks
 })
-
-const naps = Schedule.min([Schedule.exponential("2 millis", 1.5), Schedule.spaced("25 millis")])
 
 // SQLITE_BUSY, or SQLite's own words for it: the errors of Deno have no number.
 const isBusy = (cause: unknown): boolean =>
