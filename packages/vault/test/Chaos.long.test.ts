@@ -16,7 +16,7 @@ import * as Program from "./chaos/program.ts"
 
 // The soak plays for a minute with the lease of a vault and 28 renewals a second; here all of it is shorter.
 const scale = isSoak
-  ? { lease: 15_000, timeLimit: 10_000, life: 60_000, seconds: 60, sessions: 600, renewIdle: 21_000, outage: 14_000 }
+  ? { lease: 12_000, timeLimit: 10_000, life: 60_000, seconds: 60, sessions: 600, renewIdle: 21_000, outage: 14_000 }
   : { lease: 6_000, timeLimit: 3_000, life: 30_000, seconds: 16, sessions: 150, renewIdle: 9_000, outage: 5_000 }
 const grace = 30_000
 const killEvery = 4000
@@ -318,18 +318,12 @@ describe.runIf(PostgresServer.isThere)("three vaults over PostgreSQL", { concurr
     assert.notInclude(causes, undefined, "each that is lost says why")
   }
 
-  it.live("one killed every four seconds, with a grace at the IAM: nothing is presented twice outside of it, nothing lost that one kill struck", () =>
+  it.live("one killed every four seconds, with a grace at the IAM: nothing is presented twice outside of it, and nothing is lost", () =>
     Effect.gen(function*() {
       const played = yield* playKills({ grace })
       yield* note("with a grace", played)
       safe(played)
-      // two leases are longer than the grace: who is killed while it presents again what a killed one had presented leaves
-      // the third too late
-      const struckAgain = played.ledger.lost.filter(({ presentations: [first, second] }) =>
-        first !== undefined && second !== undefined && second.at - first.at <= grace
-      )
-      assert.strictEqual(played.causes.length, struckAgain.length, JSON.stringify(played.ledger))
-      assert.isAtMost(struckAgain.length, played.inFlight / 10, JSON.stringify(played.ledger))
+      assert.strictEqual(played.causes.length, 0, JSON.stringify(played.ledger))
     }))
 
   it.live("without a grace: nothing is presented twice, lost is at most what was in flight, and each says why", () =>

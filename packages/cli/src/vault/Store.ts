@@ -30,8 +30,9 @@ import * as EnvironmentToken from "../EnvironmentToken.ts"
 import { failed, type Failure, usage } from "../Failure.ts"
 import * as Output from "../Output.ts"
 
-// Longer than the time limit of a renewal and two writes, and within the grace that IAMs give.
-const lease = "15 seconds"
+// Longer than the time limit of a renewal and two writes; and short enough that within the 30 seconds of grace which IAMs
+// give a third vault comes in time, where a second one is killed as well.
+const lease = "12 seconds"
 
 /** Where a vault of this user has its files. */
 export const directory = Effect.map(Account.directory, (data) => Path.join(data, "vault"))
