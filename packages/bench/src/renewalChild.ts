@@ -6,13 +6,19 @@ import { readFileSync, writeFileSync } from "node:fs"
 import * as Caller from "./caller.ts"
 import type { Orders } from "./renewalProcesses.ts"
 
-const { library, origin, place }: Orders = JSON.parse(process.argv[2]!)
+const { library, origin, place, rehearsal }: Orders = JSON.parse(process.argv[2]!)
 
 const openers: Record<Orders["library"], Effect.Effect<Effect.Effect<unknown, unknown>, unknown, Scope.Scope>> = {
-  ours: Effect.promise(() => import("./renewalOurs.ts")).pipe(
-    Effect.flatMap((Ours) => Layer.build(Ours.program(origin, Ours.files(place)))),
-    Effect.map((context) => Context.get(context, AuthManager).token)
-  ),
+  ours: Effect.gen(function*() {
+    const Ours = yield* Effect.promise(() => import("./renewalOurs.ts"))
+    const over = (place: string) =>
+      Effect.map(
+        Layer.build(Ours.program(origin, Ours.files(place))),
+        (context) => Context.get(context, AuthManager).token
+      )
+    if (rehearsal !== undefined) yield* Effect.scoped(Effect.flatten(over(rehearsal)))
+    return yield* over(place)
+  }),
   google: Effect.map(Effect.promise(() => import("./renewalPeers.ts")), (Peers) => {
     const client = Peers.googleClient(origin)
     client.setCredentials(JSON.parse(readFileSync(place, "utf8")))

@@ -16,6 +16,8 @@ export interface Orders {
   readonly origin: string
   /** Where the session is: a directory of ours, a file of the others. */
   readonly place: string
+  /** Where a session is that the process renews before it is ready: the code of a renewal has run then. */
+  readonly rehearsal?: string
 }
 
 export interface Outcome {
@@ -80,12 +82,28 @@ const leave: Record<
     })
 }
 
-const wake = Effect.fnUntraced(function*(orders: Orders, processes: number) {
+const wake = Effect.fnUntraced(function*(
+  server: TokenServer,
+  orders: Orders,
+  { hasRehearsed, processes }: Contest
+) {
+  server.reset()
   const children = yield* Effect.forEach(
     Array.from({ length: processes }),
-    () => Effect.tap(child("renewalChild.ts", JSON.stringify(orders)), ({ line }) => line),
+    Effect.fnUntraced(function*(_, index) {
+      const rehearsal = `${orders.place}-${index}`
+      if (hasRehearsed) yield* leave.ours(server, rehearsal, expired)
+      const started = yield* child(
+        "renewalChild.ts",
+        JSON.stringify(hasRehearsed ? { ...orders, rehearsal } : orders)
+      )
+      yield* started.line
+      return started
+    }),
     { concurrency: 4 }
   )
+  server.reset()
+  server.set({ latencyMillis: iamMillis })
   const began = yield* Clock.monotonicTimeNanos
   for (const { go } of children) yield* go
   const outcomes = yield* Effect.forEach(
@@ -100,6 +118,7 @@ interface Contest {
   readonly library: Orders["library"]
   readonly processes: number
   readonly isFresh: boolean
+  readonly hasRehearsed: boolean
 }
 
 const expired = -1000
@@ -111,22 +130,23 @@ const enoughMillis = 30_000
 
 // What is measured beside each other is played in turns.
 const contestsOf = (processes: 16 | 64): ReadonlyArray<Contest> => [
-  { library: "ours", processes, isFresh: false },
-  { library: "ours", processes, isFresh: true },
-  ...(processes === 16
-    ? [{ library: "google", processes, isFresh: false }, { library: "msal", processes, isFresh: false }] as const
-    : [])
+  ...[false, true].flatMap((hasRehearsed) =>
+    [false, true].map((isFresh): Contest => ({ library: "ours", processes, isFresh, hasRehearsed }))
+  ),
+  ...(processes === 16 ? ["google", "msal"] as const : []).map(
+    (library): Contest => ({ library, processes, isFresh: false, hasRehearsed: false })
+  )
 ]
 
-const nameOf = ({ isFresh, library, processes }: Contest) =>
-  `${library}, ${processes} processes${isFresh ? ", over a fresh session" : ""}`
+const nameOf = ({ hasRehearsed, isFresh, library, processes }: Contest) =>
+  `${library}, ${processes} processes${hasRehearsed ? " that have renewed before" : ""}${
+    isFresh ? ", over a fresh session" : ""
+  }`
 
 const contend = Effect.fnUntraced(function*(server: TokenServer, contest: Contest, place: string) {
-  const { isFresh, library, processes } = contest
+  const { isFresh, library } = contest
   yield* leave[library](server, place, isFresh ? anHour : expired)
-  server.reset()
-  server.set({ latencyMillis: iamMillis })
-  const { outcomes, wall } = yield* wake({ library, origin: server.origin, place }, processes)
+  const { outcomes, wall } = yield* wake(server, { library, origin: server.origin, place }, contest)
   const waits = outcomes.map(({ millis }) => millis)
   return {
     ...server.counts(),
@@ -158,12 +178,17 @@ export const run = Effect.fnUntraced(
       }
     }
     server.reset()
-    const of = (isFresh: boolean) =>
-      played.find(({ contest }) => contest.library === "ours" && contest.isFresh === isFresh)!.rounds
-    const asked = Math.max(...of(false).map(({ asked }) => asked))
-    const failures = Math.max(...of(false).map(({ failures }) => failures))
-    const overFresh = (what: "wait" | "longest") =>
-      median(of(false).map((one, round) => one[what] / (of(true)[round]![what] + iamMillis)))
+    const of = (isFresh: boolean, hasRehearsed: boolean) =>
+      played.find(({ contest }) =>
+        contest.library === "ours" && contest.isFresh === isFresh && contest.hasRehearsed === hasRehearsed
+      )!.rounds
+    const expiredOnes = [...of(false, false), ...of(false, true)]
+    const asked = Math.max(...expiredOnes.map(({ asked }) => asked))
+    const failures = Math.max(...expiredOnes.map(({ failures }) => failures))
+    const overFresh = (what: "wait" | "longest", hasRehearsed: boolean) =>
+      median(
+        of(false, hasRehearsed).map((one, round) => one[what] / (of(true, hasRehearsed)[round]![what] + iamMillis))
+      )
     return {
       title:
         `${processes} processes that wake at once over one expired session, strict rotation, IAM ${iamMillis} ms away`,
@@ -189,20 +214,25 @@ export const run = Effect.fnUntraced(
       ],
       goals: [
         { goal: "1 request, no failure", measured: `${asked}, ${failures}`, isMet: asked === 1 && failures === 0 },
-        ...(["wait", "longest"] as const).map((what) => ({
-          goal: `${
-            what === "wait" ? "wait p50" : "longest"
-          }: at most 1.5x of a fresh session and the IAM's ${iamMillis} ms`,
-          measured: times(overFresh(what)),
-          isMet: overFresh(what) <= 1.5
-        }))
+        ...[false, true].flatMap((hasRehearsed) =>
+          (["wait", "longest"] as const).map((what) => ({
+            goal: `${
+              what === "wait" ? "wait p50" : "longest"
+            }: at most 1.5x of a fresh session and the IAM's ${iamMillis} ms${
+              hasRehearsed ? ", where the code has run before" : ""
+            }`,
+            measured: times(overFresh(what, hasRehearsed)),
+            isMet: overFresh(what, hasRehearsed) <= 1.5
+          }))
+        )
       ],
       notes: [
         `Ours: the most requests and failures of ${
-          of(true).length
+          of(true, false).length
         } rounds, and the median of the times. Over a fresh session a process`,
         "runs the code that reads it for the first time, on as many processors as there are; beside that it waits here for",
-        "the lock, the flushes and the IAM.",
+        "the code of a renewal, the lock, the flushes and the IAM. Where it has renewed another session before, what is left",
+        "of that is the lock, the flushes and the IAM.",
         ...(processes === 16
           ? [
             "google-auth-library reads and writes a file by its `tokens` event, msal-node by its cache plugin, as documented.",

@@ -186,15 +186,11 @@ const kinds: Record<string, string> = {
 // more than any system follows
 const mostLinks = 40
 
-/** What is said of something that is no file, and neither a link. */
-const checkKind = (place: string, { type }: FileSystem.File.Info): Effect.Effect<void, PrivateFileError> =>
-  type === "File"
-    ? Effect.void
-    : refuse(`${place}: ${kinds[type] ?? "something else"} is in the way of a file; move it away`)
-
-/** A file that is where it seems to be: its kind, its owner and its mode as `locate` has them. */
+/** Refuses what is there and no link, unless it is a file of this user or of root in which nobody else can write. */
 const checkFile = (place: string, info: FileSystem.File.Info): Effect.Effect<void, PrivateFileError> =>
-  Effect.andThen(checkKind(place, info), Effect.andThen(checkOwner(place, info), checkMode(place, info)))
+  info.type === "File"
+    ? Effect.andThen(checkOwner(place, info), checkMode(place, info))
+    : refuse(`${place}: ${kinds[info.type] ?? "something else"} is in the way of a file; move it away`)
 
 /** Where a file really is, and what is there. */
 const look = Effect.fnUntraced(function*(path: string) {
@@ -229,20 +225,18 @@ export const locate = (path: string): Effect.Effect<string, PrivateFileError, Fi
   Effect.map(look(path), ({ place }) => place)
 
 /**
- * What is known of a file that nobody's link may lead to, nothing where there is none. It refuses a link, and what `locate`
- * refuses.
+ * Whether a file is there, to which no link may lead. It refuses a link, and what `locate` refuses.
  *
- * @category combinators
- * @since 0.1.0
+ * @internal
  */
-export const inspect = Effect.fnUntraced(function*(path: string) {
+export const isThere = Effect.fnUntraced(function*(path: string) {
   const fs = yield* FileSystem.FileSystem
   yield* checkDirectory(Path.dirname(path))
   const info = yield* Effect.mapError(found(fs.lstat(path)), fromPlatform(path))
-  if (Option.isNone(info)) return info
+  if (Option.isNone(info)) return false
   if (info.value.type === "SymbolicLink") return yield* refuse(`${path}: a link is in the way of a file; remove it`)
   yield* checkFile(path, info.value)
-  return info
+  return true
 })
 
 /**

@@ -138,9 +138,7 @@ export const make = (options: {
   ): TokenSet.TokenSet | undefined =>
     session === undefined
       ? undefined
-      : Option.getOrUndefined(
-        Option.filter(Session.tokenFor(session, selection), isValid)
-      )
+      : Option.getOrUndefined(Option.filter(Session.tokenFor(session, selection), isValid))
 
   /** Lets those who come later wait for the same renewal without a further look, for as long as nothing changes. */
   const share = (

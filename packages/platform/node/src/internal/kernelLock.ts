@@ -4,7 +4,6 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as FileSystem from "effect/FileSystem"
-import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as RcMap from "effect/RcMap"
 import * as Schedule from "effect/Schedule"
@@ -42,12 +41,11 @@ export const make = Effect.fnUntraced(function*(directory: Exit.Exit<string, Pri
   // in front of the kernel's lock, so that each process has one poller per lock
   const turns = yield* RcMap.make({ lookup: (_path: string) => Semaphore.make(1) })
 
-  /** Looks at the file of a lock, which SQLite would open whatever it is; whether it is there. */
+  /** Looks at the file of a lock, which SQLite would open whatever it is, and makes its directory; whether it is there. */
   const isThere = Effect.fnUntraced(function*(path: string) {
     const locks = Path.dirname(path)
     yield* PrivateFile.checkDirectory(Path.dirname(locks))
-    const info = yield* PrivateFile.inspect(path)
-    if (Option.isSome(info)) return true
+    if (yield* PrivateFile.isThere(path)) return true
     for (const made of [Path.dirname(locks), locks]) yield* PrivateFile.makeDirectory(made)
     yield* Effect.mapError(fs.access(locks, { writable: true }), PrivateFile.fromPlatform(locks))
     return false
