@@ -56,7 +56,7 @@ const killedInTheQueue = Effect.fnUntraced(function*(setup: Setup, session: Sess
 })
 
 // The calls of the file system from an answer at hand to the lock given back; the write dies in its middle.
-const callsOfAWrite = 12
+const callsOfAWrite = 9
 
 /** A program ends itself, by the same signal, at one of the calls of the file system around the write of the answer. */
 const killedWriting = Effect.fnUntraced(function*(setup: Setup, session: Session.Session, index: number) {
@@ -78,6 +78,14 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("renewal and kill -9"
   ] as const
 
   describe("a program is killed", { concurrent: false }, () => {
+    it.effect("at none of these calls, and writes the answer", () =>
+      simulated({}, (_, setup) =>
+        Effect.gen(function*() {
+          yield* signIn(setup, Duration.seconds(-1))
+          const { code, stderr } = yield* (yield* child("caller", { ...setup, die: callsOfAWrite })).ended
+          assert.strictEqual(code, 0, stderr)
+        })))
+
     for (const [name, kill] of cases) {
       it.effect(`${name} (${played} times)`, () =>
         Effect.gen(function*() {
