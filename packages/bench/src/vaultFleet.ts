@@ -34,7 +34,7 @@ export interface Orders {
 }
 
 const clientId = "fleet"
-const lease = "12 seconds"
+const lease = "13 seconds"
 const renewIdle = "7 days"
 
 export const keyOf = (issuer: string, family: number) =>

@@ -16,7 +16,7 @@ import * as Program from "./chaos/program.ts"
 
 // The soak plays for a minute with the lease of a vault and 28 renewals a second; here all of it is shorter.
 const scale = isSoak
-  ? { lease: 12_000, timeLimit: 10_000, life: 60_000, seconds: 60, sessions: 600, renewIdle: 21_000, outage: 14_000 }
+  ? { lease: 13_000, timeLimit: 10_000, life: 60_000, seconds: 60, sessions: 600, renewIdle: 21_000, outage: 14_000 }
   : { lease: 6_000, timeLimit: 3_000, life: 30_000, seconds: 16, sessions: 150, renewIdle: 9_000, outage: 5_000 }
 const grace = 30_000
 const killEvery = 4000

@@ -32,7 +32,7 @@ import * as Output from "../Output.ts"
 
 // Longer than the time limit of a renewal and two writes; and short enough that within the 30 seconds of grace which IAMs
 // give a third vault comes in time, where a second one is killed as well.
-const lease = "12 seconds"
+const lease = "13 seconds"
 
 /** Where a vault of this user has its files. */
 export const directory = Effect.map(Account.directory, (data) => Path.join(data, "vault"))
