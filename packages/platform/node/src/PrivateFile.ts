@@ -225,18 +225,18 @@ export const locate = (path: string): Effect.Effect<string, PrivateFileError, Fi
   Effect.map(look(path), ({ place }) => place)
 
 /**
- * Whether a file is there, to which no link may lead. It refuses a link, and what `locate` refuses.
+ * What is known of a file to which no link may lead, `None` where there is none. It refuses a link, and what `locate` refuses.
  *
  * @internal
  */
-export const isThere = Effect.fnUntraced(function*(path: string) {
+export const inspect = Effect.fnUntraced(function*(path: string) {
   const fs = yield* FileSystem.FileSystem
   yield* checkDirectory(Path.dirname(path))
   const info = yield* Effect.mapError(found(fs.lstat(path)), fromPlatform(path))
-  if (Option.isNone(info)) return false
+  if (Option.isNone(info)) return info
   if (info.value.type === "SymbolicLink") return yield* refuse(`${path}: a link is in the way of a file; remove it`)
   yield* checkFile(path, info.value)
-  return true
+  return info
 })
 
 /**

@@ -210,6 +210,21 @@ layer(NodeFileSystem.layer, { excludeTestServices: true })("PrivateFile", (it) =
     }))
 
   it.effect.skipIf(process.platform === "win32")(
+    "a lock that a process left readable when it died is nobody else's to hold",
+    () =>
+      Effect.gen(function*() {
+        const { directory } = yield* signedIn
+        yield* use(directory, lock)
+        const locks = Path.join(directory, "locks")
+        const files = Fs.readdirSync(locks).map((name) => Path.join(locks, name))
+        for (const file of files) Fs.chmodSync(file, 0o644)
+        yield* use(directory, lock)
+        yield* use(directory, put(2, 1))
+        assert.deepStrictEqual(files.map(modeOf), ["600", "600"])
+      })
+  )
+
+  it.effect.skipIf(process.platform === "win32")(
     "no lock touches what a link in its place leads to",
     () =>
       Effect.gen(function*() {

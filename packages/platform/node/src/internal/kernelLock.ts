@@ -4,6 +4,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as RcMap from "effect/RcMap"
 import type * as Schedule from "effect/Schedule"
@@ -41,14 +42,15 @@ export const make = Effect.fnUntraced(function*(directory: Exit.Exit<string, Pri
   // in front of the kernel's lock, so that each process has one poller per lock
   const turns = yield* RcMap.make({ lookup: (_path: string) => Semaphore.make(1) })
 
-  /** Looks at the file of a lock, which SQLite would open whatever it is, and makes its directory; whether it is there. */
-  const isThere = Effect.fnUntraced(function*(path: string) {
+  /** Looks at the file of a lock, which SQLite would open whatever it is; where there is none, makes its directory. */
+  const inspect = Effect.fnUntraced(function*(path: string) {
     const locks = Path.dirname(path)
     yield* PrivateFile.checkDirectory(Path.dirname(locks))
-    if (yield* PrivateFile.isThere(path)) return true
+    const info = yield* PrivateFile.inspect(path)
+    if (Option.isSome(info)) return info
     for (const made of [Path.dirname(locks), locks]) yield* PrivateFile.makeDirectory(made)
     yield* Effect.mapError(fs.access(locks, { writable: true }), PrivateFile.fromPlatform(locks))
-    return false
+    return info
   }, Effect.provideService(FileSystem.FileSystem, fs))
 
   const take = Effect.fnUntraced(function*(path: string, tries: Schedule.Schedule<unknown>) {
@@ -56,17 +58,16 @@ export const make = Effect.fnUntraced(function*(directory: Exit.Exit<string, Pri
     yield* turn.takeScoped(1)
     // On a file that it may only read, SQLite would "begin exclusive" without excluding anybody.
     const writable = Effect.mapError(fs.access(path, { writable: true }), PrivateFile.fromPlatform(path))
-    const isOld = yield* isThere(path)
-    if (isOld) yield* writable
+    const old = yield* inspect(path)
+    if (Option.isSome(old)) yield* writable
     const { DatabaseSync } = yield* sqlite
     const connection = yield* Effect.acquireRelease(
       attempt(path, () => new DatabaseSync(path)),
       (connection) => Effect.sync(() => connection.close())
     )
-    if (!isOld) {
-      yield* writable
-      yield* Effect.ignore(fs.chmod(path, 0o600))
-    }
+    if (Option.isNone(old)) yield* writable
+    // also that of one that died here: whoever may read a lock can hold it
+    if (!Option.exists(old, ({ mode }) => (mode & 0o077) === 0)) yield* Effect.ignore(fs.chmod(path, 0o600))
     // without a journal in memory, SQLite puts one beside the file
     yield* attempt(path, () => connection.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE")).pipe(
       Effect.retry({ while: (error) => error._tag === "LockBusy", schedule: tries })
