@@ -11,8 +11,8 @@ import * as Option from "effect/Option"
 import type * as TokenSet from "../session/TokenSet.ts"
 
 /**
- * How renewals ended, by the attribute `outcome`: `renewed`, `superseded` by another login, or the tag of the failure or
- * of its reason. What a sibling had renewed counts as `renewed` too where that was found under the lock; one that waited
+ * How renewals ended, by the attribute `outcome`: `renewed`, `superseded` by another login, the tag of the failure or of
+ * its reason, or `defect`. What a sibling had renewed counts as `renewed` too where that was found under the lock; one that waited
  * for the lock and was served by a sibling meanwhile is not counted. In a vault every metric of renewals has the attribute
  * `issuer` besides.
  *

@@ -39,6 +39,7 @@ const ending = ".json"
 
 // a writer has it for milliseconds, unless its disk is very slow or it was stopped
 const patience = Duration.seconds(30)
+// soon again, then often enough that a slow one is not waited for long
 const tries = Schedule.min([Schedule.exponential("2 millis", 1.5), Schedule.spaced("25 millis")])
 
 type Failure = PrivateFile.PrivateFileError | KernelLock.LockBusy | TokenStorageError["reason"]
